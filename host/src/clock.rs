@@ -1,0 +1,265 @@
+//! Time: the only file of the host that reads it.
+//!
+//! Everything that decides *when* takes a [`Clock`], so that a test can run a year of
+//! schedule in a second on a [`ManualClock`]. Lengths of time that are only measured (how
+//! long a run took, how much CPU it used) come from [`monotonic`] and [`thread_cpu_time`].
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+/// A point in time, in UTC.
+pub type Timestamp = DateTime<Utc>;
+
+/// A source of the time of day, and of waking up at one.
+pub trait Clock: Send + Sync + 'static {
+    /// The time of day.
+    fn now(&self) -> Timestamp;
+
+    /// Resolves once `now()` has reached `instant`; at once if it already has.
+    fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+/// The longest sleep before the clock is read again: what bounds how long a clock that was
+/// set, or a machine that was suspended, goes unnoticed.
+const LONGEST_NAP: Duration = Duration::from_secs(1);
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods)] // the one place that may
+    fn now(&self) -> Timestamp {
+        Utc::now()
+    }
+
+    fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let clock = *self;
+        Box::pin(async move {
+            // A negative remainder does not convert: the instant has come.
+            while let Ok(left) = (instant - clock.now()).to_std() {
+                if left.is_zero() {
+                    return;
+                }
+                tokio::time::sleep(left.min(LONGEST_NAP)).await;
+            }
+        })
+    }
+}
+
+/// A clock that stands still until it is told to move. For tests and simulations.
+///
+/// ```
+/// use quarterjack::clock::{Clock, ManualClock};
+/// let clock = ManualClock::at("2026-01-01T00:00:00Z");
+/// clock.advance(std::time::Duration::from_secs(60));
+/// assert_eq!(clock.now().to_rfc3339(), "2026-01-01T00:01:00+00:00");
+/// ```
+#[derive(Debug, Clone)]
+pub struct ManualClock {
+    state: Arc<Mutex<ManualState>>,
+}
+
+#[derive(Debug)]
+struct ManualState {
+    now: Timestamp,
+    sleepers: BinaryHeap<Sleeper>,
+}
+
+#[derive(Debug)]
+struct Sleeper {
+    until: Reverse<Timestamp>,
+    wake: oneshot::Sender<()>,
+}
+
+impl PartialEq for Sleeper {
+    fn eq(&self, other: &Self) -> bool {
+        self.until == other.until
+    }
+}
+impl Eq for Sleeper {}
+impl PartialOrd for Sleeper {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Sleeper {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.until.cmp(&other.until)
+    }
+}
+
+impl ManualClock {
+    /// A clock that stands at `now`.
+    pub fn new(now: Timestamp) -> Self {
+        ManualClock {
+            state: Arc::new(Mutex::new(ManualState {
+                now,
+                sleepers: BinaryHeap::new(),
+            })),
+        }
+    }
+
+    /// A clock that stands at an RFC 3339 instant.
+    ///
+    /// # Panics
+    /// If `instant` is not one: this is for tests, where it is a literal.
+    #[allow(clippy::expect_used)]
+    pub fn at(instant: &str) -> Self {
+        ManualClock::new(parse_instant(instant).expect("an RFC 3339 instant"))
+    }
+
+    /// Moves the clock forward and wakes whoever slept until then.
+    pub fn advance(&self, by: Duration) {
+        let now = self.now();
+        self.set(now + by);
+    }
+
+    /// Sets the clock, forward or back, and wakes whoever slept until then.
+    pub fn set(&self, now: Timestamp) {
+        let mut state = self.state.lock();
+        state.now = now;
+        while state
+            .sleepers
+            .peek()
+            .is_some_and(|sleeper| sleeper.until.0 <= now)
+        {
+            if let Some(sleeper) = state.sleepers.pop() {
+                // Nobody waits any more: nothing to wake.
+                let _ = sleeper.wake.send(());
+            }
+        }
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        self.state.lock().now
+    }
+
+    fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let mut state = self.state.lock();
+        if state.now >= instant {
+            return Box::pin(std::future::ready(()));
+        }
+        let (wake, woken) = oneshot::channel();
+        state.sleepers.push(Sleeper {
+            until: Reverse(instant),
+            wake,
+        });
+        Box::pin(async move {
+            // An error means that the clock is gone: nothing will ever be due.
+            if woken.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+}
+
+/// The monotonic clock, for measuring lengths of time. It never goes back.
+#[allow(clippy::disallowed_methods)] // the one place that may
+pub fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// The CPU time that the calling thread has used so far.
+pub fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    // A thread's CPU time is never negative, and its nanoseconds are below a thousand million.
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
+}
+
+/// Reads an instant as people write it: RFC 3339, with an offset.
+///
+/// # Errors
+/// What is wrong with the text, and what an instant looks like.
+pub fn parse_instant(text: &str) -> Result<Timestamp, String> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|instant| instant.to_utc())
+        .map_err(|error| {
+            format!("`{text}` is not an instant ({error}): write one like 2026-01-01T00:00:00Z")
+        })
+}
+
+/// Writes an instant for programs: RFC 3339 in UTC, with as many decimals as it has.
+pub fn format_instant(instant: Timestamp) -> String {
+    instant.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+/// Serialises instants as [`format_instant`] writes them; for `#[serde(with = …)]`.
+pub mod rfc3339 {
+    use super::{Timestamp, format_instant};
+    use serde::Serializer;
+
+    /// Writes an instant.
+    ///
+    /// # Errors
+    /// Those of the serialiser.
+    pub fn serialize<S: Serializer>(instant: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&format_instant(*instant))
+    }
+
+    /// The same for an instant that may be missing.
+    pub mod option {
+        use super::super::{Timestamp, format_instant};
+        use serde::Serializer;
+
+        /// Writes an instant, or null.
+        ///
+        /// # Errors
+        /// Those of the serialiser.
+        pub fn serialize<S: Serializer>(
+            instant: &Option<Timestamp>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            match instant {
+                Some(instant) => to.serialize_str(&format_instant(*instant)),
+                None => to.serialize_none(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_manual_clock_wakes_those_whose_time_has_come() {
+        let clock = ManualClock::at("2026-01-01T00:00:00Z");
+        let early = clock.sleep_until(clock.now() + Duration::from_secs(1));
+        let late = clock.sleep_until(clock.now() + Duration::from_secs(3));
+        clock.advance(Duration::from_secs(2));
+        early.await;
+        let mut late = std::pin::pin!(late);
+        let waker = std::task::Waker::noop();
+        let mut context = std::task::Context::from_waker(waker);
+        assert!(late.as_mut().poll(&mut context).is_pending());
+        clock.advance(Duration::from_secs(1));
+        late.await;
+    }
+
+    #[test]
+    fn instants_are_written_with_the_decimals_they_have() {
+        let plain = parse_instant("2026-01-01T01:00:00+01:00").unwrap();
+        assert_eq!(format_instant(plain), "2026-01-01T00:00:00Z");
+        let fine = plain + Duration::from_millis(5);
+        assert_eq!(format_instant(fine), "2026-01-01T00:00:00.005Z");
+        assert!(
+            parse_instant("tomorrow")
+                .unwrap_err()
+                .contains("2026-01-01T00:00:00Z")
+        );
+    }
+}

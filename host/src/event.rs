@@ -1,0 +1,475 @@
+//! What the host tells of itself: events, how they are handed to whoever listens, and their
+//! form as JSON.
+//!
+//! The log for people, `--json` and every later view read these and nothing else. A listener
+//! that cannot keep up loses events, counted; it never holds up a run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use crate::clock::{Timestamp, rfc3339};
+use crate::job::{Diagnostic, Job, JobId};
+use crate::run::{Attempt, Cause, FinishedRun, Outcome, Output, RunId, SkipReason};
+
+/// Something that happened in the host.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The host has read its definitions and plugins and starts to fire.
+    HostStarted {
+        /// How many jobs are scheduled.
+        jobs: usize,
+        /// How many plugins are in service.
+        plugins: usize,
+    },
+    /// The host has been asked to stop and waits for the runs in flight.
+    HostStopping {
+        /// How many runs are in flight.
+        in_flight: usize,
+        /// How long it waits for them.
+        grace: Duration,
+    },
+    /// The host has stopped; nothing follows.
+    HostStopped {
+        /// How many runs ended, by outcome.
+        runs: Vec<(Outcome, u64)>,
+        /// How many firings did not become a run.
+        skipped: u64,
+    },
+    /// A job is new.
+    JobAdded {
+        /// Its definition.
+        job: Arc<Job>,
+        /// When it fires next.
+        next: Option<Timestamp>,
+    },
+    /// A job's definition has changed.
+    JobUpdated {
+        /// The new definition.
+        job: Arc<Job>,
+        /// The keys that changed.
+        fields: Vec<&'static str>,
+        /// When it fires next.
+        next: Option<Timestamp>,
+    },
+    /// A job is no longer defined.
+    JobRemoved {
+        /// Its last definition.
+        job: Arc<Job>,
+    },
+    /// A definition cannot be used, or a whole file of them. What ran before goes on.
+    JobRejected {
+        /// The job, where the mistake is inside one whose id could be read.
+        job: Option<JobId>,
+        /// Everything wrong with it.
+        problems: Vec<Diagnostic>,
+    },
+    /// A source of definitions cannot be read at all. What ran before goes on.
+    SourceFailed {
+        /// The source, such as the path of a file.
+        source: String,
+        /// Why.
+        error: String,
+    },
+    /// The summary of a change of definitions; each job's own event has gone before.
+    JobsReloaded {
+        /// The source, such as the path of a file.
+        source: String,
+        /// How many jobs have not changed.
+        unchanged: usize,
+    },
+    /// A plugin is in service.
+    PluginLoaded {
+        /// The name of its file.
+        name: Arc<str>,
+        /// SHA-256 of the file, in hexadecimal.
+        digest: String,
+        /// The digest of the file that it replaced.
+        replaced: Option<String>,
+        /// What kind of guest it is.
+        shape: &'static str,
+        /// How long it took to compile; nothing if it came from the cache.
+        compiled_in: Option<Duration>,
+    },
+    /// A file in the plugins directory cannot be used.
+    PluginRejected {
+        /// The name of the file.
+        name: Arc<str>,
+        /// Why.
+        error: String,
+        /// Whether the version before it stays in service.
+        in_service: bool,
+    },
+    /// A plugin's file is gone.
+    PluginRemoved {
+        /// The name of the file.
+        name: Arc<str>,
+    },
+    /// A run has started.
+    RunStarted {
+        /// Its attempt.
+        attempt: Attempt,
+    },
+    /// A run has ended.
+    RunFinished {
+        /// Its record.
+        run: Arc<FinishedRun>,
+    },
+    /// A job was due and did not run.
+    RunSkipped {
+        /// The job.
+        job: Arc<Job>,
+        /// The instant it was due.
+        scheduled_at: Timestamp,
+        /// Why it did not run.
+        reason: SkipReason,
+    },
+}
+
+/// An event and when it happened.
+#[derive(Debug, Clone)]
+pub struct Stamped {
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: Event,
+}
+
+/// How many events may wait for a listener before it starts to lose some.
+const BACKLOG: usize = 1 << 17;
+
+/// Hands events to whoever listens. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Events {
+    listeners: Arc<RwLock<Vec<Listener>>>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    sender: mpsc::Sender<Stamped>,
+    lost: Arc<AtomicU64>,
+}
+
+/// The receiving end of [`Events`].
+#[derive(Debug)]
+pub struct Subscription {
+    receiver: mpsc::Receiver<Stamped>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Events {
+    /// Nobody listens yet.
+    pub fn new() -> Self {
+        Events::default()
+    }
+
+    /// Starts to listen: every event from now on, in order.
+    pub fn subscribe(&self) -> Subscription {
+        let (sender, receiver) = mpsc::channel(BACKLOG);
+        let lost = Arc::new(AtomicU64::new(0));
+        self.listeners.write().push(Listener {
+            sender,
+            lost: lost.clone(),
+        });
+        Subscription { receiver, lost }
+    }
+
+    /// Tells everybody who listens. Never waits.
+    pub fn emit(&self, at: Timestamp, event: Event) {
+        let listeners = self.listeners.read();
+        let Some((last, others)) = listeners.split_last() else {
+            return;
+        };
+        for listener in others {
+            listener.send(Stamped {
+                at,
+                event: event.clone(),
+            });
+        }
+        last.send(Stamped { at, event });
+    }
+
+    /// Ends every subscription, after what has been sent.
+    pub fn close(&self) {
+        self.listeners.write().clear();
+    }
+}
+
+impl Listener {
+    fn send(&self, event: Stamped) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.sender.try_send(event) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Subscription {
+    /// The next event; nothing once the host has closed its events.
+    pub async fn recv(&mut self) -> Option<Stamped> {
+        self.receiver.recv().await
+    }
+
+    /// The next event, waiting for it on this thread; nothing once the host has closed its
+    /// events. For threads outside the async runtime.
+    pub fn blocking_recv(&mut self) -> Option<Stamped> {
+        self.receiver.blocking_recv()
+    }
+
+    /// The next event if one waits.
+    pub fn try_recv(&mut self) -> Option<Stamped> {
+        self.receiver.try_recv().ok()
+    }
+
+    /// How many events were lost since this was last asked, because nobody took them in time.
+    pub fn take_lost(&self) -> u64 {
+        self.lost.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// The JSON object of an event, or of a run's record: the keys that programs rely on.
+#[derive(Debug, Default, Serialize)]
+pub struct EventJson<'a> {
+    /// The name of the event, such as `run.finished`.
+    pub event: &'static str,
+    /// When it happened.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    job: Option<&'a JobId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<RunId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<Cause>,
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    scheduled_at: Option<Timestamp>,
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    started_at: Option<Timestamp>,
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    finished_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a SkipReason>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<&'a Output>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_dropped_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_dropped_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fuel_used: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_peak_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<f64>,
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    next_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<&'a [&'static str]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problems: Option<&'a [Diagnostic]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugin: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaced: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shape: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compiled_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_service: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jobs: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugins: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runs: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<u64>,
+}
+
+fn millis(time: Duration) -> f64 {
+    // Whole microseconds: finer is noise.
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+impl<'a> EventJson<'a> {
+    /// The JSON form of an event; nothing for the few that only people see.
+    pub fn of(stamped: &'a Stamped) -> Option<EventJson<'a>> {
+        let mut json = match &stamped.event {
+            Event::HostStarted { jobs, plugins } => EventJson {
+                event: "host.started",
+                version: Some(env!("CARGO_PKG_VERSION")),
+                jobs: Some(*jobs),
+                plugins: Some(*plugins),
+                ..EventJson::default()
+            },
+            Event::HostStopping { .. } | Event::JobsReloaded { .. } => return None,
+            Event::HostStopped { runs, skipped } => EventJson {
+                event: "host.stopped",
+                runs: Some(runs.iter().map(|(_, count)| count).sum()),
+                skipped: Some(*skipped),
+                ..EventJson::default()
+            },
+            Event::JobAdded { job, next } => EventJson {
+                event: "job.added",
+                next_at: *next,
+                ..EventJson::of_job(job)
+            },
+            Event::JobUpdated { job, fields, next } => EventJson {
+                event: "job.updated",
+                fields: Some(fields),
+                next_at: *next,
+                ..EventJson::of_job(job)
+            },
+            Event::JobRemoved { job } => EventJson {
+                event: "job.removed",
+                ..EventJson::of_job(job)
+            },
+            Event::JobRejected { job, problems } => EventJson {
+                event: "job.rejected",
+                job: job.as_ref(),
+                error: Some(join_lines(problems)),
+                problems: Some(problems),
+                ..EventJson::default()
+            },
+            Event::SourceFailed { source, error } => EventJson {
+                event: "job.rejected",
+                error: Some(error.clone()),
+                origin: Some(source.clone()),
+                ..EventJson::default()
+            },
+            Event::PluginLoaded {
+                name,
+                digest,
+                replaced,
+                shape,
+                compiled_in,
+            } => EventJson {
+                event: "plugin.loaded",
+                plugin: Some(name),
+                digest: Some(digest),
+                replaced: replaced.as_deref(),
+                shape: Some(shape),
+                compiled_ms: compiled_in.map(millis),
+                ..EventJson::default()
+            },
+            Event::PluginRejected {
+                name,
+                error,
+                in_service,
+            } => EventJson {
+                event: "plugin.rejected",
+                plugin: Some(name),
+                error: Some(error.clone()),
+                in_service: Some(*in_service),
+                ..EventJson::default()
+            },
+            Event::PluginRemoved { name } => EventJson {
+                event: "plugin.removed",
+                plugin: Some(name),
+                ..EventJson::default()
+            },
+            Event::RunStarted { attempt } => EventJson {
+                event: "run.started",
+                ..EventJson::of_attempt(attempt)
+            },
+            Event::RunFinished { run } => EventJson::of_run(run),
+            Event::RunSkipped {
+                job,
+                scheduled_at,
+                reason,
+            } => EventJson {
+                event: "run.skipped",
+                job: Some(&job.id),
+                scheduled_at: Some(*scheduled_at),
+                reason: Some(reason),
+                ..EventJson::default()
+            },
+        };
+        json.at = Some(stamped.at);
+        Some(json)
+    }
+
+    /// The JSON form of a run's record: what `run.finished` says.
+    pub fn of_run(run: &'a FinishedRun) -> EventJson<'a> {
+        let execution = &run.execution;
+        EventJson {
+            event: "run.finished",
+            at: Some(run.finished_at),
+            finished_at: Some(run.finished_at),
+            outcome: Some(execution.outcome),
+            error: execution.error.clone(),
+            output: execution.output.as_ref(),
+            output_type: execution.output.as_ref().map(Output::kind),
+            output_dropped_bytes: non_zero(execution.output_dropped),
+            log: (!execution.log.is_empty())
+                .then(|| String::from_utf8_lossy(&execution.log).into_owned()),
+            log_dropped_bytes: non_zero(execution.log_dropped),
+            fuel_used: Some(execution.fuel_used),
+            memory_peak_bytes: Some(execution.memory_peak),
+            cpu_ms: Some(millis(execution.cpu_time)),
+            duration_ms: Some(millis(execution.elapsed)),
+            ..EventJson::of_attempt(&run.attempt)
+        }
+    }
+
+    fn of_attempt(attempt: &'a Attempt) -> EventJson<'a> {
+        let run = &attempt.run;
+        EventJson {
+            job: Some(&run.job.id),
+            run: Some(run.id),
+            attempt: Some(attempt.number),
+            cause: Some(run.cause),
+            scheduled_at: Some(run.scheduled_at),
+            started_at: Some(attempt.started_at),
+            ..EventJson::default()
+        }
+    }
+
+    fn of_job(job: &'a Job) -> EventJson<'a> {
+        EventJson {
+            job: Some(&job.id),
+            origin: Some(job.origin.to_string()),
+            plugin: Some(&job.component),
+            ..EventJson::default()
+        }
+    }
+}
+
+fn non_zero(count: u64) -> Option<u64> {
+    (count > 0).then_some(count)
+}
+
+fn join_lines(problems: &[Diagnostic]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+impl Stamped {
+    /// The event as one line of JSON; nothing for the few that only people see.
+    pub fn to_json_line(&self) -> Option<String> {
+        // Nothing in the object can fail to serialise: no maps, no foreign code.
+        serde_json::to_string(&EventJson::of(self)?).ok()
+    }
+}

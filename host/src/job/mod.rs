@@ -1,0 +1,190 @@
+//! What a job is: a validated definition, ready to be scheduled.
+//!
+//! A [`Job`] comes out of [`manifest`] only when everything in it is right; the rest of the
+//! host never sees a definition that it would have to doubt.
+
+mod decode;
+mod diagnostic;
+mod document;
+pub mod manifest;
+pub mod schema;
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+pub use diagnostic::{Diagnostic, Severity, SourceText};
+pub use manifest::Manifest;
+
+use crate::trigger::Trigger;
+
+/// The id of a job: unique among all jobs of a host. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(Arc<str>);
+
+impl JobId {
+    /// Makes an id of a text.
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        JobId(text.into())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.pad(&self.0)
+    }
+}
+
+impl Borrow<str> for JobId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for JobId {
+    fn from(text: &str) -> Self {
+        JobId::new(text)
+    }
+}
+
+impl Serialize for JobId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
+/// One job: what runs, when, with what, inside which limits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Unique among all jobs of the host.
+    pub id: JobId,
+    /// What the author says about it, for people.
+    pub description: Option<Box<str>>,
+    /// The name of the file in the plugins directory, `hello.wasm`.
+    pub component: Arc<str>,
+    /// When it runs.
+    pub trigger: Trigger,
+    /// Whether it also runs as soon as it is added to the host.
+    pub run_on_start: bool,
+    /// Whether its trigger fires at all.
+    pub enabled: bool,
+    /// The author's version of the definition. A change of it is a change of the job, but so
+    /// is any other.
+    pub version: Option<u64>,
+    /// The parameters, as JSON text.
+    pub params: Option<Arc<str>>,
+    /// Command-line arguments, after the program's name.
+    pub args: Arc<[String]>,
+    /// What ends a run.
+    pub limits: Limits,
+    /// What a run may touch.
+    pub grants: Arc<Grants>,
+    /// How many runs of the job may be in flight at once, at least 1.
+    pub max_instances: u32,
+    /// Where the definition stands. Not part of the job's identity: a job that moves within its
+    /// file has not changed.
+    pub origin: Origin,
+}
+
+/// Where a definition comes from.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// The file as the operator named it; empty for a job from the command line.
+    pub file: Arc<str>,
+    /// The line of the job's definition, counted from 1.
+    pub line: u32,
+    /// The line of each limit that the definition sets (its own or the file's defaults), in the
+    /// order timeout, fuel, memory, output; 0 where the host's default holds.
+    pub limit_lines: [u32; 4],
+}
+
+impl PartialEq for Origin {
+    /// Always equal: see [`Job::origin`].
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{}:{}", self.file, self.line)
+    }
+}
+
+/// What ends a run, each measured for every attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Wall-clock time, from the start of the attempt.
+    pub timeout: Duration,
+    /// Fuel: about one unit for each instruction executed. [`Limits::UNLIMITED_FUEL`] for none.
+    pub fuel: u64,
+    /// Bytes of linear memory, all memories together, and tables.
+    pub memory: u64,
+    /// Bytes kept of the output, and as many of the log. More is counted and dropped.
+    pub output: u64,
+}
+
+impl Limits {
+    /// Fuel without a limit. It is still measured.
+    pub const UNLIMITED_FUEL: u64 = u64::MAX;
+
+    /// What holds where neither a job nor its file says otherwise.
+    pub const DEFAULT: Limits = Limits {
+        timeout: Duration::from_secs(60),
+        fuel: 1_000_000_000_000,
+        memory: 64 << 20,
+        output: 1 << 20,
+    };
+
+    /// The most that any job may ask for, where the operator does not lower it.
+    pub const MAXIMUM: Limits = Limits {
+        timeout: Duration::from_secs(24 * 60 * 60),
+        fuel: Limits::UNLIMITED_FUEL,
+        memory: 4 << 30,
+        output: 64 << 20,
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits::DEFAULT
+    }
+}
+
+/// What a run may touch. Nothing by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Environment variables, by name.
+    pub env: Vec<(String, String)>,
+    /// Directories of the host.
+    pub dirs: Vec<DirGrant>,
+}
+
+/// A directory of the host that a job sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirGrant {
+    /// Where it is on the host, absolute or relative to the host's working directory.
+    pub host: PathBuf,
+    /// Where the job finds it, such as `/data`.
+    pub guest: String,
+    /// What the job may do there.
+    pub access: Access,
+}
+
+/// What a job may do in a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read and list.
+    ReadOnly,
+    /// Also create, write, rename and delete.
+    ReadWrite,
+}

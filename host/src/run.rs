@@ -1,0 +1,308 @@
+//! The noun that travels from the scheduler to the views: a run, its outcome, its record, and
+//! the events that tell of it.
+//!
+//! ```text
+//! Firing ──store──▶ Run ──dispatcher──▶ Attempt ──runtime──▶ Execution
+//!    │                                                          │
+//!    └──────────▶ Event::RunSkipped          FinishedRun ◀──────┘
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use ulid::Ulid;
+
+use crate::clock::{Timestamp, rfc3339};
+use crate::job::{Job, JobId};
+
+/// The id of a run: unique, and ordered by the time it was given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId(Ulid);
+
+impl RunId {
+    /// A fresh id for a run recorded at `now`.
+    pub fn new(now: Timestamp) -> Self {
+        // An id before 1970 has the same time part as one at 1970.
+        let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);
+        RunId(Ulid::from_parts(millis, fastrand::u128(..)))
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(to)
+    }
+}
+
+impl Serialize for RunId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&self.0)
+    }
+}
+
+/// What made a run start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// Its trigger fired.
+    Schedule,
+    /// A person started it.
+    Manual,
+    /// A program started it through the API.
+    Api,
+    /// It makes up for an instant that was missed.
+    CatchUp,
+    /// A job that it depends on has finished.
+    Upstream,
+}
+
+impl Cause {
+    /// The cause as it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cause::Schedule => "schedule",
+            Cause::Manual => "manual",
+            Cause::Api => "api",
+            Cause::CatchUp => "catch-up",
+            Cause::Upstream => "upstream",
+        }
+    }
+}
+
+/// A job that is due: what the scheduler hands on. It becomes a [`Run`] once it is recorded.
+#[derive(Debug, Clone)]
+pub struct Firing {
+    /// The job, as it is defined at this instant.
+    pub job: Arc<Job>,
+    /// What made it due.
+    pub cause: Cause,
+    /// The instant it was due.
+    pub scheduled_at: Timestamp,
+}
+
+/// A recorded intention to run a job once, in one or more attempts.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Unique.
+    pub id: RunId,
+    /// The job, as it was defined when the run was recorded. A later edit does not touch it.
+    pub job: Arc<Job>,
+    /// What made it start.
+    pub cause: Cause,
+    /// The instant the run is for.
+    pub scheduled_at: Timestamp,
+    /// How many attempts it has at most.
+    pub max_attempts: u32,
+    /// When the job's last successful run finished.
+    pub last_success: Option<Timestamp>,
+}
+
+/// One try at a run: what the dispatcher hands to an executor.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The run it belongs to.
+    pub run: Arc<Run>,
+    /// Counted from 1.
+    pub number: u32,
+    /// When it started.
+    pub started_at: Timestamp,
+}
+
+impl Attempt {
+    /// The instant at which the attempt will be ended.
+    pub fn deadline(&self) -> Timestamp {
+        chrono::TimeDelta::from_std(self.run.job.limits.timeout)
+            .ok()
+            .and_then(|timeout| self.started_at.checked_add_signed(timeout))
+            .unwrap_or(Timestamp::MAX_UTC)
+    }
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The job did its work.
+    Succeeded,
+    /// The job said that it failed, or could not be started.
+    Failed,
+    /// The job broke a rule of WebAssembly: unreachable code, memory out of bounds, a stack overflow.
+    Trapped,
+    /// Its time was up.
+    TimedOut,
+    /// Its fuel was used up.
+    OutOfFuel,
+    /// It gave up after the memory limit refused it more.
+    OutOfMemory,
+    /// The host ended it, because it stopped or because somebody asked.
+    Cancelled,
+}
+
+impl Outcome {
+    /// All outcomes, in the order of their declaration.
+    pub const ALL: [Outcome; 7] = [
+        Outcome::Succeeded,
+        Outcome::Failed,
+        Outcome::Trapped,
+        Outcome::TimedOut,
+        Outcome::OutOfFuel,
+        Outcome::OutOfMemory,
+        Outcome::Cancelled,
+    ];
+
+    /// The outcome as programs read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Succeeded => "succeeded",
+            Outcome::Failed => "failed",
+            Outcome::Trapped => "trapped",
+            Outcome::TimedOut => "timed_out",
+            Outcome::OutOfFuel => "out_of_fuel",
+            Outcome::OutOfMemory => "out_of_memory",
+            Outcome::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What a successful run left behind.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// JSON that parses.
+    Json(Box<RawValue>),
+    /// Text.
+    Text(String),
+    /// Bytes that are not text.
+    Bytes(Vec<u8>),
+}
+
+impl Output {
+    /// What kind of output it is: `json`, `text` or `bytes`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Output::Json(_) => "json",
+            Output::Text(_) => "text",
+            Output::Bytes(_) => "bytes",
+        }
+    }
+
+    /// The output as the bytes that the job wrote.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Output::Json(json) => json.get().as_bytes(),
+            Output::Text(text) => text.as_bytes(),
+            Output::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+impl Serialize for Output {
+    /// JSON as itself, text as a string, bytes as a string of Base64.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        use base64::Engine as _;
+        match self {
+            Output::Json(json) => json.serialize(to),
+            Output::Text(text) => to.serialize_str(text),
+            Output::Bytes(bytes) => {
+                to.serialize_str(&base64::engine::general_purpose::STANDARD.encode(bytes))
+            }
+        }
+    }
+}
+
+/// What a failed job advises about another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Do not try again.
+    Never,
+    /// Try again when the job's policy says so.
+    ByPolicy,
+    /// Try again, but not before this much time has passed.
+    After(Duration),
+}
+
+/// What an executor tells of an attempt.
+#[derive(Debug, Clone)]
+pub struct Execution {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, in a sentence; always there unless it succeeded.
+    pub error: Option<String>,
+    /// What the job advises after a failure.
+    pub retry: Retry,
+    /// What it left behind.
+    pub output: Option<Output>,
+    /// Bytes of output that did not fit the limit.
+    pub output_dropped: u64,
+    /// What it printed besides its output.
+    pub log: Vec<u8>,
+    /// Bytes of log that did not fit the limit.
+    pub log_dropped: u64,
+    /// Fuel used.
+    pub fuel_used: u64,
+    /// The most bytes of linear memory and tables that it held at once.
+    pub memory_peak: u64,
+    /// CPU time used.
+    pub cpu_time: Duration,
+    /// How long it took, by the monotonic clock.
+    pub elapsed: Duration,
+}
+
+/// The record of a run that has ended.
+#[derive(Debug)]
+pub struct FinishedRun {
+    /// The last attempt.
+    pub attempt: Attempt,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// How it ended.
+    pub execution: Execution,
+}
+
+/// Why a firing did not become a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SkipReason {
+    /// As many runs of the job are in flight as it allows.
+    MaxInstances(u32),
+    /// The plugin is not there, or never was usable.
+    PluginMissing(Arc<str>),
+    /// The host was not looking (suspended, stalled, or its clock was set); a later instant
+    /// runs in its place. How many were missed, if that could be counted.
+    Missed(Option<u64>),
+    /// The host is stopping.
+    Stopping,
+    /// The run could not be recorded.
+    NotRecorded(String),
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SkipReason::MaxInstances(max) => {
+                write!(to, "previous run still going (max_instances {max})")
+            }
+            SkipReason::PluginMissing(name) => write!(to, "plugin {name} is missing"),
+            SkipReason::Missed(Some(1)) => {
+                write!(to, "missed while the host was not running it; one later run stands in")
+            }
+            SkipReason::Missed(Some(count)) => write!(
+                to,
+                "{count} firings missed while the host was not running them; one later run stands in"
+            ),
+            SkipReason::Missed(None) => write!(
+                to,
+                "many firings missed while the host was not running them; one later run stands in"
+            ),
+            SkipReason::Stopping => write!(to, "the host is stopping"),
+            SkipReason::NotRecorded(why) => write!(to, "the run could not be recorded: {why}"),
+        }
+    }
+}
+
+impl Serialize for SkipReason {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
