@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use parking_lot::Mutex;
@@ -168,6 +168,12 @@ impl Clock for ManualClock {
 #[allow(clippy::disallowed_methods)] // the one place that may
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// The time of day as file systems record it, for the ages of files.
+#[allow(clippy::disallowed_methods)] // the one place that may
+pub fn file_time() -> SystemTime {
+    SystemTime::now()
 }
 
 /// The CPU time that the calling thread has used so far.

@@ -1,0 +1,297 @@
+//! The engine: the only wasmtime configuration, the pool that instances live in, and the
+//! ticker that lets the host look at a guest that computes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::Thread;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::component::Linker as ComponentLinker;
+use wasmtime::{
+    Config, InstanceAllocationStrategy, Linker as CoreLinker, OptLevel, PoolingAllocationConfig,
+};
+
+use super::guest::GuestState;
+
+/// How often the host looks at a guest that computes: how late a timeout can strike, and the
+/// longest that one guest keeps a thread from another.
+const TICK: Duration = Duration::from_millis(2);
+
+/// How many ticks without a guest before the ticker sleeps.
+const IDLE_TICKS: u32 = 50;
+
+/// The most instances that the pool can be made for: beyond it the memory maps of the pool
+/// pass Linux's usual `vm.max_map_count` of 65530.
+pub const MAX_RUNNING: usize = 10_000;
+
+/// What one slot of the pool covers; a plugin that needs more takes several.
+const MEMORIES_PER_SLOT: u32 = 1;
+const TABLES_PER_SLOT: u32 = 4;
+
+/// The most of each that one plugin may have.
+const MAX_MEMORIES: u32 = 8;
+const MAX_TABLES: u32 = 32;
+const MAX_CORE_INSTANCES: u32 = 128;
+const MAX_TABLE_ELEMENTS: usize = 100_000;
+
+/// What stays committed of a slot's memory and tables between two runs. Without it every run
+/// returns its pages to the kernel, and two threads that do so wait for each other.
+const KEEP_RESIDENT: usize = 64 << 10;
+
+/// Stack of a guest, and of the fiber it runs on with the host functions it calls.
+const GUEST_STACK: usize = 512 << 10;
+const FIBER_STACK: usize = 1 << 20;
+
+/// Bytes that may cross from guest to host in one call.
+const HOSTCALL_FUEL: usize = 128 << 20;
+
+/// The engine that compiles and runs all guests. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    wasmtime: wasmtime::Engine,
+    components: ComponentLinker<GuestState>,
+    modules: CoreLinker<GuestState>,
+    slots: Arc<Semaphore>,
+    ticker: Arc<Ticker>,
+}
+
+/// Why the engine could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// More runs at once than the pool can serve.
+    #[error(
+        "{0} runs at once are more than the pool of instances can serve; at most {MAX_RUNNING} (each needs memory maps, of which Linux allows a process 65530)"
+    )]
+    TooMany(usize),
+    /// The pool does not fit the machine.
+    #[error(
+        "cannot reserve address space for {slots} runs at once: {reason}; try a smaller --max-running, or raise `ulimit -v` and `vm.max_map_count`"
+    )]
+    Pool {
+        /// How many were asked for.
+        slots: usize,
+        /// What the system said.
+        reason: String,
+    },
+    /// The host functions could not be linked, or the ticker could not start.
+    #[error("cannot start the WebAssembly engine: {0}")]
+    Start(String),
+}
+
+impl Engine {
+    /// An engine that holds at most `max_running` guests at once, each with at most
+    /// `max_memory` bytes in one linear memory.
+    ///
+    /// # Errors
+    /// If the address space for them cannot be had.
+    pub fn new(max_running: usize, max_memory: u64) -> Result<Engine, EngineError> {
+        let slots = max_running.max(1);
+        if slots > MAX_RUNNING {
+            return Err(EngineError::TooMany(slots));
+        }
+        // A plugin that needs several slots must fit even a small pool.
+        let pool = slots.max(MAX_MEMORIES as usize);
+        let wasmtime =
+            wasmtime::Engine::new(&config(pool, max_memory)).map_err(|error| EngineError::Pool {
+                slots,
+                reason: format!("{error:#}"),
+            })?;
+        let start = |error: wasmtime::Error| EngineError::Start(format!("{error:#}"));
+
+        let mut components = ComponentLinker::new(&wasmtime);
+        wasmtime_wasi::p2::add_to_linker_async(&mut components).map_err(start)?;
+        let mut modules = CoreLinker::new(&wasmtime);
+        wasmtime_wasi::p1::add_to_linker_async(&mut modules, GuestState::wasi_p1)
+            .map_err(start)?;
+
+        let ticker = Ticker::start(wasmtime.weak())
+            .map_err(|error| EngineError::Start(error.to_string()))?;
+        Ok(Engine {
+            inner: Arc::new(Inner {
+                wasmtime,
+                components,
+                modules,
+                slots: Arc::new(Semaphore::new(pool)),
+                ticker,
+            }),
+        })
+    }
+
+    /// wasmtime's own engine.
+    pub fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.inner.wasmtime
+    }
+
+    /// What components can import.
+    pub fn components(&self) -> &ComponentLinker<GuestState> {
+        &self.inner.components
+    }
+
+    /// What core modules can import.
+    pub fn modules(&self) -> &CoreLinker<GuestState> {
+        &self.inner.modules
+    }
+
+    /// How many slots of the pool a guest takes that needs this much at once.
+    ///
+    /// # Errors
+    /// What it has too much of.
+    pub fn slots_for(&self, needs: &wasmtime::ResourcesRequired) -> Result<u32, String> {
+        let (memories, tables) = (needs.num_memories, needs.num_tables);
+        for (what, has, most) in [
+            ("memories", memories, MAX_MEMORIES),
+            ("tables", tables, MAX_TABLES),
+        ] {
+            if has > most {
+                return Err(format!("it has {has} {what}, and a job may have {most}"));
+            }
+        }
+        Ok((memories.div_ceil(MEMORIES_PER_SLOT))
+            .max(tables.div_ceil(TABLES_PER_SLOT))
+            .max(1))
+    }
+
+    /// Waits until the pool has room for a guest, and has the ticker look at it while it runs.
+    pub async fn enter(&self, slots: u32) -> Entered {
+        // The semaphore is never closed, so that an error cannot happen; without a permit the
+        // pool itself would refuse the instance.
+        let permit = self.inner.slots.clone().acquire_many_owned(slots).await.ok();
+        self.inner.ticker.enter();
+        Entered {
+            _permit: permit,
+            ticker: self.inner.ticker.clone(),
+        }
+    }
+
+    /// A fresh store for one run.
+    pub fn store(&self, state: GuestState, fuel: u64) -> wasmtime::Store<GuestState> {
+        let mut store = wasmtime::Store::new(&self.inner.wasmtime, state);
+        store.limiter(|state| state.meter());
+        // Both only fail where the engine was configured without them.
+        let _ = store.set_fuel(fuel);
+        store.set_hostcall_fuel(HOSTCALL_FUEL);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut context| context.data_mut().on_tick());
+        store
+    }
+}
+
+/// A place in the pool; given back when dropped.
+pub struct Entered {
+    _permit: Option<OwnedSemaphorePermit>,
+    ticker: Arc<Ticker>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.ticker.leave();
+    }
+}
+
+fn config(slots: usize, max_memory: u64) -> Config {
+    let mut pool = PoolingAllocationConfig::default();
+    let count = |per_slot: u32| u32::try_from(slots).unwrap_or(u32::MAX).saturating_mul(per_slot);
+    // Instances themselves are only counted; memories, tables and stacks take address space.
+    pool.total_component_instances(count(MAX_CORE_INSTANCES))
+        .total_core_instances(count(MAX_CORE_INSTANCES))
+        .total_memories(count(MEMORIES_PER_SLOT))
+        .total_tables(count(TABLES_PER_SLOT))
+        .total_stacks(count(1))
+        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        .max_memories_per_component(MAX_MEMORIES)
+        .max_memories_per_module(MAX_MEMORIES)
+        .max_tables_per_component(MAX_TABLES)
+        .max_tables_per_module(MAX_TABLES)
+        .table_elements(MAX_TABLE_ELEMENTS)
+        .max_memory_size(usize::try_from(max_memory).unwrap_or(usize::MAX))
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(KEEP_RESIDENT)
+        .decommit_batch_size(32);
+
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .memory_init_cow(true)
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .max_wasm_stack(GUEST_STACK)
+        .async_stack_size(FIBER_STACK)
+        .wasm_component_model(true)
+        // WASI 0.3 is not offered, and what it needs costs every instance microseconds.
+        .concurrency_support(false)
+        .cranelift_opt_level(OptLevel::Speed)
+        // The same job gives the same bits on every machine.
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true);
+    config
+}
+
+/// A thread that advances the engine's epoch while guests run.
+struct Ticker {
+    guests: AtomicUsize,
+    asleep: AtomicBool,
+    thread: Thread,
+}
+
+impl Ticker {
+    /// Starts the thread. It ends when the engine is gone.
+    fn start(engine: wasmtime::EngineWeak) -> std::io::Result<Arc<Ticker>> {
+        let (hand_over, take) = std::sync::mpsc::channel::<std::sync::Weak<Ticker>>();
+        let handle = std::thread::Builder::new()
+            .name("epoch-ticker".into())
+            .spawn(move || {
+                let Ok(ticker) = take.recv() else { return };
+                let mut idle = 0;
+                loop {
+                    std::thread::sleep(TICK);
+                    let (Some(engine), Some(ticker)) = (engine.upgrade(), ticker.upgrade()) else {
+                        return;
+                    };
+                    engine.increment_epoch();
+                    if ticker.guests.load(Ordering::SeqCst) > 0 {
+                        idle = 0;
+                        continue;
+                    }
+                    idle += 1;
+                    if idle < IDLE_TICKS {
+                        continue;
+                    }
+                    idle = 0;
+                    ticker.asleep.store(true, Ordering::SeqCst);
+                    // A guest that came in between has either seen `asleep`, or is seen here.
+                    if ticker.guests.load(Ordering::SeqCst) > 0 {
+                        ticker.asleep.store(false, Ordering::SeqCst);
+                        continue;
+                    }
+                    // Neither the engine nor the ticker is held while asleep; wake now and
+                    // then to see whether they are gone.
+                    drop((engine, ticker));
+                    std::thread::park_timeout(Duration::from_secs(5));
+                }
+            })?;
+        let ticker = Arc::new(Ticker {
+            guests: AtomicUsize::new(0),
+            asleep: AtomicBool::new(false),
+            thread: handle.thread().clone(),
+        });
+        // The thread waits for this, so that the other end is there.
+        let _ = hand_over.send(Arc::downgrade(&ticker));
+        Ok(ticker)
+    }
+
+    fn enter(&self) {
+        self.guests.fetch_add(1, Ordering::SeqCst);
+        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
+            self.thread.unpark();
+        }
+    }
+
+    fn leave(&self) {
+        self.guests.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,355 @@
+//! What the host keeps of one running guest: what it has used, what it may still use, and what
+//! it prints.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::io::AsyncWrite;
+use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, UpdateDeadline};
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::clock;
+use crate::dispatcher::Cancel;
+
+/// The host's side of one guest; the data of its store.
+pub struct GuestState {
+    meter: Meter,
+    deadline: Option<Instant>,
+    cancel: Cancel,
+    wasi: Wasi,
+}
+
+/// The WASI that a guest sees. A guest that imports none costs none.
+pub enum Wasi {
+    /// For components.
+    P2(WasiCtx, ResourceTable),
+    /// For core modules.
+    P1(WasiP1Ctx),
+    /// For components that import nothing of WASI.
+    None,
+}
+
+/// Why the host ended a guest that was computing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// Its time was up.
+    #[error("its time was up")]
+    TimedOut,
+    /// It was cancelled.
+    #[error("it was cancelled")]
+    Cancelled,
+}
+
+impl GuestState {
+    /// The state of a guest that may use `memory` bytes until `deadline`.
+    pub fn new(memory: u64, deadline: Option<Instant>, cancel: Cancel, wasi: Wasi) -> Self {
+        GuestState {
+            meter: Meter {
+                limit: memory,
+                used: 0,
+                before: 0,
+                refused: None,
+            },
+            deadline,
+            cancel,
+            wasi,
+        }
+    }
+
+    /// What the guest has used.
+    pub fn meter(&mut self) -> &mut Meter {
+        &mut self.meter
+    }
+
+    /// The WASI 0.1 context.
+    ///
+    /// # Panics
+    /// If the guest is not a core module. Only the linker of core modules calls this, and only
+    /// the state of a core module is run with it.
+    #[allow(clippy::panic)]
+    pub fn wasi_p1(&mut self) -> &mut WasiP1Ctx {
+        match &mut self.wasi {
+            Wasi::P1(context) => context,
+            _ => panic!("a component called a function of WASI 0.1"),
+        }
+    }
+
+    /// Called while the guest computes, every few milliseconds: ends it if its time is up, and
+    /// otherwise lets others have the thread for a moment.
+    ///
+    /// # Errors
+    /// [`Ended`], which ends the guest.
+    pub fn on_tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
+        if self.cancel.is_cancelled() {
+            return Err(Ended::Cancelled.into());
+        }
+        // A tick may come early after a stall of the ticker: only the clock decides.
+        if self
+            .deadline
+            .is_some_and(|deadline| clock::monotonic() >= deadline)
+        {
+            return Err(Ended::TimedOut.into());
+        }
+        Ok(UpdateDeadline::Yield(1))
+    }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        if !matches!(self.wasi, Wasi::P2(..)) {
+            // Never reached by a guest that was prepared for what it imports.
+            self.wasi = Wasi::P2(WasiCtx::default(), ResourceTable::new());
+        }
+        match &mut self.wasi {
+            Wasi::P2(ctx, table) => WasiCtxView { ctx, table },
+            #[allow(clippy::unreachable)] // set just above
+            _ => unreachable!(),
+        }
+    }
+}
+
+/// Counts the memory of a guest, all memories and tables together, and refuses what passes the
+/// limit.
+#[derive(Debug)]
+pub struct Meter {
+    limit: u64,
+    used: u64,
+    /// What was used before the last growth, which may yet fail.
+    before: u64,
+    refused: Option<u64>,
+}
+
+/// Bytes of one element of a table.
+const TABLE_ELEMENT: u64 = size_of::<usize>() as u64;
+
+impl Meter {
+    /// The most bytes held at once. Memories never shrink, so it is what is held now.
+    pub fn peak(&self) -> u64 {
+        self.used
+    }
+
+    /// How many bytes the guest would have held after the first growth that was refused.
+    pub fn refused(&self) -> Option<u64> {
+        self.refused
+    }
+
+    fn grow(&mut self, current: u64, desired: u64) -> bool {
+        let wanted = self.used.saturating_add(desired.saturating_sub(current));
+        if wanted > self.limit {
+            self.refused.get_or_insert(wanted);
+            return false;
+        }
+        self.before = self.used;
+        self.used = wanted;
+        true
+    }
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        // Beyond its own declared maximum a memory does not grow, whatever the limit.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        Ok(self.grow(current as u64, desired as u64))
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let bytes = |elements: usize| (elements as u64).saturating_mul(TABLE_ELEMENT);
+        Ok(self.grow(bytes(current), bytes(desired)))
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.growth_failed();
+        Ok(())
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.growth_failed();
+        Ok(())
+    }
+}
+
+impl Meter {
+    /// The pool had no more, although the job's own limit did. To the guest it is a refusal
+    /// like any other.
+    fn growth_failed(&mut self) {
+        self.refused.get_or_insert(self.used);
+        self.used = self.before;
+    }
+}
+
+/// Which of its two streams a guest writes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// What a command leaves behind.
+    Output,
+    /// What it says along the way.
+    Log,
+}
+
+/// Told of every piece that a guest writes, as it writes it.
+pub type Echo = Arc<dyn Fn(Stream, &[u8]) + Send + Sync>;
+
+/// A stream that keeps the first bytes up to a limit, and counts and drops the rest. A guest
+/// that floods it costs time, which has its own limit, and no memory.
+#[derive(Clone)]
+pub struct CappedPipe {
+    shared: Arc<Mutex<Capped>>,
+}
+
+struct Capped {
+    kept: Vec<u8>,
+    limit: usize,
+    dropped: u64,
+    echo: Option<(Stream, Echo)>,
+}
+
+/// How much a guest may write in one go.
+const WRITE_PERMIT: usize = 64 << 10;
+
+impl CappedPipe {
+    /// A pipe that keeps `limit` bytes.
+    pub fn new(limit: u64, echo: Option<(Stream, Echo)>) -> Self {
+        CappedPipe {
+            shared: Arc::new(Mutex::new(Capped {
+                kept: Vec::new(),
+                limit: usize::try_from(limit).unwrap_or(usize::MAX),
+                dropped: 0,
+                echo,
+            })),
+        }
+    }
+
+    /// Takes what was kept, and how many bytes were dropped.
+    pub fn take(&self) -> (Vec<u8>, u64) {
+        let mut shared = self.shared.lock();
+        (std::mem::take(&mut shared.kept), shared.dropped)
+    }
+
+    fn push(&self, bytes: &[u8]) {
+        let mut shared = self.shared.lock();
+        let room = shared.limit - shared.kept.len();
+        let (keep, drop) = bytes.split_at(bytes.len().min(room));
+        shared.kept.extend_from_slice(keep);
+        shared.dropped += drop.len() as u64;
+        if let Some((stream, echo)) = &shared.echo {
+            echo(*stream, bytes);
+        }
+    }
+}
+
+impl IsTerminal for CappedPipe {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for CappedPipe {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for CappedPipe {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for CappedPipe {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.push(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_PERMIT)
+    }
+}
+
+impl AsyncWrite for CappedPipe {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        self.push(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_keeps_its_limit_and_counts_the_rest() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let echo: Echo = Arc::new({
+            let seen = seen.clone();
+            move |_, bytes: &[u8]| seen.lock().extend_from_slice(bytes)
+        });
+        let pipe = CappedPipe::new(5, Some((Stream::Log, echo)));
+        pipe.push(b"abc");
+        pipe.push(b"defg");
+        pipe.push(b"h");
+        assert_eq!(pipe.take(), (b"abcde".to_vec(), 3));
+        assert_eq!(*seen.lock(), b"abcdefgh");
+    }
+
+    #[test]
+    fn memories_and_tables_share_one_limit() {
+        let mut meter = Meter {
+            limit: 1000,
+            used: 0,
+            before: 0,
+            refused: None,
+        };
+        assert!(meter.memory_growing(0, 600, None).unwrap());
+        assert!(meter.table_growing(0, 40, None).unwrap());
+        assert_eq!(meter.peak(), 920);
+        // Its own maximum refuses it, not the limit.
+        assert!(!meter.memory_growing(600, 601, Some(600)).unwrap());
+        assert_eq!(meter.refused(), None);
+        assert!(!meter.table_growing(40, 60, None).unwrap());
+        assert_eq!(meter.refused(), Some(1080));
+        assert_eq!(meter.peak(), 920);
+    }
+}

@@ -1,0 +1,311 @@
+//! The sandbox: runs one attempt of a job in a fresh instance, inside its limits.
+//!
+//! ```text
+//! plugins/*.wasm ──shape──▶ what is it? ──cache, engine──▶ Plugin (compiled, linked)
+//!                                                             │
+//! Attempt ─▶ Runtime::execute ─▶ store + instance ─▶ call ─▶ Execution
+//!                                   │ guest.rs: memory, time, output
+//! ```
+//!
+//! What ends a guest: its own return; the epoch callback in [`guest`] when it computes past its
+//! deadline; dropping its future when it waits past its deadline in the host; fuel; and a trap.
+
+pub mod bindings;
+pub mod cache;
+pub mod engine;
+pub mod guest;
+pub mod plugin;
+pub mod shape;
+
+mod outcome;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use wasmtime::Store;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::clocks::HostWallClock;
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
+
+use bindings::quarterjack::job::types as wit;
+use engine::Engine;
+use guest::{CappedPipe, Echo, Ended, GuestState, Stream, Wasi};
+use outcome::{Ending, Spent};
+use plugin::{Entry, Plugin, Plugins};
+
+use crate::clock::{self, Clock, Timestamp, format_instant};
+use crate::dispatcher::{Cancel, Executor};
+use crate::job::{Access, Job};
+use crate::run::{Attempt, Cause, Execution, SkipReason};
+
+/// Runs jobs in the sandbox.
+pub struct Runtime {
+    engine: Engine,
+    plugins: Arc<Plugins>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Runtime {
+    /// A runtime for the plugins of one directory. The guests' time of day is that of `clock`.
+    pub fn new(engine: Engine, plugins: Arc<Plugins>, clock: Arc<dyn Clock>) -> Self {
+        Runtime {
+            engine,
+            plugins,
+            clock,
+        }
+    }
+}
+
+impl Executor for Runtime {
+    fn ready(&self, job: &Job) -> Result<(), SkipReason> {
+        if self.plugins.get(&job.component).is_some() {
+            Ok(())
+        } else {
+            Err(SkipReason::PluginMissing(job.component.clone()))
+        }
+    }
+
+    async fn execute(&self, attempt: Attempt, cancel: Cancel) -> Execution {
+        match self.plugins.get(&attempt.run.job.component) {
+            Some(plugin) => {
+                run_plugin(&self.engine, &plugin, &self.clock, &attempt, cancel, None).await
+            }
+            None => outcome::not_started(format!(
+                "plugin {} is missing: it was removed before the run could start",
+                attempt.run.job.component
+            )),
+        }
+    }
+}
+
+/// Runs one attempt of a job with a plugin that need not be in the plugins directory. `echo` is
+/// told what the guest prints, as it prints it.
+pub async fn run_plugin(
+    engine: &Engine,
+    plugin: &Plugin,
+    clock: &Arc<dyn Clock>,
+    attempt: &Attempt,
+    cancel: Cancel,
+    echo: Option<Echo>,
+) -> Execution {
+    let _place = engine.enter(plugin.slots).await;
+    let job = &attempt.run.job;
+    let started = clock::monotonic();
+    let deadline = started.checked_add(job.limits.timeout);
+
+    let pipe = |stream| {
+        let echo = echo.clone().map(|echo| (stream, echo));
+        CappedPipe::new(job.limits.output, echo)
+    };
+    let (output, log) = (pipe(Stream::Output), pipe(Stream::Log));
+    let wasi = match wasi_for(plugin, attempt, clock, &output, &log) {
+        Ok(wasi) => wasi,
+        Err(error) => return outcome::not_started(error),
+    };
+    let state = GuestState::new(job.limits.memory, deadline, cancel.clone(), wasi);
+    let mut store = engine.store(state, job.limits.fuel);
+
+    let cpu = AtomicU64::new(0);
+    let ending = {
+        let call = pin!(measure_cpu(&cpu, call(plugin, &mut store, attempt)));
+        tokio::select! {
+            // The guest first: a run that ends in its first stretch never arms a timer.
+            biased;
+            ending = call => ending,
+            () = cancel.cancelled() => Ending::Ended(Ended::Cancelled),
+            () = sleep_until(deadline) => Ending::Ended(Ended::TimedOut),
+        }
+    };
+
+    let fuel_left = store.get_fuel().unwrap_or(0);
+    let meter = store.data_mut().meter();
+    let spent = Spent {
+        fuel: job.limits.fuel.saturating_sub(fuel_left),
+        memory_peak: meter.peak(),
+        memory_refused: meter.refused(),
+        cpu_time: Duration::from_nanos(cpu.load(Ordering::Relaxed)),
+        elapsed: started.elapsed(),
+    };
+    drop(store);
+    outcome::conclude(job, plugin.shape, ending, spent, &output, &log)
+}
+
+/// Calls the guest's entry and says how that ended.
+async fn call(plugin: &Plugin, store: &mut Store<GuestState>, attempt: &Attempt) -> Ending {
+    match &plugin.entry {
+        Entry::Typed(pre) => {
+            let context = context_of(attempt);
+            let called = async {
+                let instance = pre.instantiate_async(&mut *store).await?;
+                instance.call_run(&mut *store, &context).await
+            };
+            called.await.map_or_else(Ending::from_error, Ending::Typed)
+        }
+        Entry::Command(pre) => {
+            let called = async {
+                let instance = pre.instantiate_async(&mut *store).await?;
+                instance.wasi_cli_run().call_run(&mut *store).await
+            };
+            called
+                .await
+                .map_or_else(Ending::from_error, |result| Ending::Exited(i32::from(result.is_err())))
+        }
+        Entry::Core(pre) => {
+            let called = async {
+                let instance = pre.instantiate_async(&mut *store).await?;
+                let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
+                start.call_async(&mut *store, ()).await
+            };
+            called
+                .await
+                .map_or_else(Ending::from_error, |()| Ending::Exited(0))
+        }
+    }
+}
+
+/// Adds the CPU time of each poll of a future to a counter of nanoseconds.
+async fn measure_cpu<F: Future>(nanos: &AtomicU64, future: F) -> F::Output {
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| {
+        let before = clock::thread_cpu_time();
+        let result = future.as_mut().poll(context);
+        let spent = clock::thread_cpu_time().saturating_sub(before);
+        nanos.fetch_add(
+            u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
+        result
+    })
+    .await
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The WASI that a run sees: what its job is granted, and the run itself as standard input and
+/// environment.
+fn wasi_for(
+    plugin: &Plugin,
+    attempt: &Attempt,
+    clock: &Arc<dyn Clock>,
+    output: &CappedPipe,
+    log: &CappedPipe,
+) -> Result<Wasi, String> {
+    if !plugin.wasi {
+        return Ok(Wasi::None);
+    }
+    let job = &attempt.run.job;
+    let mut builder = WasiCtx::builder();
+    let command = !matches!(plugin.entry, Entry::Typed(_));
+    if command {
+        let params = job.params.as_deref().unwrap_or("null");
+        builder.stdin(MemoryInputPipe::new(params.to_owned()));
+        builder.stdout(output.clone());
+    } else {
+        // A typed job returns its output: what it prints is its log.
+        builder.stdout(log.clone());
+    }
+    builder.stderr(log.clone());
+    builder.arg(&job.component);
+    builder.args(&job.args);
+    describe_run(&mut builder, attempt);
+    // After the host's own, so that a definition that sets one of those names has its way.
+    builder.envs(&job.grants.env);
+    for dir in &job.grants.dirs {
+        let access = match dir.access {
+            Access::ReadOnly => FsPerms::ReadOnly,
+            Access::ReadWrite => FsPerms::ReadWrite,
+        };
+        builder
+            .preopened_dir(&dir.host, &dir.guest, access)
+            .map_err(|error| {
+                format!(
+                    "cannot open the granted directory {} ({}): {error:#}",
+                    dir.host.display(),
+                    job.origin
+                )
+            })?;
+    }
+    builder.wall_clock(GuestClock(clock.clone()));
+    // No network is granted to anyone; this refuses it before an address is even looked at.
+    builder.allow_tcp(false).allow_udp(false);
+    Ok(match plugin.entry {
+        Entry::Core(_) => Wasi::P1(builder.build_p1()),
+        _ => Wasi::P2(builder.build(), ResourceTable::new()),
+    })
+}
+
+/// The run's context as environment variables, for jobs without the typed interface.
+fn describe_run(builder: &mut WasiCtxBuilder, attempt: &Attempt) {
+    let run = &attempt.run;
+    builder
+        .env("QUARTERJACK_JOB_ID", run.job.id.as_str())
+        .env("QUARTERJACK_RUN_ID", run.id.to_string())
+        .env("QUARTERJACK_ATTEMPT", attempt.number.to_string())
+        .env("QUARTERJACK_MAX_ATTEMPTS", run.max_attempts.to_string())
+        .env("QUARTERJACK_CAUSE", run.cause.as_str())
+        .env("QUARTERJACK_SCHEDULED_AT", format_instant(run.scheduled_at))
+        .env("QUARTERJACK_STARTED_AT", format_instant(attempt.started_at))
+        .env("QUARTERJACK_DEADLINE", format_instant(attempt.deadline()));
+    if let Some(last_success) = run.last_success {
+        builder.env("QUARTERJACK_LAST_SUCCESS", format_instant(last_success));
+    }
+}
+
+fn context_of(attempt: &Attempt) -> wit::RunContext {
+    let run = &attempt.run;
+    wit::RunContext {
+        job_id: run.job.id.as_str().to_owned(),
+        run_id: run.id.to_string(),
+        attempt: attempt.number,
+        max_attempts: run.max_attempts,
+        cause: match run.cause {
+            Cause::Schedule => wit::Cause::Schedule,
+            Cause::Manual => wit::Cause::Manual,
+            Cause::Api => wit::Cause::Api,
+            Cause::CatchUp => wit::Cause::CatchUp,
+            Cause::Upstream => wit::Cause::Upstream,
+        },
+        scheduled_at: instant_of(run.scheduled_at),
+        started_at: instant_of(attempt.started_at),
+        deadline: instant_of(attempt.deadline()),
+        last_success: run.last_success.map(instant_of),
+        params: run.job.params.as_deref().unwrap_or("null").to_owned(),
+    }
+}
+
+/// An instant as the contract has it; one before 1970, which the contract cannot say, is 1970.
+fn instant_of(instant: Timestamp) -> wit::Instant {
+    match u64::try_from(instant.timestamp()) {
+        Ok(seconds) => wit::Instant {
+            seconds,
+            nanoseconds: instant.timestamp_subsec_nanos().min(999_999_999),
+        },
+        Err(_) => wit::Instant {
+            seconds: 0,
+            nanoseconds: 0,
+        },
+    }
+}
+
+/// The host's clock as the guests' time of day.
+struct GuestClock(Arc<dyn Clock>);
+
+impl HostWallClock for GuestClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_micros(1)
+    }
+
+    fn now(&self) -> Duration {
+        (self.0.now() - Timestamp::UNIX_EPOCH)
+            .to_std()
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,288 @@
+//! From how a call ended to what is told of it: the outcome, the reason in words, the output.
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use super::bindings::quarterjack::job::types as wit;
+use super::guest::{CappedPipe, Ended};
+use super::shape::Shape;
+use crate::job::Job;
+use crate::run::{Execution, Outcome, Output, Retry};
+use crate::units::{format_count, format_duration, format_size};
+
+/// How calling a guest ended.
+pub(super) enum Ending {
+    /// A typed job returned.
+    Typed(Result<Option<wit::Output>, wit::Failure>),
+    /// A command ended with an exit code.
+    Exited(i32),
+    /// The host ended it.
+    Ended(Ended),
+    /// It broke a rule of WebAssembly.
+    Trapped(Trap, String),
+    /// The host could not make or call the instance, or a host function gave up.
+    Broken(String),
+}
+
+impl Ending {
+    pub(super) fn from_error(error: wasmtime::Error) -> Ending {
+        if let Some(ended) = error.downcast_ref::<Ended>() {
+            Ending::Ended(*ended)
+        } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
+            Ending::Exited(exit.0)
+        } else if let Some(trap) = error.downcast_ref::<Trap>() {
+            Ending::Trapped(*trap, place(&error))
+        } else {
+            Ending::Broken(format!("{:#}{}", error.root_cause(), place(&error)))
+        }
+    }
+}
+
+/// Where in the guest an error came up, innermost first, as far as the guest has names.
+fn place(error: &wasmtime::Error) -> String {
+    const SHOWN: usize = 3;
+    let names: Vec<&str> = error
+        .downcast_ref::<WasmBacktrace>()
+        .map(WasmBacktrace::frames)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|frame| frame.func_name())
+        .take(SHOWN)
+        .collect();
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!(" (in {})", names.join(" < "))
+    }
+}
+
+/// What an attempt used.
+pub(super) struct Spent {
+    pub(super) fuel: u64,
+    pub(super) memory_peak: u64,
+    pub(super) memory_refused: Option<u64>,
+    pub(super) cpu_time: Duration,
+    pub(super) elapsed: Duration,
+}
+
+/// The record of an attempt for which no instance was ever made.
+pub(super) fn not_started(error: String) -> Execution {
+    Execution {
+        outcome: Outcome::Failed,
+        error: Some(error),
+        retry: Retry::ByPolicy,
+        output: None,
+        output_dropped: 0,
+        log: Vec::new(),
+        log_dropped: 0,
+        fuel_used: 0,
+        memory_peak: 0,
+        cpu_time: Duration::ZERO,
+        elapsed: Duration::ZERO,
+    }
+}
+
+/// The record of an attempt.
+pub(super) fn conclude(
+    job: &Job,
+    shape: Shape,
+    ending: Ending,
+    spent: Spent,
+    output: &CappedPipe,
+    log: &CappedPipe,
+) -> Execution {
+    let (printed, printed_dropped) = output.take();
+    let (log, log_dropped) = log.take();
+    let verdict = judge(job, ending, &spent);
+    let (output, output_dropped) = match verdict.output {
+        Some((output, dropped)) => (Some(output), dropped),
+        None if shape == Shape::Typed || printed.is_empty() => (None, printed_dropped),
+        None => (Some(text_or_bytes(printed)), printed_dropped),
+    };
+    Execution {
+        outcome: verdict.outcome,
+        error: verdict.error,
+        retry: verdict.retry,
+        output,
+        output_dropped,
+        log,
+        log_dropped,
+        fuel_used: spent.fuel,
+        memory_peak: spent.memory_peak,
+        cpu_time: spent.cpu_time,
+        elapsed: spent.elapsed,
+    }
+}
+
+struct Verdict {
+    outcome: Outcome,
+    error: Option<String>,
+    retry: Retry,
+    output: Option<(Output, u64)>,
+}
+
+impl Verdict {
+    fn failed(outcome: Outcome, error: String) -> Verdict {
+        Verdict {
+            outcome,
+            error: Some(error),
+            retry: Retry::ByPolicy,
+            output: None,
+        }
+    }
+
+    const SUCCESS: Verdict = Verdict {
+        outcome: Outcome::Succeeded,
+        error: None,
+        retry: Retry::Never,
+        output: None,
+    };
+}
+
+fn judge(job: &Job, ending: Ending, spent: &Spent) -> Verdict {
+    let limits = &job.limits;
+    match ending {
+        Ending::Ended(Ended::Cancelled) => {
+            Verdict::failed(Outcome::Cancelled, "the host ended it".into())
+        }
+        Ending::Ended(Ended::TimedOut) => Verdict::failed(
+            Outcome::TimedOut,
+            format!("limit: timeout {}", format_duration(limits.timeout)),
+        ),
+        Ending::Trapped(Trap::OutOfFuel, _) => Verdict::failed(
+            Outcome::OutOfFuel,
+            format!("limit: fuel {}", format_count(limits.fuel)),
+        ),
+        Ending::Exited(0) => Verdict::SUCCESS,
+        Ending::Typed(Ok(output)) => returned(output, limits.output),
+        // Whoever was refused memory and then gave up, gave up for want of memory.
+        ending => match spent.memory_refused {
+            Some(wanted) => Verdict::failed(
+                Outcome::OutOfMemory,
+                format!(
+                    "limit: memory {}; it wanted {}, and then {}",
+                    format_size(limits.memory),
+                    format_size(wanted),
+                    gave_up(&ending)
+                ),
+            ),
+            None => failed(ending),
+        },
+    }
+}
+
+fn gave_up(ending: &Ending) -> String {
+    match ending {
+        Ending::Exited(code) => format!("exited with code {code}"),
+        Ending::Trapped(trap, place) => format!("trapped: {trap}{place}"),
+        Ending::Typed(Err(failure)) => format!("failed: {}", failure.message),
+        Ending::Broken(error) => format!("could not go on: {error}"),
+        Ending::Typed(Ok(_)) | Ending::Ended(_) => "ended".into(),
+    }
+}
+
+fn failed(ending: Ending) -> Verdict {
+    match ending {
+        Ending::Exited(code) => Verdict::failed(Outcome::Failed, format!("exit code {code}")),
+        Ending::Trapped(trap, place) => {
+            Verdict::failed(Outcome::Trapped, format!("{trap}{place}"))
+        }
+        Ending::Typed(Err(failure)) => Verdict {
+            outcome: Outcome::Failed,
+            error: Some(failure.message),
+            retry: match failure.retry {
+                wit::Retry::Never => Retry::Never,
+                wit::Retry::ByPolicy => Retry::ByPolicy,
+                wit::Retry::After(millis) => Retry::After(Duration::from_millis(millis)),
+            },
+            output: None,
+        },
+        Ending::Broken(error) => Verdict::failed(Outcome::Failed, error),
+        // Taken care of by `judge`.
+        Ending::Typed(Ok(_)) | Ending::Ended(_) => Verdict::SUCCESS,
+    }
+}
+
+/// The output of a typed job, cut to its limit.
+fn returned(output: Option<wit::Output>, limit: u64) -> Verdict {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let output = match output {
+        None => None,
+        Some(wit::Output::Bytes(bytes)) => Some(cut_bytes(bytes, limit)),
+        Some(wit::Output::Text(text)) => Some(cut_text(text, limit)),
+        // Cut JSON is no longer JSON.
+        Some(wit::Output::Json(json)) if json.len() > limit => Some(cut_text(json, limit)),
+        Some(wit::Output::Json(json)) => match RawValue::from_string(json) {
+            Ok(json) => Some((Output::Json(json), 0)),
+            Err(error) => {
+                return Verdict {
+                    retry: Retry::Never,
+                    ..Verdict::failed(
+                        Outcome::Failed,
+                        format!("it returned as JSON what is not JSON: {error}"),
+                    )
+                };
+            }
+        },
+    };
+    Verdict {
+        output,
+        ..Verdict::SUCCESS
+    }
+}
+
+fn cut_bytes(mut bytes: Vec<u8>, limit: usize) -> (Output, u64) {
+    let dropped = bytes.len().saturating_sub(limit);
+    bytes.truncate(limit);
+    (Output::Bytes(bytes), dropped as u64)
+}
+
+fn cut_text(mut text: String, limit: usize) -> (Output, u64) {
+    let end = text.floor_char_boundary(limit);
+    let dropped = text.len() - end;
+    text.truncate(end);
+    (Output::Text(text), dropped as u64)
+}
+
+/// What a command printed: text if it is, up to a character that the limit cut in two.
+fn text_or_bytes(bytes: Vec<u8>) -> Output {
+    match String::from_utf8(bytes) {
+        Ok(text) => Output::Text(text),
+        Err(error) if error.utf8_error().error_len().is_none() => {
+            let end = error.utf8_error().valid_up_to();
+            let mut bytes = error.into_bytes();
+            bytes.truncate(end);
+            // Valid up to here, as the error said.
+            Output::Text(String::from_utf8(bytes).unwrap_or_default())
+        }
+        Err(error) => Output::Bytes(error.into_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_cut_between_characters() {
+        let (output, dropped) = cut_text("añb".into(), 2);
+        assert_eq!((output.as_bytes(), dropped), ("a".as_bytes(), 3));
+        let cut = text_or_bytes("añ".as_bytes()[..2].to_vec());
+        assert_eq!((cut.kind(), cut.as_bytes()), ("text", "a".as_bytes()));
+        assert_eq!(text_or_bytes(vec![0xff, 0x00]).kind(), "bytes");
+    }
+
+    #[test]
+    fn json_that_is_not_json_is_a_failure_that_no_retry_mends() {
+        let verdict = returned(Some(wit::Output::Json("{".into())), 100);
+        assert_eq!(verdict.outcome, Outcome::Failed);
+        assert_eq!(verdict.retry, Retry::Never);
+        let verdict = returned(Some(wit::Output::Json("[1, 2]".into())), 3);
+        assert_eq!(verdict.outcome, Outcome::Succeeded);
+        let (output, dropped) = verdict.output.unwrap();
+        assert_eq!((output.kind(), dropped), ("text", 3));
+    }
+}

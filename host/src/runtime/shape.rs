@@ -1,0 +1,453 @@
+//! What a `.wasm` file is, read from the file itself: which of the three shapes of a job, what
+//! it imports and what it exports. A parse, without an engine.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+use wasmparser::{
+    ComponentExternalKind, ComponentTypeRef, Encoding, ExternalKind, Parser, Payload, TypeRef,
+    Validator, WasmFeatures,
+};
+
+/// SHA-256 of a plugin's file: its identity.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest of a file's content.
+    pub fn of(bytes: &[u8]) -> Self {
+        Digest(Sha256::digest(bytes).into())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|byte| write!(to, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, to)
+    }
+}
+
+/// The three kinds of guest that the host can run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A component that exports `run` as the package `quarterjack:job` has it.
+    Typed,
+    /// A WASI 0.2 command: a component that exports `wasi:cli/run`.
+    Command,
+    /// A WASI 0.1 command: a core module that exports `_start`.
+    CoreCommand,
+}
+
+impl Shape {
+    /// The shape in words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Shape::Typed => "typed component (quarterjack:job)",
+            Shape::Command => "WASI 0.2 command",
+            Shape::CoreCommand => "WASI 0.1 command (core module)",
+        }
+    }
+
+    /// The shape as programs read it.
+    pub fn id(self) -> &'static str {
+        match self {
+            Shape::Typed => "typed",
+            Shape::Command => "command",
+            Shape::CoreCommand => "core-command",
+        }
+    }
+}
+
+/// What a file that is a job says of itself.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// Which kind of guest it is.
+    pub shape: Shape,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// Bytes of the file.
+    pub size: u64,
+    /// What it imports, in the file's order.
+    pub imports: Vec<Import>,
+    /// What it exports, in the file's order.
+    pub exports: Vec<String>,
+}
+
+impl Inspection {
+    /// The imports that this host cannot provide.
+    pub fn unknown_imports(&self) -> impl Iterator<Item = &Import> {
+        self.imports.iter().filter(|import| !import.known)
+    }
+}
+
+/// Something that a file needs from its host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    /// An interface such as `wasi:cli/stdout@0.2.6`, or for a core module its module and name.
+    pub name: String,
+    /// Whether this host has it.
+    pub known: bool,
+    /// The key of a job's definition that puts something behind it; nothing for what every job
+    /// may use.
+    pub needs: Option<&'static str>,
+}
+
+/// Why a file is not a job.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ShapeError {
+    /// The file has no bytes.
+    #[error("the file is empty")]
+    Empty,
+    /// Not WebAssembly at all.
+    #[error("not a WebAssembly file: it starts with {start}, where a .wasm file has `\\0asm`{hint}")]
+    NotWasm {
+        /// How the file starts.
+        start: String,
+        /// What it may be instead.
+        hint: &'static str,
+    },
+    /// WebAssembly that breaks the rules.
+    #[error("not valid WebAssembly: {message} (at byte {offset} of {size}){hint}")]
+    Invalid {
+        /// What is wrong.
+        message: String,
+        /// Where.
+        offset: usize,
+        /// Bytes of the file.
+        size: usize,
+        /// What may have happened.
+        hint: &'static str,
+    },
+    /// A WASI 0.3 command.
+    #[error(
+        "it exports {export}, a WASI 0.3 command, and this host runs WASI 0.2: build it for WASI 0.2 (in Rust the target wasm32-wasip2)"
+    )]
+    Wasi03 {
+        /// Its export.
+        export: String,
+    },
+    /// WebAssembly that is none of the three shapes.
+    #[error(
+        "it is a {encoding}, but no job: it exports {exports}; a job is a component that exports `run` (quarterjack:job) or `wasi:cli/run@0.2`, or a core module that exports `_start`"
+    )]
+    NoEntry {
+        /// `component` or `core module`.
+        encoding: &'static str,
+        /// What it does export.
+        exports: String,
+    },
+}
+
+/// Reads what a file is.
+///
+/// # Errors
+/// Why it is not a job, with what it does export.
+pub fn inspect(bytes: &[u8]) -> Result<Inspection, ShapeError> {
+    check_magic(bytes)?;
+    validate(bytes)?;
+    let surface = Surface::read(bytes).map_err(|error| invalid(&error, bytes.len()))?;
+    let shape = surface.shape()?;
+    Ok(Inspection {
+        shape,
+        digest: Digest::of(bytes),
+        size: bytes.len() as u64,
+        imports: surface.imports,
+        exports: surface.exports.into_iter().map(|(name, _)| name).collect(),
+    })
+}
+
+fn check_magic(bytes: &[u8]) -> Result<(), ShapeError> {
+    if bytes.is_empty() {
+        return Err(ShapeError::Empty);
+    }
+    if bytes.starts_with(b"\0asm") {
+        return Ok(());
+    }
+    let start = bytes.get(..8).unwrap_or(bytes).escape_ascii().to_string();
+    let hint = if bytes.starts_with(b"\x7fELF") || bytes.starts_with(b"MZ") {
+        " (a native program: build it for a wasm32 target)"
+    } else if bytes.trim_ascii_start().starts_with(b"(") {
+        " (WebAssembly text: turn it into a binary with `wasm-tools parse`)"
+    } else if bytes.starts_with(b"version https://git-lfs") {
+        " (a Git LFS pointer: fetch the file itself with `git lfs pull`)"
+    } else {
+        ""
+    };
+    Err(ShapeError::NotWasm {
+        start: format!("`{start}`"),
+        hint,
+    })
+}
+
+fn validate(bytes: &[u8]) -> Result<(), ShapeError> {
+    Validator::new_with_features(WasmFeatures::default())
+        .validate_all(bytes)
+        .map(drop)
+        .map_err(|error| invalid(&error, bytes.len()))
+}
+
+fn invalid(error: &wasmparser::BinaryReaderError, size: usize) -> ShapeError {
+    let offset = error.offset();
+    ShapeError::Invalid {
+        message: error.message().to_owned(),
+        offset,
+        size,
+        hint: if offset >= size || error.message().contains("unexpected end") {
+            "; the file may be cut short"
+        } else {
+            ""
+        },
+    }
+}
+
+/// The outer face of a file.
+struct Surface {
+    encoding: Encoding,
+    imports: Vec<Import>,
+    exports: Vec<(String, bool)>, // and whether it is a function
+}
+
+impl Surface {
+    fn read(bytes: &[u8]) -> Result<Surface, wasmparser::BinaryReaderError> {
+        let mut surface = Surface {
+            encoding: Encoding::Module,
+            imports: Vec::new(),
+            exports: Vec::new(),
+        };
+        // Modules and components inside a component come in line, between their own
+        // version and end; only what is at the outermost level is the file's face.
+        let mut depth = 0_usize;
+        for payload in Parser::new(0).parse_all(bytes) {
+            match payload? {
+                Payload::Version { encoding, .. } => {
+                    if depth == 0 {
+                        surface.encoding = encoding;
+                    }
+                    depth += 1;
+                }
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::ImportSection(section) if depth == 1 => {
+                    for import in section.into_imports() {
+                        let import = import?;
+                        surface
+                            .imports
+                            .push(core_import(import.module, import.name, import.ty));
+                    }
+                }
+                Payload::ExportSection(section) if depth == 1 => {
+                    for export in section {
+                        let export = export?;
+                        let function = export.kind == ExternalKind::Func;
+                        surface.exports.push((export.name.to_owned(), function));
+                    }
+                }
+                Payload::ComponentImportSection(section) if depth == 1 => {
+                    for import in section {
+                        let import = import?;
+                        // A type carries nothing at run time.
+                        if !matches!(import.ty, ComponentTypeRef::Type(_)) {
+                            surface.imports.push(component_import(import.name.name));
+                        }
+                    }
+                }
+                Payload::ComponentExportSection(section) if depth == 1 => {
+                    for export in section {
+                        let export = export?;
+                        let function = export.kind == ComponentExternalKind::Func;
+                        surface.exports.push((export.name.name.to_owned(), function));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(surface)
+    }
+
+    fn shape(&self) -> Result<Shape, ShapeError> {
+        let has = |name: &str| {
+            self.exports
+                .iter()
+                .any(|(export, function)| *function && export == name)
+        };
+        let with_prefix = |prefix: &str| {
+            self.exports
+                .iter()
+                .find(|(export, _)| export.starts_with(prefix))
+        };
+        match self.encoding {
+            Encoding::Component if has("run") => Ok(Shape::Typed),
+            Encoding::Component if with_prefix("wasi:cli/run@0.2.").is_some() => Ok(Shape::Command),
+            Encoding::Component => match with_prefix("wasi:cli/run@0.3.") {
+                Some((export, _)) => Err(ShapeError::Wasi03 {
+                    export: export.clone(),
+                }),
+                None => Err(self.no_entry("component")),
+            },
+            Encoding::Module if has("_start") => Ok(Shape::CoreCommand),
+            Encoding::Module => Err(self.no_entry("core module")),
+        }
+    }
+
+    fn no_entry(&self, encoding: &'static str) -> ShapeError {
+        const SHOWN: usize = 12;
+        let names: Vec<String> = self
+            .exports
+            .iter()
+            .take(SHOWN)
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        let exports = match (names.len(), self.exports.len() - names.len()) {
+            (0, _) => "nothing".to_owned(),
+            (_, 0) => names.join(", "),
+            (_, more) => format!("{} and {more} more", names.join(", ")),
+        };
+        ShapeError::NoEntry { encoding, exports }
+    }
+}
+
+/// What the host offers to components, without versions: any 0.2 of WASI will do, as the
+/// interfaces only ever grow. Kept in step with the linker by a test.
+const COMPONENT_INTERFACES: &[(&str, Option<&str>)] = &[
+    ("quarterjack:job/types", None),
+    ("wasi:cli/environment", None),
+    ("wasi:cli/exit", None),
+    ("wasi:cli/stderr", None),
+    ("wasi:cli/stdin", None),
+    ("wasi:cli/stdout", None),
+    ("wasi:cli/terminal-input", None),
+    ("wasi:cli/terminal-output", None),
+    ("wasi:cli/terminal-stderr", None),
+    ("wasi:cli/terminal-stdin", None),
+    ("wasi:cli/terminal-stdout", None),
+    ("wasi:clocks/monotonic-clock", None),
+    ("wasi:clocks/wall-clock", None),
+    ("wasi:filesystem/preopens", Some("grants.dirs")),
+    ("wasi:filesystem/types", Some("grants.dirs")),
+    ("wasi:io/error", None),
+    ("wasi:io/poll", None),
+    ("wasi:io/streams", None),
+    ("wasi:random/insecure", None),
+    ("wasi:random/insecure-seed", None),
+    ("wasi:random/random", None),
+    ("wasi:sockets/instance-network", None),
+    ("wasi:sockets/ip-name-lookup", None),
+    ("wasi:sockets/network", None),
+    ("wasi:sockets/tcp", None),
+    ("wasi:sockets/tcp-create-socket", None),
+    ("wasi:sockets/udp", None),
+    ("wasi:sockets/udp-create-socket", None),
+];
+
+fn component_import(name: &str) -> Import {
+    let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+    let entry = COMPONENT_INTERFACES
+        .iter()
+        .find(|(known, _)| *known == interface);
+    let version_fits = if interface.starts_with("quarterjack:") {
+        version.starts_with("0.1.")
+    } else {
+        // A release candidate such as 0.2.0-rc-2023-11-10 is another interface.
+        version
+            .strip_prefix("0.2.")
+            .is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    Import {
+        name: name.to_owned(),
+        known: entry.is_some() && version_fits,
+        needs: entry.and_then(|(_, needs)| *needs),
+    }
+}
+
+fn core_import(module: &str, name: &str, ty: TypeRef) -> Import {
+    let preview1 = module == "wasi_snapshot_preview1";
+    Import {
+        name: format!("{module}.{name}"),
+        known: preview1 && matches!(ty, TypeRef::Func(_)),
+        needs: (preview1 && (name.starts_with("path_") || name.starts_with("fd_prestat")))
+            .then_some("grants.dirs"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inspect_text(text: &str) -> Result<Inspection, ShapeError> {
+        inspect(&wat::parse_str(text).unwrap())
+    }
+
+    #[test]
+    fn a_core_module_with_start_is_a_command() {
+        let seen = inspect_text(
+            r#"(module
+                (import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))
+                (import "wasi_snapshot_preview1" "path_open" (func))
+                (import "env" "emscripten_thing" (func))
+                (memory (export "memory") 1)
+                (func (export "_start")))"#,
+        )
+        .unwrap();
+        assert_eq!(seen.shape, Shape::CoreCommand);
+        assert_eq!(seen.exports, ["memory", "_start"]);
+        let unknown: Vec<_> = seen.unknown_imports().map(|import| &import.name).collect();
+        assert_eq!(unknown, ["env.emscripten_thing"]);
+        assert_eq!(seen.imports[1].needs, Some("grants.dirs"));
+    }
+
+    #[test]
+    fn what_is_inside_a_component_is_not_its_face() {
+        let error = inspect_text(
+            r#"(component
+                (core module $m (func (export "_start")) (func (export "run")))
+                (core instance $i (instantiate $m))
+                (func (export "other") (canon lift (core func $i "run"))))"#,
+        )
+        .unwrap_err();
+        assert_eq!(
+            error,
+            ShapeError::NoEntry {
+                encoding: "component",
+                exports: "`other`".to_owned()
+            }
+        );
+    }
+
+    #[test]
+    fn files_that_are_no_jobs_are_named_for_what_they_are() {
+        let said = |bytes: &[u8]| inspect(bytes).unwrap_err().to_string();
+        assert_eq!(said(b""), "the file is empty");
+        assert!(said(b"\x7fELF\x02\x01\x01\0\0").contains("native program"));
+        assert!(said(b"  (module)").contains("WebAssembly text"));
+        assert!(said(b"#!/bin/sh\n").contains("not a WebAssembly file"));
+        assert!(said(b"\0asm").contains("not valid WebAssembly"));
+        let whole = wat::parse_str("(module (func (export \"_start\") nop nop nop nop))").unwrap();
+        assert!(said(&whole[..whole.len() - 3]).contains("cut short"));
+        assert!(
+            inspect_text("(module (func (export \"main\")) (memory (export \"memory\") 1))")
+                .unwrap_err()
+                .to_string()
+                .contains("it exports `main`, `memory`;")
+        );
+        assert!(
+            inspect_text("(module)")
+                .unwrap_err()
+                .to_string()
+                .contains("exports nothing")
+        );
+    }
+
+    #[test]
+    fn a_release_candidate_of_wasi_is_not_wasi() {
+        assert!(component_import("wasi:cli/stdout@0.2.6").known);
+        assert!(!component_import("wasi:cli/stdout@0.2.0-rc-2023-11-10").known);
+        assert!(!component_import("wasi:cli/stdout@0.3.0").known);
+        assert!(!component_import("wasi:http/outgoing-handler@0.2.6").known);
+    }
+}
