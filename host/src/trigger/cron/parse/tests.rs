@@ -1,0 +1,1 @@
+//! What a person reads who wrote an expression that is none.
