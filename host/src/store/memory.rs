@@ -1,0 +1,310 @@
+//! The store of a host that keeps nothing: runs live in memory, the newest of them, within
+//! bounds.
+//!
+//! One lock, held for a few hash look-ups; what is dropped to keep the bounds is freed after it
+//! is released.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::{BoxFuture, FireResult, Skip, Store, StoreError, Totals, is_unique, to_run};
+use crate::clock::Timestamp;
+use crate::job::JobId;
+use crate::run::{Attempt, FinishedRun, Firing, Outcome};
+
+/// How many instants of each job are known to be recorded, the newest: far more than a
+/// scheduler that never goes back needs, little enough for a million jobs.
+const INSTANTS: usize = 32;
+
+/// Runs in memory. Nothing outlives the process.
+#[derive(Debug)]
+pub struct MemoryStore {
+    bounds: Bounds,
+    state: Mutex<State>,
+    started: AtomicU64,
+}
+
+/// How much a [`MemoryStore`] keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Runs that have ended, and as many skips.
+    pub runs: usize,
+    /// Bytes of output, log and error of all kept runs together.
+    pub bytes: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            runs: 10_000,
+            bytes: 64 << 20,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: HashMap<JobId, JobState>,
+    history: VecDeque<Arc<FinishedRun>>,
+    bytes: u64,
+    skips: VecDeque<Arc<Skip>>,
+    totals: Totals,
+}
+
+#[derive(Debug, Default)]
+struct JobState {
+    last_success: Option<Timestamp>,
+    /// The newest instants that are recorded, in the order of recording.
+    recorded: VecDeque<Timestamp>,
+}
+
+impl JobState {
+    /// Whether an instant is new; it is known from then on.
+    fn record(&mut self, instant: Timestamp) -> bool {
+        // The newest are the ones that a duplicate is of.
+        if self.recorded.iter().rev().any(|known| *known == instant) {
+            return false;
+        }
+        if self.recorded.len() == INSTANTS {
+            self.recorded.pop_front();
+        }
+        self.recorded.push_back(instant);
+        true
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        MemoryStore::new(Bounds::default())
+    }
+}
+
+impl MemoryStore {
+    /// An empty store that keeps no more than `bounds`.
+    pub fn new(bounds: Bounds) -> Self {
+        MemoryStore {
+            bounds,
+            state: Mutex::new(State::default()),
+            started: AtomicU64::new(0),
+        }
+    }
+
+    /// How many bytes of output, log and error it holds.
+    pub fn bytes(&self) -> u64 {
+        self.state.lock().bytes
+    }
+
+    fn record(&self, firings: Vec<Firing>, now: Timestamp) -> Vec<FireResult> {
+        let mut results = Vec::with_capacity(firings.len());
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        for firing in firings {
+            // `entry` would clone the id of every job that is known already.
+            let job = match state.jobs.get_mut(&firing.job.id) {
+                Some(job) => job,
+                None => state.jobs.entry(firing.job.id.clone()).or_default(),
+            };
+            results.push(
+                if is_unique(firing.cause) && !job.record(firing.scheduled_at) {
+                    FireResult::Duplicate(firing)
+                } else {
+                    state.totals.recorded += 1;
+                    FireResult::Recorded(Arc::new(to_run(firing, now, job.last_success)))
+                },
+            );
+        }
+        results
+    }
+
+    fn keep(&self, run: Arc<FinishedRun>) {
+        let mut dropped = Vec::new();
+        let mut state = self.state.lock();
+        let state_ref = &mut *state;
+        state_ref.totals.count(run.execution.outcome);
+        if run.execution.outcome == Outcome::Succeeded
+            && let Some(job) = state_ref.jobs.get_mut(&run.attempt.run.job.id)
+        {
+            // Runs may end in another order than they are told of.
+            job.last_success = job.last_success.max(Some(run.finished_at));
+        }
+        state_ref.bytes += weight(&run);
+        state_ref.history.push_back(run);
+        while state_ref.history.len() > self.bounds.runs || state_ref.bytes > self.bounds.bytes {
+            let Some(oldest) = state_ref.history.pop_front() else {
+                break;
+            };
+            state_ref.bytes -= weight(&oldest);
+            dropped.push(oldest);
+        }
+        drop(state);
+        // `dropped` is freed here, after the lock.
+    }
+}
+
+/// How many bytes of a run count against the bound.
+fn weight(run: &FinishedRun) -> u64 {
+    let execution = &run.execution;
+    let output = execution
+        .output
+        .as_ref()
+        .map_or(0, |output| output.as_bytes().len());
+    let error = execution.error.as_ref().map_or(0, String::len);
+    (output + error + execution.log.len()) as u64
+}
+
+/// The newest of `kept`, those that `is_wanted`.
+fn newest<T>(kept: &VecDeque<Arc<T>>, limit: usize, is_wanted: impl Fn(&T) -> bool) -> Vec<Arc<T>> {
+    let wanted = kept.iter().rev().filter(|one| is_wanted(one));
+    wanted.take(limit).cloned().collect()
+}
+
+/// A store in memory always answers at once.
+fn ready<'a, T: Send + 'a>(answer: T) -> BoxFuture<'a, Result<T, StoreError>> {
+    Box::pin(std::future::ready(Ok(answer)))
+}
+
+impl Store for MemoryStore {
+    fn fire(
+        &self,
+        firings: Vec<Firing>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<FireResult>, StoreError>> {
+        ready(self.record(firings, now))
+    }
+
+    fn started(&self, _: &Attempt) {
+        self.started.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn finished(&self, run: Arc<FinishedRun>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.keep(run);
+        ready(())
+    }
+
+    fn skipped(&self, skip: Skip) {
+        let skip = Arc::new(skip);
+        let mut state = self.state.lock();
+        state.totals.skipped += skip.firings();
+        state.skips.push_back(skip);
+        let oldest = if state.skips.len() > self.bounds.runs {
+            state.skips.pop_front()
+        } else {
+            None
+        };
+        drop(state);
+        drop(oldest);
+    }
+
+    fn recent(
+        &self,
+        job: Option<&JobId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Arc<FinishedRun>>, StoreError>> {
+        ready(newest(&self.state.lock().history, limit, |run| {
+            job.is_none_or(|id| run.attempt.run.job.id == *id)
+        }))
+    }
+
+    fn recent_skips(
+        &self,
+        job: Option<&JobId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Arc<Skip>>, StoreError>> {
+        ready(newest(&self.state.lock().skips, limit, |skip| {
+            job.is_none_or(|id| skip.job.id == *id)
+        }))
+    }
+
+    fn last_success(&self, job: &JobId) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {
+        let state = self.state.lock();
+        ready(state.jobs.get(job).and_then(|job| job.last_success))
+    }
+
+    fn totals(&self) -> BoxFuture<'_, Result<Totals, StoreError>> {
+        ready(Totals {
+            started: self.started.load(Ordering::Relaxed),
+            ..self.state.lock().totals
+        })
+    }
+
+    fn forget(&self, job: &JobId) -> BoxFuture<'_, Result<(), StoreError>> {
+        let forgotten = self.state.lock().jobs.remove(job);
+        drop(forgotten);
+        ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::{self, execution, finished, firing, instant, job};
+    use super::*;
+    use crate::run::{Cause, Output};
+
+    #[tokio::test]
+    async fn it_conforms() {
+        conformance::run(MemoryStore::default).await;
+    }
+
+    async fn keep(store: &MemoryStore, second: i64, output: usize) -> Arc<FinishedRun> {
+        let firing = firing(&job("a"), Cause::Schedule, second);
+        let results = store.fire(vec![firing], instant(second)).await.unwrap();
+        let [FireResult::Recorded(run)] = results.as_slice() else {
+            panic!("not recorded: {results:?}");
+        };
+        let mut how = execution(Outcome::Succeeded);
+        how.output = Some(Output::Bytes(vec![0; output]));
+        let run = finished(run, second, how);
+        store.finished(run.clone()).await.unwrap();
+        run
+    }
+
+    #[tokio::test]
+    async fn the_oldest_runs_make_room() {
+        let store = MemoryStore::new(Bounds {
+            runs: 3,
+            bytes: 1_000,
+        });
+        for second in 0..5 {
+            keep(&store, second, 10).await;
+        }
+        let kept = store.recent(None, 100).await.unwrap();
+        let ends: Vec<i64> = kept.iter().map(|run| run.finished_at.timestamp()).collect();
+        assert_eq!(ends, [4, 3, 2]);
+        assert_eq!(store.bytes(), 30);
+
+        keep(&store, 5, 990).await;
+        assert_eq!(store.recent(None, 100).await.unwrap().len(), 2);
+        assert_eq!(store.bytes(), 1_000);
+        keep(&store, 6, 1_001).await;
+        assert!(store.recent(None, 100).await.unwrap().is_empty());
+        assert_eq!(store.bytes(), 0);
+        // What is gone still counts.
+        assert_eq!(store.totals().await.unwrap().ended(Outcome::Succeeded), 7);
+    }
+
+    #[tokio::test]
+    async fn skips_are_bounded_too() {
+        let store = MemoryStore::new(Bounds { runs: 2, bytes: 0 });
+        for second in 0..4 {
+            store.skipped(conformance::skip(&job("a"), second));
+        }
+        let kept = store.recent_skips(None, 100).await.unwrap();
+        let at: Vec<i64> = kept.iter().map(|skip| skip.at.timestamp()).collect();
+        assert_eq!(at, [3, 2]);
+        assert_eq!(store.totals().await.unwrap().skipped, 4);
+    }
+
+    #[test]
+    fn a_job_costs_little() {
+        let mut state = JobState::default();
+        for second in 0..1_000 {
+            assert!(state.record(instant(second)));
+        }
+        let bytes = size_of::<(JobId, JobState)>() + state.recorded.capacity() * 12;
+        assert!(bytes < 512, "{bytes} bytes for a job that runs often");
+        assert!(!state.record(instant(999)));
+    }
+}

@@ -1,0 +1,235 @@
+//! What the host remembers of its runs, by intent.
+//!
+//! ```text
+//! Firing ──fire──▶ recorded ──started──▶ running ──finished──▶ FinishedRun
+//!    │                │                                            │
+//!    │                └──────────skipped (stopping)                ▼
+//!    └──────────────────skipped (reason)                recent, last_success, totals
+//! ```
+//!
+//! A run is recorded before it starts, so that no instant of a job can start twice. What each
+//! step means after a crash is said at its method; a backend that keeps nothing over a restart
+//! (the one in [`memory`]) keeps the same promises for as long as the host lives. Every backend
+//! passes the suite in `conformance`.
+//!
+//! A store never reads the time: it is told.
+
+pub mod memory;
+
+#[cfg(test)]
+pub mod conformance;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::clock::Timestamp;
+use crate::job::{Job, JobId};
+use crate::run::{Attempt, Cause, FinishedRun, Firing, Outcome, Run, RunId, SkipReason};
+
+pub use memory::MemoryStore;
+
+/// A future that a store hands out. Boxed, so that the host can choose its store when it starts.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where runs are recorded.
+pub trait Store: Send + Sync + 'static {
+    /// Records runs before they start, all of them in one group, and answers for each firing in
+    /// its place.
+    ///
+    /// A firing by [`Cause::Schedule`] or [`Cause::CatchUp`] is recorded once for its job and
+    /// instant; another one is a [`FireResult::Duplicate`], in this call or in any later one.
+    /// Other causes are never duplicates. Each run carries the job's last success.
+    ///
+    /// After a crash: once this has answered, the runs are known, and none of their instants can
+    /// be recorded again. If it has not, either all of the group is known or nothing.
+    ///
+    /// # Errors
+    /// Nothing of the group is recorded, and none of it may start.
+    fn fire(
+        &self,
+        firings: Vec<Firing>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<FireResult>, StoreError>>;
+
+    /// Notes that an attempt begins. Does not wait: nothing stands between a run that is due and
+    /// its start.
+    ///
+    /// After a crash: the note may be missing. A run that is recorded and not finished may or
+    /// may not have run.
+    fn started(&self, attempt: &Attempt);
+
+    /// Records how a run ended. It is done once this has answered, and only then may the world
+    /// be told.
+    ///
+    /// After a crash: a run whose end was not recorded is one that may or may not have run.
+    ///
+    /// # Errors
+    /// The end is not recorded. The run stays recorded as one that has not finished.
+    fn finished(&self, run: Arc<FinishedRun>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Notes that a firing did not become a run, or that a recorded run will not start. Does not
+    /// wait.
+    ///
+    /// After a crash: the note may be missing. A recorded run whose skip is missing counts as
+    /// one that has not finished.
+    fn skipped(&self, skip: Skip);
+
+    /// The runs that have ended, the latest to end first: those of a job or of all, at most
+    /// `limit`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn recent(
+        &self,
+        job: Option<&JobId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Arc<FinishedRun>>, StoreError>>;
+
+    /// What did not become a run, the latest first: of a job or of all, at most `limit`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn recent_skips(
+        &self,
+        job: Option<&JobId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Arc<Skip>>, StoreError>>;
+
+    /// When the last successful run of a job finished; nothing if none has.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn last_success(&self, job: &JobId) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>>;
+
+    /// How many runs there have been since the host was started.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn totals(&self) -> BoxFuture<'_, Result<Totals, StoreError>>;
+
+    /// Forgets a job that is no longer defined: its last success and which of its instants are
+    /// recorded. Its runs stay until they age out.
+    ///
+    /// # Errors
+    /// Nothing is forgotten.
+    fn forget(&self, job: &JobId) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+/// What has become of a firing.
+#[derive(Debug, Clone)]
+pub enum FireResult {
+    /// It is recorded, and may start.
+    Recorded(Arc<Run>),
+    /// Its job has a run of that instant already: it must not start.
+    Duplicate(Firing),
+}
+
+/// A firing that did not become a run, or a recorded run that did not start.
+#[derive(Debug, Clone)]
+pub struct Skip {
+    /// The job.
+    pub job: Arc<Job>,
+    /// The instant it was due; the first of them if there were several.
+    pub scheduled_at: Timestamp,
+    /// The run, if it was recorded already.
+    pub run: Option<RunId>,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: SkipReason,
+}
+
+impl Skip {
+    /// How many firings it stands for: one, unless it is a count of missed instants. Those that
+    /// were too many to count are one.
+    pub fn firings(&self) -> u64 {
+        match self.reason {
+            SkipReason::Missed(Some(count)) => count,
+            _ => 1,
+        }
+    }
+}
+
+/// Counts of runs since the host was started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// How many runs were recorded.
+    pub recorded: u64,
+    /// How many attempts were begun.
+    pub started: u64,
+    /// How many firings did not become a run, or became one that did not start.
+    pub skipped: u64,
+    finished: [u64; Outcome::ALL.len()],
+}
+
+impl Totals {
+    /// How many runs have ended so.
+    pub fn ended(&self, outcome: Outcome) -> u64 {
+        self.finished.get(outcome as usize).copied().unwrap_or(0)
+    }
+
+    /// How many runs have ended, for each outcome that there has been.
+    pub fn by_outcome(&self) -> Vec<(Outcome, u64)> {
+        Outcome::ALL
+            .into_iter()
+            .map(|outcome| (outcome, self.ended(outcome)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+
+    /// How many runs have ended in all.
+    pub fn finished(&self) -> u64 {
+        self.finished.iter().sum()
+    }
+
+    /// Counts a run that has ended.
+    pub fn count(&mut self, outcome: Outcome) {
+        if let Some(count) = self.finished.get_mut(outcome as usize) {
+            *count += 1;
+        }
+    }
+}
+
+/// A store that does not do its work.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum StoreError {
+    /// Something could not be recorded.
+    #[error("{what} could not be recorded: {why}")]
+    Write {
+        /// What, such as `a run`.
+        what: &'static str,
+        /// Why, and what would help.
+        why: String,
+    },
+    /// Something could not be read.
+    #[error("{what} could not be read: {why}")]
+    Read {
+        /// What, such as `the history`.
+        what: &'static str,
+        /// Why, and what would help.
+        why: String,
+    },
+}
+
+/// Whether a firing is the only one of its job and instant.
+pub(crate) fn is_unique(cause: Cause) -> bool {
+    match cause {
+        Cause::Schedule | Cause::CatchUp => true,
+        Cause::Manual | Cause::Api | Cause::Upstream => false,
+    }
+}
+
+/// The run that a firing becomes: the same in every backend.
+pub(crate) fn to_run(firing: Firing, now: Timestamp, last_success: Option<Timestamp>) -> Run {
+    Run {
+        id: RunId::new(now),
+        job: firing.job,
+        cause: firing.cause,
+        scheduled_at: firing.scheduled_at,
+        max_attempts: 1,
+        last_success,
+    }
+}
