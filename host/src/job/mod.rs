@@ -6,8 +6,11 @@
 mod decode;
 mod diagnostic;
 mod document;
+mod grants;
 pub mod manifest;
 pub mod schema;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -17,7 +20,8 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-pub use diagnostic::{Diagnostic, Severity, SourceText};
+pub use diagnostic::{Diagnostic, MAX_SOURCE_BYTES, Severity, SourceText};
+pub use grants::check_env_name;
 pub use manifest::Manifest;
 
 use crate::trigger::Trigger;

@@ -1,0 +1,166 @@
+//! The JSON Schema of a job file, for editors that complete and check while one types.
+
+/// The schema, as JSON text (draft 2020-12). It describes every key; the host itself checks
+/// more than a schema can say.
+pub fn json_schema() -> &'static str {
+    include_str!("schema.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use serde_json::Value;
+
+    use super::super::decode::{DEFAULTS, DIR, FILE, GRANTS, JOB, Keys, LIMITS, TRIGGER};
+    use super::super::document;
+    use super::super::manifest::{Manifest, Options};
+    use super::super::{Limits, SourceText};
+    use super::json_schema;
+
+    fn schema() -> Value {
+        serde_json::from_str(json_schema()).unwrap()
+    }
+
+    /// The keys of a definition, whether it is an object or a choice of some.
+    fn keys(definition: &Value) -> BTreeSet<&str> {
+        let own = definition["properties"].as_object().into_iter().flatten();
+        let choices = definition["oneOf"].as_array().into_iter().flatten();
+        own.map(|(key, _)| key.as_str())
+            .chain(choices.flat_map(keys))
+            .collect()
+    }
+
+    #[test]
+    fn the_schema_and_the_decoder_know_the_same_keys() {
+        let schema = schema();
+        let pairs: [(&str, &Keys); 7] = [
+            ("file", &FILE),
+            ("defaults", &DEFAULTS),
+            ("job", &JOB),
+            ("trigger", &TRIGGER),
+            ("limits", &LIMITS),
+            ("grants", &GRANTS),
+            ("dir", &DIR),
+        ];
+        for (name, table) in pairs {
+            let known: BTreeSet<&str> = table.known.iter().copied().collect();
+            assert_eq!(keys(&schema["$defs"][name]), known, "{name}");
+        }
+    }
+
+    #[test]
+    fn every_key_of_the_tables_is_read_and_no_other() {
+        // Each table's keys in an object of its kind: none may be called unknown. The values are
+        // wrong on purpose; what is said about them is not looked at.
+        let cases: [(&Keys, &str); 7] = [
+            (&FILE, r#"{"jobs": [], KEYS}"#),
+            (&DEFAULTS, r#"{"jobs": [], "defaults": {KEYS}}"#),
+            (&JOB, "[{KEYS}]"),
+            (&TRIGGER, r#"[{"trigger": {KEYS}}]"#),
+            (&LIMITS, r#"[{"limits": {KEYS}}]"#),
+            (&GRANTS, r#"[{"grants": {KEYS}}]"#),
+            (&DIR, r#"[{"grants": {"dirs": [{KEYS}]}}]"#),
+        ];
+        for (table, form) in cases {
+            let keys = table.known.iter().chain(&["zzzzzz"]);
+            let keys: Vec<_> = keys.map(|key| format!("\"{key}\": null")).collect();
+            let text = form.replace("KEYS", &keys.join(", "));
+            let source = Arc::new(SourceText::new("jobs.json", text));
+            let problems = match Manifest::parse(source, &Options::default()) {
+                Ok(manifest) => manifest.problems().into_iter().cloned().collect(),
+                Err(problems) => problems,
+            };
+            let unknown: Vec<_> = problems
+                .iter()
+                .filter(|problem| problem.message.starts_with("unknown key"))
+                .map(|problem| problem.message.clone())
+                .collect();
+            assert_eq!(unknown.len(), 1, "{}: {unknown:?}", table.of);
+            assert!(unknown[0].contains("zzzzzz"));
+        }
+    }
+
+    #[test]
+    fn every_key_and_definition_is_described_and_every_reference_leads_somewhere() {
+        fn walk(value: &Value, path: &str, root: &Value) {
+            if let Some(target) = value["$ref"].as_str() {
+                let pointer = target.trim_start_matches('#');
+                assert!(root.pointer(pointer).is_some(), "{path}: {target}");
+            }
+            for holder in ["properties", "$defs"] {
+                for (key, item) in value[holder].as_object().into_iter().flatten() {
+                    let described = item["description"].is_string() || item["$ref"].is_string();
+                    assert!(described, "{path}/{holder}/{key} has no description");
+                }
+            }
+            match value {
+                Value::Object(members) => {
+                    for (key, member) in members {
+                        walk(member, &format!("{path}/{key}"), root);
+                    }
+                }
+                Value::Array(elements) => elements.iter().for_each(|it| walk(it, path, root)),
+                _ => {}
+            }
+        }
+        let schema = schema();
+        walk(&schema, "#", &schema);
+    }
+
+    #[test]
+    fn the_defaults_it_states_are_those_of_the_host() {
+        let schema = schema();
+        let stated = schema["$defs"]["limits"]["properties"].as_object().unwrap();
+        let text = |key: &str| stated[key]["default"].as_str().unwrap();
+        let limits = Limits::DEFAULT;
+        assert_eq!(
+            crate::units::parse_duration(text("timeout")).ok(),
+            Some(limits.timeout)
+        );
+        assert_eq!(
+            crate::units::parse_count(text("fuel")).ok(),
+            Some(limits.fuel)
+        );
+        assert_eq!(
+            crate::units::parse_size(text("memory")).ok(),
+            Some(limits.memory)
+        );
+        assert_eq!(
+            crate::units::parse_size(text("output")).ok(),
+            Some(limits.output)
+        );
+    }
+
+    #[test]
+    fn the_examples_use_only_keys_of_the_schema() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/jobs.json");
+        let text = std::fs::read_to_string(path).unwrap();
+        let source = Arc::new(SourceText::new("examples/jobs.json", text));
+        let document = document::parse(&source).unwrap();
+        let mut json = String::new();
+        document.root.write_json(source.text(), &mut json);
+        let file: Value = serde_json::from_str(&json).unwrap();
+        let schema = schema();
+        let within = |object: &Value, definition: &str| {
+            let known = keys(&schema["$defs"][definition]);
+            for key in object.as_object().into_iter().flatten().map(|(key, _)| key) {
+                assert!(
+                    known.contains(key.as_str()),
+                    "{key} is no key of {definition}"
+                );
+            }
+        };
+        within(&file, "file");
+        within(&file["defaults"], "defaults");
+        let jobs = file["jobs"].as_array().unwrap();
+        assert!(!jobs.is_empty());
+        for job in jobs {
+            within(job, "job");
+            within(&job["trigger"], "trigger");
+            within(&job["limits"], "limits");
+            within(&job["grants"], "grants");
+        }
+    }
+}
