@@ -125,3 +125,224 @@ async fn record<E: Executor>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::time::Duration;
+
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::dispatcher::{Cancel, Parts};
+    use crate::event::{Event, Events};
+    use crate::job::{Job, JobId};
+    use crate::run::{Attempt, Execution, Outcome};
+    use crate::store::conformance::{execution, instant, job};
+    use crate::store::{MemoryStore, Store};
+    use crate::trigger::Trigger;
+
+    /// Jobs with the component `slow.wasm` end only when they are told to.
+    struct Fake;
+
+    impl Executor for Fake {
+        fn ready(&self, job: &Job) -> Result<(), SkipReason> {
+            if &*job.component == "gone.wasm" {
+                return Err(SkipReason::PluginMissing(job.component.clone()));
+            }
+            Ok(())
+        }
+
+        fn execute(
+            &self,
+            attempt: Attempt,
+            cancel: Cancel,
+        ) -> impl Future<Output = Execution> + Send {
+            async move {
+                if &*attempt.run.job.component == "slow.wasm" {
+                    cancel.cancelled().await;
+                }
+                execution(Outcome::Succeeded)
+            }
+        }
+    }
+
+    struct Host {
+        scheduler: Scheduler,
+        dispatcher: Dispatcher<Fake>,
+        clock: ManualClock,
+        events: Events,
+    }
+
+    impl Host {
+        fn new() -> Host {
+            Host::with(Arc::new(MemoryStore::default()))
+        }
+
+        fn with(store: Arc<dyn Store>) -> Host {
+            let clock = ManualClock::new(instant(1_000_000));
+            let events = Events::new();
+            let parts = Parts {
+                store,
+                clock: Arc::new(clock.clone()),
+                events: events.clone(),
+                runtime: tokio::runtime::Handle::current(),
+                max_running: 1_000,
+            };
+            Host {
+                scheduler: Scheduler::new(),
+                dispatcher: Dispatcher::new(Fake, parts),
+                clock,
+                events,
+            }
+        }
+
+        fn add(&mut self, id: &str, component: &str, seconds: u64) {
+            let added = Job {
+                id: JobId::from(id),
+                component: component.into(),
+                trigger: Trigger::every(Duration::from_secs(seconds)).unwrap(),
+                ..(*job(id)).clone()
+            };
+            self.scheduler.upsert(Arc::new(added), self.now());
+        }
+
+        fn now(&self) -> Timestamp {
+            use crate::clock::Clock as _;
+            self.clock.now()
+        }
+
+        /// Lets time pass, and fires what is due by then.
+        async fn after(&mut self, seconds: u64) -> Fired {
+            self.clock.advance(Duration::from_secs(seconds));
+            let now = self.now();
+            fire_due(&mut self.scheduler, &self.dispatcher, now).await
+        }
+
+        async fn finished(&self, runs: u64) {
+            let store = self.dispatcher.store();
+            while store.totals().await.unwrap().finished() < runs {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_due_is_recorded_and_runs() {
+        let mut host = Host::new();
+        host.add("a", "fine.wasm", 10);
+        host.add("b", "fine.wasm", 20);
+        assert_eq!(host.after(9).await, Fired::default());
+        assert_eq!(host.after(1).await.dispatched, 1);
+        host.finished(1).await;
+        assert_eq!(host.after(10).await.dispatched, 2);
+        host.finished(3).await;
+        let last = &host.dispatcher.store().recent(None, 1).await.unwrap()[0];
+        assert_eq!(last.attempt.run.scheduled_at, instant(1_000_020));
+        assert_eq!(
+            last.attempt.run.last_success.is_some(),
+            last.attempt.run.job.id == "a".into()
+        );
+    }
+
+    #[tokio::test]
+    async fn every_firing_that_does_not_run_is_told_with_its_reason() {
+        let mut host = Host::new();
+        let mut events = host.events.subscribe();
+        host.add("slow", "slow.wasm", 10);
+        host.add("gone", "gone.wasm", 10);
+        assert_eq!(
+            host.after(10).await,
+            Fired {
+                dispatched: 1,
+                skipped: 1,
+                duplicates: 0
+            }
+        );
+        assert_eq!(
+            host.after(30).await,
+            Fired {
+                dispatched: 0,
+                skipped: 4,
+                duplicates: 0
+            }
+        );
+        let mut told = Vec::new();
+        while let Some(stamped) = events.try_recv() {
+            if let Event::RunSkipped {
+                job,
+                scheduled_at,
+                reason,
+            } = stamped.event
+            {
+                told.push((
+                    job.id.to_string(),
+                    scheduled_at.timestamp() - 1_000_000,
+                    reason,
+                ));
+            }
+        }
+        let gone = || SkipReason::PluginMissing("gone.wasm".into());
+        let told: Vec<_> = told
+            .iter()
+            .map(|(id, at, why)| (id.as_str(), *at, why.clone()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("gone", 10, gone()),
+                ("slow", 20, SkipReason::Missed(Some(2))),
+                ("slow", 40, SkipReason::MaxInstances(1)),
+                ("gone", 20, SkipReason::Missed(Some(2))),
+                ("gone", 40, gone()),
+            ]
+        );
+        let totals = host.dispatcher.store().totals().await.unwrap();
+        assert_eq!((totals.recorded, totals.skipped), (1, 7));
+    }
+
+    #[tokio::test]
+    async fn an_instant_that_has_a_run_is_not_run_again_and_holds_no_place() {
+        let mut host = Host::new();
+        host.add("a", "fine.wasm", 10);
+        let now = host.now() + TimeDelta::seconds(10);
+        let due = host.scheduler.due(now);
+        let first = fire(due.clone(), &host.dispatcher, now).await;
+        assert_eq!(first.dispatched, 1);
+        host.finished(1).await;
+        host.dispatcher.drain(Duration::ZERO).await;
+
+        let mut host = Host {
+            dispatcher: host.dispatcher,
+            ..Host::new()
+        };
+        // A host that is stopping admits nothing: a new one on the same store does.
+        let again = Host::with(host.dispatcher.store().clone());
+        host.dispatcher = again.dispatcher;
+        let second = fire(due, &host.dispatcher, now).await;
+        assert_eq!(
+            second,
+            Fired {
+                dispatched: 0,
+                skipped: 0,
+                duplicates: 1
+            }
+        );
+        assert!(host.dispatcher.admit(&job("a")).is_ok());
+    }
+
+    #[tokio::test]
+    async fn ten_thousand_at_once_all_run() {
+        let mut host = Host::new();
+        for n in 0..10_000 {
+            host.add(&n.to_string(), "fine.wasm", 60);
+        }
+        let now = host.now() + TimeDelta::seconds(20); // 1 000 020 is a whole minute
+        let fired = fire_due(&mut host.scheduler, &host.dispatcher, now).await;
+        assert_eq!(fired.dispatched, 10_000);
+        host.finished(10_000).await;
+        let totals = host.dispatcher.store().totals().await.unwrap();
+        assert_eq!(totals.ended(Outcome::Succeeded), 10_000);
+    }
+}
