@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound as _, Utc};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -38,7 +38,8 @@ const LONGEST_NAP: Duration = Duration::from_secs(1);
 impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods)] // the one place that may
     fn now(&self) -> Timestamp {
-        Utc::now()
+        // Finer than a microsecond is noise, and would only make records longer.
+        Utc::now().trunc_subsecs(6)
     }
 
     fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -1,1 +1,58 @@
+//! Quarterjack runs sandboxed WebAssembly jobs on time.
+//!
+//! # The way of the data
+//!
+//! ```text
+//! definition ─▶ trigger ─▶ scheduler ─▶ dispatcher ─▶ runtime ─▶ record ─▶ view
+//! (source, job)                         (admits)      (wasmtime) (store)   (cli)
+//! ```
+//!
+//! One direction, no step back. A [`run`] is the noun that travels from the scheduler to the
+//! views.
+//!
+//! # The code map
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`app`] | the composition root: start, follow changes, stop |
+//! | [`clock`] | time; the only file that reads it |
+//! | [`trigger`] | when: cron, intervals, zones |
+//! | [`job`] | what a job is, and the file format it is written in |
+//! | [`source`] | where definitions come from, and what has changed in them |
+//! | [`run`], [`event`] | runs, attempts, outcomes; what the host tells of itself |
+//! | [`store`] | what the host remembers |
+//! | [`scheduler`] | which job is due when |
+//! | [`firing`] | due, admitted, recorded, dispatched |
+//! | [`dispatcher`] | concurrency, overlap, cancellation |
+//! | [`runtime`] | the sandbox: plugins, engine, limits, grants |
+//! | [`cli`] | the command line: verbs and rendering |
+//! | [`units`], [`suggest`] | durations, sizes and counts in words; "did you mean" |
+//!
+//! # Invariants
+//!
+//! 1. Nothing imports `cli`, and only `cli` imports `app`.
+//! 2. `runtime` never sees the store; `store` never sees wasmtime.
+//! 3. `clock` alone reads time, so that every test of when runs on a simulated clock. The
+//!    guests' time of day is ours too.
+//! 4. `scheduled_at` and `started_at` are different fields, and a job is told both.
+//! 5. A run is recorded before it starts, once for its job and instant. The next instant is
+//!    computed from the scheduled one.
+//! 6. The store takes `now` as an argument.
+//! 7. Views read records and events only; what is live and what is past share one renderer.
+//! 8. A bad definition or plugin never stops the host, and never harms another job.
 
+pub mod app;
+pub mod cli;
+pub mod clock;
+pub mod dispatcher;
+pub mod event;
+pub mod firing;
+pub mod job;
+pub mod run;
+pub mod runtime;
+pub mod scheduler;
+pub mod source;
+pub mod store;
+pub mod suggest;
+pub mod trigger;
+pub mod units;

@@ -17,7 +17,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::clock;
-use crate::dispatcher::Cancel;
+use crate::dispatcher::{Cancel, CancelReason};
 
 /// The host's side of one guest; the data of its store.
 pub struct GuestState {
@@ -44,8 +44,8 @@ pub enum Ended {
     #[error("its time was up")]
     TimedOut,
     /// It was cancelled.
-    #[error("it was cancelled")]
-    Cancelled,
+    #[error("{0}")]
+    Cancelled(CancelReason),
 }
 
 impl GuestState {
@@ -88,8 +88,8 @@ impl GuestState {
     /// # Errors
     /// [`Ended`], which ends the guest.
     pub fn on_tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
-        if self.cancel.is_cancelled() {
-            return Err(Ended::Cancelled.into());
+        if let Some(reason) = self.cancel.reason() {
+            return Err(Ended::Cancelled(reason).into());
         }
         // A tick may come early after a stall of the ticker: only the clock decides.
         if self

@@ -37,7 +37,7 @@ use outcome::{Ending, Spent};
 use plugin::{Entry, Plugin, Plugins};
 
 use crate::clock::{self, Clock, Timestamp, format_instant};
-use crate::dispatcher::{Cancel, Executor};
+use crate::dispatcher::{Cancel, CancelReason, Executor};
 use crate::job::{Access, Job};
 use crate::run::{Attempt, Cause, Execution, SkipReason};
 
@@ -115,7 +115,9 @@ pub async fn run_plugin(
             // The guest first: a run that ends in its first stretch never arms a timer.
             biased;
             ending = call => ending,
-            () = cancel.cancelled() => Ending::Ended(Ended::Cancelled),
+            () = cancel.cancelled() => Ending::Ended(Ended::Cancelled(
+                cancel.reason().unwrap_or(CancelReason::Requested),
+            )),
             () = sleep_until(deadline) => Ending::Ended(Ended::TimedOut),
         }
     };

@@ -11,7 +11,7 @@ use super::guest::{CappedPipe, Ended};
 use super::shape::Shape;
 use crate::job::Job;
 use crate::run::{Execution, Outcome, Output, Retry};
-use crate::units::{format_count, format_duration, format_size};
+use crate::units::{format_count, format_duration_exact, format_size};
 
 /// How calling a guest ended.
 pub(super) enum Ending {
@@ -145,12 +145,12 @@ impl Verdict {
 fn judge(job: &Job, ending: Ending, spent: &Spent) -> Verdict {
     let limits = &job.limits;
     match ending {
-        Ending::Ended(Ended::Cancelled) => {
-            Verdict::failed(Outcome::Cancelled, "the host ended it".into())
+        Ending::Ended(Ended::Cancelled(reason)) => {
+            Verdict::failed(Outcome::Cancelled, reason.to_string())
         }
         Ending::Ended(Ended::TimedOut) => Verdict::failed(
             Outcome::TimedOut,
-            format!("limit: timeout {}", format_duration(limits.timeout)),
+            format!("limit: timeout {}", format_duration_exact(limits.timeout)),
         ),
         Ending::Trapped(Trap::OutOfFuel, _) => Verdict::failed(
             Outcome::OutOfFuel,

@@ -395,6 +395,18 @@ impl Plugins {
     /// # Errors
     /// If the directory cannot be listed; what is in service stays.
     pub fn scan(&self) -> io::Result<Scan> {
+        self.look(SETTLE)
+    }
+
+    /// The same, for one look only: takes every file for whole as it is, and names it.
+    ///
+    /// # Errors
+    /// If the directory cannot be listed.
+    pub fn scan_all(&self) -> io::Result<Vec<Arc<str>>> {
+        self.look(Duration::ZERO).map(|scan| scan.load)
+    }
+
+    fn look(&self, settle: Duration) -> io::Result<Scan> {
         let now = clock::monotonic();
         let mut scan = Scan::default();
         let mut present: HashMap<Arc<str>, Stamp> = HashMap::new();
@@ -438,7 +450,7 @@ impl Plugins {
                 };
             }
             if matches!(entry.state, State::Settling) {
-                if stamp.long_settled() || now.duration_since(entry.since) >= SETTLE {
+                if stamp.long_settled() || now.duration_since(entry.since) >= settle {
                     entry.state = State::Loading;
                     scan.load.push(name);
                 } else {
@@ -517,6 +529,23 @@ impl Plugins {
         }
         Ok((after, bytes))
     }
+}
+
+/// Reads a file that a person named as a plugin, wherever it is.
+///
+/// # Errors
+/// If it cannot be read or is too large.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, PluginError> {
+    let path = path.canonicalize().map_err(PluginError::Read)?;
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(PluginError::Read(io::ErrorKind::IsADirectory.into()));
+    };
+    let dir = Dir::open_ambient_dir(parent, ambient_authority()).map_err(PluginError::Read)?;
+    let size = dir.metadata(name).map_err(PluginError::Read)?.len();
+    if size > MAX_FILE {
+        return Err(PluginError::TooLarge { size });
+    }
+    dir.read(name).map_err(PluginError::Read)
 }
 
 /// Whether a file of this name is a plugin: not hidden, as temporary files of editors and

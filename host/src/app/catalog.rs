@@ -1,0 +1,227 @@
+//! Which definitions are in service: what the sources want, as far as it is sound and its
+//! plugins are there.
+//!
+//! A definition goes into service when its plugin does, be it later; until then, and while it
+//! is broken, the last good one stays.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::check::taken;
+use super::{missing_dirs, missing_plugin};
+use crate::job::manifest::Entry;
+use crate::job::{Diagnostic, Job, JobId, Manifest};
+use crate::runtime::plugin::{Availability, Plugins};
+use crate::source::Diff;
+
+/// All sources and the jobs in service.
+#[derive(Debug, Default)]
+pub(super) struct Catalog {
+    sources: Vec<Source>,
+    /// Which source a job in service belongs to.
+    owners: HashMap<JobId, usize>,
+}
+
+/// One source of definitions.
+#[derive(Debug)]
+struct Source {
+    /// What it wants, once it has said so.
+    manifest: Option<Arc<Manifest>>,
+    /// Its jobs in service, in no order.
+    in_service: HashMap<JobId, Arc<Job>>,
+    /// What has been said of each broken definition, so that it is said once.
+    reported: HashMap<String, String>,
+}
+
+/// What is to be done, and told, to bring the jobs in service up to date.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// A job is new.
+    Added(Arc<Job>),
+    /// A job has a new definition.
+    Updated(Arc<Job>, Vec<&'static str>),
+    /// A job's definition stands elsewhere. Nothing to tell.
+    Moved(Arc<Job>),
+    /// A job is gone.
+    Removed(Arc<Job>),
+    /// A definition cannot be used.
+    Rejected(Option<JobId>, Vec<Diagnostic>),
+}
+
+/// What one look at a source gave.
+#[derive(Debug, Default)]
+pub(super) struct Reconciled {
+    pub(super) changes: Vec<Change>,
+    /// How many jobs stay as they are.
+    pub(super) unchanged: usize,
+}
+
+impl Reconciled {
+    /// Whether the jobs in service have changed.
+    pub(super) fn is_change(&self) -> bool {
+        self.changes.iter().any(|change| {
+            matches!(
+                change,
+                Change::Added(_) | Change::Updated(..) | Change::Removed(_)
+            )
+        })
+    }
+}
+
+impl Catalog {
+    /// A catalog of `sources` sources that have not said anything yet.
+    pub(super) fn new(sources: usize) -> Self {
+        let source = || Source {
+            manifest: None,
+            in_service: HashMap::new(),
+            reported: HashMap::new(),
+        };
+        Catalog {
+            sources: std::iter::repeat_with(source).take(sources).collect(),
+            owners: HashMap::new(),
+        }
+    }
+
+    /// A source wants something new.
+    pub(super) fn set(&mut self, source: usize, manifest: Arc<Manifest>) {
+        if let Some(source) = self.sources.get_mut(source) {
+            source.manifest = Some(manifest);
+            // What is still wrong is wrong at a new place: it is told again.
+            source.reported.clear();
+        }
+    }
+
+    /// Whether any definition waits for, or is served by, one of these plugins.
+    pub(super) fn concerns(&self, source: usize, plugins: &[Arc<str>]) -> bool {
+        self.sources
+            .get(source)
+            .and_then(|source| source.manifest.as_ref())
+            .is_some_and(|manifest| {
+                manifest
+                    .jobs()
+                    .any(|job| plugins.iter().any(|plugin| *plugin == job.component))
+            })
+    }
+
+    /// Brings one source's jobs up to date with what it wants and which plugins are there.
+    pub(super) fn reconcile(&mut self, source: usize, plugins: &Plugins) -> Reconciled {
+        let mut done = Reconciled::default();
+        let names: Vec<Arc<str>> = self.names();
+        let Some(state) = self.sources.get_mut(source) else {
+            return done;
+        };
+        let Some(manifest) = state.manifest.clone() else {
+            return done;
+        };
+        let diff = Diff::between(state.in_service.values(), &manifest);
+        done.unchanged = diff.unchanged;
+
+        for job in diff.removed {
+            state.in_service.remove(&job.id);
+            self.owners.remove(&job.id);
+            done.changes.push(Change::Removed(job));
+        }
+        for job in diff.moved {
+            state.in_service.insert(job.id.clone(), job.clone());
+            done.changes.push(Change::Moved(job));
+        }
+        // Only looked at where something is to be said of an entry.
+        let mut entries: Option<HashMap<&str, &Entry>> = None;
+        let wanted = diff
+            .added
+            .into_iter()
+            .map(|job| (job, None))
+            .chain(diff.updated.into_iter().map(|it| (it.new, Some(it.fields))));
+        for (job, fields) in wanted {
+            let Some(entry) = entries
+                .get_or_insert_with(|| good_entries(&manifest))
+                .get(job.id.as_str())
+            else {
+                continue; // every job wanted comes from an entry
+            };
+            let problems = match self.owners.get(&job.id) {
+                Some(&owner) if owner != source => {
+                    let owner = names.get(owner).map_or("another source", |name| name);
+                    vec![taken(&manifest, entry, &job.id, owner)]
+                }
+                _ => match plugins.availability(&job.component) {
+                    Availability::Ready => missing_dirs(&manifest, entry, &job).collect(),
+                    // It comes into service with its plugin.
+                    Availability::Loading => {
+                        done.unchanged += usize::from(fields.is_some());
+                        continue;
+                    }
+                    Availability::Missing => vec![missing_plugin(&manifest, entry, &job, plugins)],
+                    Availability::Rejected(why) => {
+                        vec![rejected_plugin(&manifest, entry, &job, why)]
+                    }
+                },
+            };
+            if problems.is_empty() {
+                state.reported.remove(job.id.as_str());
+                state.in_service.insert(job.id.clone(), job.clone());
+                self.owners.insert(job.id.clone(), source);
+                done.changes.push(match fields {
+                    None => Change::Added(job),
+                    Some(fields) => Change::Updated(job, fields),
+                });
+            } else {
+                done.unchanged += usize::from(fields.is_some());
+                report(state, &mut done, job.id.as_str(), Some(job.id.clone()), problems);
+            }
+        }
+        for (place, entry) in manifest.entries.iter().enumerate() {
+            if let Err(problems) = &entry.result {
+                let key = format!("#{place}");
+                report(state, &mut done, &key, entry.id.clone(), problems.clone());
+            }
+        }
+        done
+    }
+
+    fn names(&self) -> Vec<Arc<str>> {
+        self.sources
+            .iter()
+            .map(|source| match &source.manifest {
+                Some(manifest) => manifest.source.name().clone(),
+                None => "another source".into(),
+            })
+            .collect()
+    }
+}
+
+/// Says what is wrong with a definition, unless just that has been said.
+fn report(
+    source: &mut Source,
+    done: &mut Reconciled,
+    key: &str,
+    job: Option<JobId>,
+    problems: Vec<Diagnostic>,
+) {
+    let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let said = said.join("\n");
+    if source.reported.get(key) != Some(&said) {
+        source.reported.insert(key.to_owned(), said);
+        done.changes.push(Change::Rejected(job, problems));
+    }
+}
+
+fn good_entries(manifest: &Manifest) -> HashMap<&str, &Entry> {
+    manifest
+        .entries
+        .iter()
+        .filter_map(|entry| Some((entry.result.as_ref().ok()?.id.as_str(), entry)))
+        .collect()
+}
+
+/// The problem of an entry whose plugin is there and cannot be used.
+pub(super) fn rejected_plugin(
+    manifest: &Manifest,
+    entry: &Entry,
+    job: &Job,
+    why: String,
+) -> Diagnostic {
+    manifest
+        .component_problem(entry, format!("the plugin {} cannot be used", job.component))
+        .with_label(why)
+}

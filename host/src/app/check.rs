@@ -1,0 +1,163 @@
+//! Everything that is wrong with job files and the plugins they name, at once, without running
+//! anything.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::catalog::rejected_plugin;
+use super::{AppError, CachePlace, engine_for, missing_plugin};
+use crate::job::{Diagnostic, Job, JobId, Limits, Manifest, Severity};
+use crate::job::manifest::Entry;
+use crate::runtime::plugin::{Availability, Loader, Plugins};
+use crate::source::{FileSource, JobSource as _};
+
+/// What [`check`] found.
+#[derive(Debug, Default)]
+pub struct CheckReport {
+    /// Errors and warnings, file by file in the order of each.
+    pub diagnostics: Vec<Diagnostic>,
+    /// How many jobs would run.
+    pub good: usize,
+    /// How many jobs there are, as far as the files can be read.
+    pub jobs: usize,
+}
+
+impl CheckReport {
+    /// How many errors there are.
+    pub fn errors(&self) -> usize {
+        self.count(Severity::Error)
+    }
+
+    /// How many warnings there are.
+    pub fn warnings(&self) -> usize {
+        self.count(Severity::Warning)
+    }
+
+    fn count(&self, severity: Severity) -> usize {
+        self.diagnostics
+            .iter()
+            .filter(|diagnostic| diagnostic.severity == severity)
+            .count()
+    }
+}
+
+/// Checks job files as `serve` would load them: definitions, triggers, plugins, grants.
+///
+/// # Errors
+/// Only if the check itself cannot be done: no engine. What is wrong with files is in the
+/// report.
+pub fn check(
+    files: &[PathBuf],
+    plugins: &Path,
+    maximum: Limits,
+    cache: &CachePlace,
+) -> Result<CheckReport, AppError> {
+    let mut report = CheckReport::default();
+    let mut manifests = Vec::new();
+    for file in files {
+        match FileSource::new(file, maximum).read() {
+            Ok(snapshot) => manifests.push(snapshot.manifest),
+            Err(error) => report.diagnostics.extend_from_slice(error.problems()),
+        }
+    }
+    // Without a job that could run there is nothing to compile for.
+    let directory = if manifests.iter().any(|manifest| manifest.jobs().next().is_some()) {
+        Some(PluginCheck::open(plugins, cache)?)
+    } else {
+        None
+    };
+    let mut owners: HashMap<JobId, Arc<str>> = HashMap::new();
+    for manifest in &manifests {
+        let mut found: Vec<Diagnostic> = manifest.warnings.clone();
+        for entry in &manifest.entries {
+            report.jobs += 1;
+            let mut errors = match &entry.result {
+                Err(problems) => problems.clone(),
+                Ok(job) => directory
+                    .as_ref()
+                    .map(|directory| directory.problems(manifest, entry, job))
+                    .unwrap_or_default(),
+            };
+            if let Some(id) = &entry.id {
+                match owners.get(id) {
+                    Some(owner) if owner != manifest.source.name() => {
+                        errors.push(taken(manifest, entry, id, owner));
+                    }
+                    _ => {
+                        owners.insert(id.clone(), manifest.source.name().clone());
+                    }
+                }
+            }
+            if errors.is_empty() {
+                report.good += 1;
+            }
+            found.extend(errors);
+        }
+        found.sort_by_key(|diagnostic| diagnostic.span.start);
+        report.diagnostics.extend(found);
+    }
+    Ok(report)
+}
+
+/// The problem of an entry whose id a job of another source has.
+pub(super) fn taken(manifest: &Manifest, entry: &Entry, id: &JobId, owner: &str) -> Diagnostic {
+    manifest
+        .component_problem(
+            entry,
+            format!("the id \"{id}\" is taken by a job of {owner}"),
+        )
+        .with_label("this job is not loaded")
+        .with_hint("give one of the two another id")
+}
+
+/// The plugins directory, loaded as `serve` would.
+enum PluginCheck {
+    Open(Box<Plugins>),
+    Unreadable(String),
+}
+
+impl PluginCheck {
+    fn open(path: &Path, cache: &CachePlace) -> Result<PluginCheck, AppError> {
+        let engine = engine_for(1)?;
+        let cache = cache.open(&engine)?;
+        let opened = Plugins::open(path, Loader::new(engine, cache))
+            .and_then(|plugins| plugins.scan_all().map(|names| (plugins, names)));
+        Ok(match opened {
+            Ok((plugins, names)) => {
+                for name in &names {
+                    // Its availability tells what is wrong with it.
+                    let _ = plugins.load(name);
+                }
+                PluginCheck::Open(Box::new(plugins))
+            }
+            Err(error) => PluginCheck::Unreadable(format!(
+                "cannot open the plugins directory {}: {error}",
+                path.display()
+            )),
+        })
+    }
+
+    fn problems(&self, manifest: &Manifest, entry: &Entry, job: &Job) -> Vec<Diagnostic> {
+        let plugins = match self {
+            PluginCheck::Open(plugins) => plugins,
+            PluginCheck::Unreadable(why) => {
+                return vec![
+                    manifest
+                        .component_problem(entry, why.clone())
+                        .with_hint("name another directory with --plugins"),
+                ];
+            }
+        };
+        let mut problems = Vec::new();
+        match plugins.availability(&job.component) {
+            Availability::Ready | Availability::Loading => {}
+            Availability::Missing => problems.push(missing_plugin(manifest, entry, job, plugins)),
+            Availability::Rejected(why) => {
+                problems.push(rejected_plugin(manifest, entry, job, why));
+            }
+        }
+        problems.extend(super::missing_dirs(manifest, entry, job));
+        problems
+    }
+}

@@ -1,0 +1,179 @@
+//! The composition root: puts the parts together, starts them, and stops them in order.
+//!
+//! [`serve`] is the host; [`run_once`] and [`check`] do with the same parts what a person asks
+//! for on the command line.
+
+mod catalog;
+mod check;
+mod once;
+mod serve;
+mod watch;
+
+use std::path::{Path, PathBuf};
+
+use crate::job::manifest::Entry;
+use crate::job::{Diagnostic, Job, Manifest};
+use crate::runtime::cache::{CacheError, CodeCache};
+use crate::runtime::engine::{Engine, EngineError};
+use crate::runtime::plugin::{PluginError, Plugins};
+use crate::source::SourceError;
+use crate::suggest::nearest;
+
+pub use check::{CheckReport, check};
+pub use once::{RunOnce, run_once};
+pub use serve::{ServeOptions, Stop, serve};
+
+/// Why the host, or a single run, could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The directory for compiled code that was asked for.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The plugins directory.
+    #[error(
+        "cannot open the plugins directory {path}: {error}; make it with `mkdir`, or name another with --plugins"
+    )]
+    PluginsDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A file that is to be run.
+    #[error("{path}: {error}")]
+    Plugin {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be run.
+        error: PluginError,
+    },
+    /// A source of definitions that cannot be read at all.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The threads for the guests.
+    #[error("cannot start the threads that jobs run on: {0}")]
+    Threads(std::io::Error),
+    /// A bug in the host.
+    #[error("the host failed (a bug): {0}")]
+    Internal(String),
+}
+
+/// Where compiled code is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum CachePlace {
+    /// In the user's cache directory; without one that can be used, nowhere.
+    #[default]
+    Usual,
+    /// Here.
+    At(PathBuf),
+    /// Nowhere: everything is compiled at every start.
+    Nowhere,
+}
+
+impl CachePlace {
+    fn open(&self, engine: &Engine) -> Result<Option<CodeCache>, CacheError> {
+        match self {
+            CachePlace::Nowhere => Ok(None),
+            CachePlace::At(path) => CodeCache::open(path, engine.wasmtime()).map(Some),
+            CachePlace::Usual => {
+                let Some(path) = CodeCache::usual_place() else {
+                    tracing::warn!("no home directory to keep compiled code in: see --cache");
+                    return Ok(None);
+                };
+                Ok(CodeCache::open(&path, engine.wasmtime())
+                    .inspect_err(|error| tracing::warn!(%error, "compiled code is not kept"))
+                    .ok())
+            }
+        }
+    }
+}
+
+/// The largest linear memory that the pool is made for.
+const WHOLE_MEMORY: u64 = 4 << 30;
+
+/// An engine for `max_running` runs at once. Its pool always covers a whole 32-bit memory: that
+/// costs only addresses, and code that is compiled for one size of pool does not fit another.
+fn engine_for(max_running: usize) -> Result<Engine, EngineError> {
+    Engine::new(max_running, WHOLE_MEMORY)
+}
+
+/// The threads that guests run on, apart from those that decide when: a guest that keeps a
+/// thread busy delays other guests, but no decision.
+struct Guests {
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Guests {
+    fn start() -> Result<Guests, AppError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("guest")
+            .enable_all()
+            .build()
+            .map_err(AppError::Threads)?;
+        Ok(Guests {
+            runtime: Some(runtime),
+        })
+    }
+
+    fn handle(&self) -> tokio::runtime::Handle {
+        // There until it is dropped.
+        #[allow(clippy::unwrap_used)]
+        self.runtime.as_ref().unwrap().handle().clone()
+    }
+}
+
+impl Drop for Guests {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Does not wait: dropped inside another runtime, and nothing on it matters any more.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The problem of an entry whose plugin is not there.
+fn missing_plugin(
+    manifest: &Manifest,
+    entry: &Entry,
+    job: &Job,
+    plugins: &Plugins,
+) -> Diagnostic {
+    let names = plugins.names();
+    let problem = manifest
+        .component_problem(entry, format!("no such plugin: {}", job.component))
+        .with_label(format!("there is no such file in {}", plugins.path().display()));
+    match nearest(&job.component, names.iter().map(|name| &**name)) {
+        Some(near) => problem.with_hint(format!("did you mean \"{near}\"?")),
+        None if names.is_empty() => problem.with_hint("the directory has no plugin at all"),
+        None => problem.with_hint("put the file there, and the job starts to run"),
+    }
+}
+
+/// The problems of directories that a job is granted and that are not there.
+fn missing_dirs<'a>(
+    manifest: &'a Manifest,
+    entry: &'a Entry,
+    job: &'a Job,
+) -> impl Iterator<Item = Diagnostic> + 'a {
+    job.grants
+        .dirs
+        .iter()
+        .zip(&entry.dir_spans)
+        .filter_map(move |(dir, span)| {
+            let why = directory_problem(&dir.host)?;
+            Some(
+                Diagnostic::error(&manifest.source, span.clone(), format!("the granted directory cannot be opened: {why}"))
+                    .with_label(dir.host.display().to_string())
+                    .with_job(entry.id.clone()),
+            )
+        })
+}
+
+fn directory_problem(path: &Path) -> Option<String> {
+    cap_std::fs::Dir::open_ambient_dir(path, cap_std::ambient_authority())
+        .err()
+        .map(|error| error.to_string())
+}

@@ -1,0 +1,79 @@
+//! One run, now, in the foreground: no schedule, no history.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{AppError, CachePlace, Guests, engine_for};
+use crate::clock::{Clock, SystemClock};
+use crate::dispatcher::Cancel;
+use crate::job::Job;
+use crate::run::{Attempt, Cause, FinishedRun, Run, RunId};
+use crate::runtime::guest::Echo;
+use crate::runtime::plugin::{Loader, read_file};
+use crate::runtime::run_plugin;
+
+/// A run that a person asks for.
+pub struct RunOnce {
+    /// What to run, with its parameters, limits and grants.
+    pub job: Arc<Job>,
+    /// The `.wasm` file. It need not be in a plugins directory.
+    pub plugin: PathBuf,
+    /// Where compiled code is kept.
+    pub cache: CachePlace,
+    /// Told what the guest prints, as it prints it.
+    pub echo: Option<Echo>,
+}
+
+/// Runs a job once and gives its record, however it ended.
+///
+/// # Errors
+/// If it could not even be tried: no such file, not a job, no engine.
+pub async fn run_once(request: RunOnce, cancel: Cancel) -> Result<FinishedRun, AppError> {
+    let RunOnce {
+        job,
+        plugin,
+        cache,
+        echo,
+    } = request;
+    let engine = engine_for(1)?;
+    let cache = cache.open(&engine)?;
+    let loader = Loader::new(engine.clone(), cache);
+    let failed = |error| AppError::Plugin {
+        path: plugin.clone(),
+        error,
+    };
+    let bytes = read_file(&plugin).map_err(failed)?;
+    let loaded = loader.load(&bytes).map_err(failed)?;
+    drop(bytes);
+
+    let guests = Guests::start()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let now = clock.now();
+    let attempt = Attempt {
+        run: Arc::new(Run {
+            id: RunId::new(now),
+            job,
+            cause: Cause::Manual,
+            scheduled_at: now,
+            max_attempts: 1,
+            last_success: None,
+        }),
+        number: 1,
+        started_at: now,
+    };
+    let task = guests.handle().spawn({
+        let attempt = attempt.clone();
+        let clock = clock.clone();
+        async move {
+            run_plugin(&engine, &loaded.plugin, &clock, &attempt, cancel, echo).await
+        }
+    });
+    let execution = task
+        .await
+        .map_err(|error| AppError::Internal(error.to_string()))?;
+    Ok(FinishedRun {
+        attempt,
+        finished_at: clock.now(),
+        execution,
+    })
+}

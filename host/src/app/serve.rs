@@ -1,0 +1,510 @@
+//! The host: reads definitions and plugins, fires what is due, follows every change, and stops
+//! in order.
+//!
+//! ```text
+//! watch ─▶ sources ──┐
+//!                    ├─ messages ─▶ control loop ─▶ scheduler ─▶ firing ─▶ dispatcher
+//! watch ─▶ plugins ──┘                  ▲                                     │
+//!                                 clock, stop                        guest threads
+//! ```
+//!
+//! The control loop owns the schedule and never blocks: files are read and compiled on other
+//! threads, and guests run on theirs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::catalog::{Catalog, Change};
+use super::watch::{Watcher, directory_of};
+use super::{AppError, CachePlace, Guests, engine_for};
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::dispatcher::{Dispatcher, Parts};
+use crate::event::{Event, Events};
+use crate::firing::fire_due;
+use crate::job::Limits;
+use crate::runtime::Runtime;
+use crate::runtime::plugin::{self, Loader, Plugins};
+use crate::scheduler::Scheduler;
+use crate::source::{FileSource, JobSource, Snapshot, SourceError};
+use crate::store::{MemoryStore, Store};
+
+/// How a host is set up.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// The job files.
+    pub jobs: Vec<PathBuf>,
+    /// The plugins directory.
+    pub plugins: PathBuf,
+    /// How often definitions and plugins are looked at even if nothing tells of a change.
+    pub refresh: Duration,
+    /// How long runs in flight are waited for when the host stops.
+    pub grace: Duration,
+    /// The most that a job may ask for.
+    pub maximum: Limits,
+    /// How many runs may be in flight at once.
+    pub max_running: usize,
+    /// Where compiled code is kept.
+    pub cache: CachePlace,
+}
+
+/// Asks a host to stop. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Sender<Stopping>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stopping {
+    No,
+    Graceful,
+    AtOnce,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Stop::new()
+    }
+}
+
+impl Stop {
+    /// Nobody has asked yet.
+    pub fn new() -> Self {
+        Stop(watch::Sender::new(Stopping::No))
+    }
+
+    /// Asks for a graceful stop: nothing starts any more, runs in flight have their time of
+    /// grace.
+    pub fn request(&self) {
+        self.raise(Stopping::Graceful);
+    }
+
+    /// Asks for a stop at once: runs in flight are cancelled.
+    pub fn force(&self) {
+        self.raise(Stopping::AtOnce);
+    }
+
+    fn raise(&self, to: Stopping) {
+        self.0.send_if_modified(|now| {
+            let higher = to > *now;
+            if higher {
+                *now = to;
+            }
+            higher
+        });
+    }
+
+    async fn reached(&self, level: Stopping) {
+        // An error means that the sender is gone, and `self` is one.
+        let _ = self.0.subscribe().wait_for(|now| *now >= level).await;
+    }
+}
+
+/// How long the first plugins may take to compile before the host starts without the rest of
+/// them; they follow when they are ready.
+const FIRST_PLUGINS: Duration = Duration::from_secs(5);
+
+/// How soon a file that is being written is looked at again.
+const SETTLING: Duration = Duration::from_millis(100);
+
+/// How long the scheduler sleeps at most, so that it notices a clock that was set back.
+const LONGEST_SLEEP: Duration = Duration::from_secs(2);
+
+/// What the threads that read files tell the control loop.
+enum Message {
+    /// A source has been read.
+    Read(usize, Result<Snapshot, SourceError>),
+    /// Plugins have changed.
+    Plugins(Vec<plugin::Change>, Vec<Arc<str>>),
+    /// The plugins that were there at the start are in service, or refused.
+    FirstPlugins,
+}
+
+/// Runs the host until it is asked to stop. Everything that it has to say, it says in `events`;
+/// the last one is [`Event::HostStopped`].
+///
+/// # Errors
+/// If it cannot start: no engine, no plugins directory, a job file that is not there. Nothing
+/// that a definition or a plugin does is an error of the host.
+pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<(), AppError> {
+    let engine = engine_for(options.max_running)?;
+    let cache = options.cache.open(&engine)?;
+    let loader = Loader::new(engine.clone(), cache);
+    let plugins =
+        Plugins::open(&options.plugins, loader).map_err(|error| AppError::PluginsDirectory {
+            path: options.plugins.clone(),
+            error,
+        })?;
+    let plugins = Arc::new(plugins);
+    let sources: Vec<Arc<FileSource>> = options
+        .jobs
+        .iter()
+        .map(|path| Arc::new(FileSource::new(path, options.maximum)))
+        .collect();
+    // Watched before they are read, so that no change falls between the two.
+    let file_watcher = Watcher::new(
+        options.jobs.iter().map(|path| directory_of(path)),
+        options.refresh,
+    );
+    let plugin_watcher = Watcher::new([options.plugins.clone()], options.refresh);
+    let mut first = Vec::with_capacity(sources.len());
+    for source in &sources {
+        match source.read() {
+            // A file that is not there when the host starts is a slip of the operator's, who is
+            // there to see it. One that vanishes later stops nothing.
+            Err(error @ SourceError::Unreadable(_)) => return Err(error.into()),
+            read => first.push(read),
+        }
+    }
+
+    let guests = Guests::start()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let runtime = Runtime::new(engine, plugins.clone(), clock.clone());
+    let dispatcher = Dispatcher::new(
+        runtime,
+        Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            events: events.clone(),
+            runtime: guests.handle(),
+            max_running: options.max_running,
+        },
+    );
+
+    let (tell, messages) = mpsc::channel(64);
+    let readers = [
+        tokio::spawn(read_sources(sources.clone(), file_watcher, tell.clone())),
+        tokio::spawn(read_plugins(plugins.clone(), plugin_watcher, tell)),
+    ];
+
+    let mut host = Host {
+        catalog: Catalog::new(sources.len()),
+        failures: vec![None; sources.len()],
+        names: sources.iter().map(|source| source.name().to_owned()).collect(),
+        plugins,
+        scheduler: Scheduler::new(),
+        dispatcher,
+        clock,
+        store,
+        events,
+    };
+    host.run(first, messages, &stop).await;
+    for reader in &readers {
+        reader.abort();
+    }
+    host.come_to_rest(options.grace, &stop).await;
+    Ok(())
+}
+
+/// Reads all sources again whenever one may have changed.
+async fn read_sources(
+    sources: Vec<Arc<FileSource>>,
+    mut watcher: Watcher,
+    tell: mpsc::Sender<Message>,
+) {
+    loop {
+        watcher.changed().await;
+        for (index, source) in sources.iter().enumerate() {
+            let source = source.clone();
+            let Ok(read) = tokio::task::spawn_blocking(move || source.read()).await else {
+                continue; // a bug, logged by its panic; the others still count
+            };
+            if !matches!(&read, Ok(snapshot) if snapshot.unchanged)
+                && tell.send(Message::Read(index, read)).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// Looks at the plugins directory now, and again whenever it may have changed; loads what is
+/// new, each file on a thread of its own.
+async fn read_plugins(plugins: Arc<Plugins>, mut watcher: Watcher, tell: mpsc::Sender<Message>) {
+    let mut failed = false;
+    // How often to look again before the host starts, for the sake of files being written.
+    let mut first_looks = 20;
+    let mut loading = tokio::task::JoinSet::new();
+    loop {
+        let scan = tokio::task::spawn_blocking({
+            let plugins = plugins.clone();
+            move || plugins.scan()
+        });
+        let scan = match scan.await {
+            Ok(Ok(scan)) => {
+                failed = false;
+                scan
+            }
+            result => {
+                if !std::mem::replace(&mut failed, true) {
+                    let error = match result {
+                        Ok(Err(error)) => error.to_string(),
+                        _ => "a bug in the host".into(),
+                    };
+                    tracing::warn!(
+                        directory = %plugins.path().display(),
+                        error,
+                        "cannot look into the plugins directory; what is in service stays"
+                    );
+                }
+                plugin::Scan::default()
+            }
+        };
+        if !scan.removed.is_empty()
+            && tell
+                .send(Message::Plugins(Vec::new(), scan.removed))
+                .await
+                .is_err()
+        {
+            return;
+        }
+        for name in scan.load {
+            let plugins = plugins.clone();
+            let tell = tell.clone();
+            loading.spawn(async move {
+                let change = tokio::task::spawn_blocking(move || plugins.load(&name)).await;
+                if let Ok(change) = change {
+                    // The host is stopping: nobody wants to know.
+                    let _ = tell.send(Message::Plugins(vec![change], Vec::new())).await;
+                }
+            });
+        }
+        if first_looks > 0 && (!scan.settling || first_looks == 1) {
+            first_looks = 0;
+            // Those of the start are waited for, within reason; later ones come as they come.
+            let all = async { while loading.join_next().await.is_some() {} };
+            // Not all in time: the rest follow on their own.
+            let _ = tokio::time::timeout(FIRST_PLUGINS, all).await;
+            if tell.send(Message::FirstPlugins).await.is_err() {
+                return;
+            }
+        }
+        if first_looks == 0 {
+            loading.detach_all();
+        } else {
+            first_looks -= 1;
+        }
+        if scan.settling {
+            tokio::time::sleep(SETTLING).await;
+        } else {
+            watcher.changed().await;
+        }
+    }
+}
+
+/// What the control loop works with.
+struct Host {
+    catalog: Catalog,
+    /// What was last wrong with each source as a whole.
+    failures: Vec<Option<SourceError>>,
+    names: Vec<String>,
+    plugins: Arc<Plugins>,
+    scheduler: Scheduler,
+    dispatcher: Dispatcher<Runtime>,
+    clock: Arc<dyn Clock>,
+    store: Arc<dyn Store>,
+    events: Events,
+}
+
+impl Host {
+    /// The control loop. Returns when the host is asked to stop.
+    async fn run(
+        &mut self,
+        first: Vec<Result<Snapshot, SourceError>>,
+        mut messages: mpsc::Receiver<Message>,
+        stop: &Stop,
+    ) {
+        // Nothing is put into service before the plugins of the start are, so that a job does
+        // not miss its plugin by a moment; what the sources say meanwhile is kept.
+        let mut early: Vec<Message> = first
+            .into_iter()
+            .enumerate()
+            .map(|(source, read)| Message::Read(source, read))
+            .collect();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.reached(Stopping::Graceful) => return,
+                message = messages.recv() => match message {
+                    Some(Message::FirstPlugins) => break,
+                    Some(Message::Plugins(changes, removed)) => self.tell_plugins(changes, removed),
+                    Some(message) => early.push(message),
+                    None => return,
+                },
+            }
+        }
+        for message in early {
+            self.handle(message);
+        }
+        self.tell(Event::HostStarted {
+            jobs: self.scheduler.len(),
+            plugins: self.plugins.names().len(),
+        });
+
+        loop {
+            let now = self.clock.now();
+            fire_due(&mut self.scheduler, &self.dispatcher, now).await;
+            tokio::select! {
+                biased;
+                () = stop.reached(Stopping::Graceful) => return,
+                message = messages.recv() => match message {
+                    Some(message) => self.handle(message),
+                    None => return,
+                },
+                () = self.clock.sleep_until(self.wake(now)) => {}
+            }
+        }
+    }
+
+    /// When to look at the schedule again.
+    fn wake(&self, now: Timestamp) -> Timestamp {
+        let latest = now + LONGEST_SLEEP;
+        self.scheduler
+            .next_wake()
+            .map_or(latest, |next| next.min(latest))
+    }
+
+    fn handle(&mut self, message: Message) {
+        match message {
+            Message::Read(source, Ok(snapshot)) => {
+                if let Some(failure) = self.failures.get_mut(source) {
+                    *failure = None;
+                }
+                self.catalog.set(source, snapshot.manifest);
+                self.reconcile(source);
+            }
+            Message::Read(source, Err(error)) => {
+                let Some(last) = self.failures.get_mut(source) else {
+                    return;
+                };
+                // A trouble that lasts is told once.
+                if last.as_ref() != Some(&error) {
+                    let problems = error.problems().to_vec();
+                    *last = Some(error);
+                    self.tell(Event::JobRejected {
+                        job: None,
+                        problems,
+                    });
+                }
+            }
+            Message::Plugins(changes, removed) => {
+                let names = changed_names(&changes, &removed);
+                self.tell_plugins(changes, removed);
+                if names.is_empty() {
+                    return;
+                }
+                for source in 0..self.names.len() {
+                    if self.catalog.concerns(source, &names) {
+                        self.reconcile(source);
+                    }
+                }
+            }
+            Message::FirstPlugins => {}
+        }
+    }
+
+    fn reconcile(&mut self, source: usize) {
+        let done = self.catalog.reconcile(source, &self.plugins);
+        let is_change = done.is_change();
+        let now = self.clock.now();
+        for change in done.changes {
+            match change {
+                Change::Added(job) => {
+                    self.scheduler.upsert(job.clone(), now);
+                    let next = self.scheduler.next_of(&job.id);
+                    self.tell(Event::JobAdded { job, next });
+                }
+                Change::Updated(job, fields) => {
+                    self.scheduler.upsert(job.clone(), now);
+                    let next = self.scheduler.next_of(&job.id);
+                    self.tell(Event::JobUpdated { job, fields, next });
+                }
+                Change::Moved(job) => {
+                    self.scheduler.upsert(job, now);
+                }
+                Change::Removed(job) => {
+                    self.scheduler.remove(&job.id);
+                    self.tell(Event::JobRemoved { job });
+                }
+                Change::Rejected(job, problems) => {
+                    self.tell(Event::JobRejected { job, problems });
+                }
+            }
+        }
+        if is_change && let Some(name) = self.names.get(source) {
+            self.tell(Event::JobsReloaded {
+                source: name.clone(),
+                unchanged: done.unchanged,
+            });
+        }
+    }
+
+    fn tell_plugins(&self, changes: Vec<plugin::Change>, removed: Vec<Arc<str>>) {
+        for change in changes {
+            match change {
+                plugin::Change::Loaded {
+                    name,
+                    digest,
+                    replaced,
+                    shape,
+                    compiled_in,
+                } => self.tell(Event::PluginLoaded {
+                    name,
+                    digest: digest.to_string(),
+                    replaced: replaced.map(|digest| digest.to_string()),
+                    shape: shape.id(),
+                    compiled_in,
+                }),
+                plugin::Change::Rejected {
+                    name,
+                    error,
+                    in_service,
+                } => self.tell(Event::PluginRejected {
+                    name,
+                    error: error.to_string(),
+                    in_service,
+                }),
+                plugin::Change::Unchanged => {}
+            }
+        }
+        for name in removed {
+            self.tell(Event::PluginRemoved { name });
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        self.events.emit(self.clock.now(), event);
+    }
+
+    /// Starts nothing more, waits for what is in flight, and takes leave.
+    async fn come_to_rest(&self, grace: Duration, stop: &Stop) {
+        let in_flight = self.dispatcher.in_flight();
+        if in_flight > 0 {
+            self.tell(Event::HostStopping { in_flight, grace });
+        }
+        let drained = tokio::select! {
+            biased;
+            () = stop.reached(Stopping::AtOnce) => None,
+            drained = self.dispatcher.drain(grace) => Some(drained),
+        };
+        if drained.is_none() {
+            self.dispatcher.drain(Duration::ZERO).await;
+        }
+        let totals = self.store.totals().await.unwrap_or_default();
+        self.tell(Event::HostStopped {
+            runs: totals.by_outcome(),
+            skipped: totals.skipped,
+        });
+        self.events.close();
+    }
+}
+
+/// The plugins among these changes whose jobs may have to come into service or be refused.
+fn changed_names(changes: &[plugin::Change], removed: &[Arc<str>]) -> Vec<Arc<str>> {
+    let changed = changes.iter().filter_map(|change| match change {
+        plugin::Change::Loaded { name, .. } | plugin::Change::Rejected { name, .. } => Some(name),
+        plugin::Change::Unchanged => None,
+    });
+    changed.chain(removed).cloned().collect()
+}

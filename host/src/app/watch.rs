@@ -1,0 +1,84 @@
+//! Notices changes of files: tells at once where the system can tell, and in any case every so
+//! often, because some file systems tell nothing.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::{EventKind, RecursiveMode, Watcher as _};
+use tokio::sync::watch;
+
+/// How long a change is left alone before it is looked at: who writes a file in pieces is
+/// given the time for it.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// Watches directories for as long as it lives.
+pub(super) struct Watcher {
+    changed: watch::Receiver<()>,
+    refresh: Duration,
+    /// Ends the watch when dropped. Nothing if the system cannot watch.
+    _system: Option<notify::RecommendedWatcher>,
+}
+
+impl Watcher {
+    /// Watches what is directly in these directories. Where that is not possible it is logged,
+    /// and the changes are found every `refresh`.
+    pub(super) fn new(directories: impl IntoIterator<Item = PathBuf>, refresh: Duration) -> Self {
+        let (tell, changed) = watch::channel(());
+        let system = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading a file is an event too, and ours must not wake us.
+            if !matches!(&event, Ok(event) if matches!(event.kind, EventKind::Access(_))) {
+                // Nobody listens any more: nothing to tell.
+                let _ = tell.send(());
+            }
+        });
+        let system = match system {
+            Ok(mut watcher) => {
+                for directory in directories.into_iter().collect::<BTreeSet<_>>() {
+                    if let Err(error) = watcher.watch(&directory, RecursiveMode::NonRecursive) {
+                        tracing::warn!(
+                            directory = %directory.display(),
+                            %error,
+                            "cannot be told of changes: they are found at the next refresh"
+                        );
+                    }
+                }
+                Some(watcher)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot be told of changes: they are found at the next refresh");
+                None
+            }
+        };
+        Watcher {
+            changed,
+            refresh,
+            _system: system,
+        }
+    }
+
+    /// Resolves when something has changed, or when it is time to look anyway.
+    pub(super) async fn changed(&mut self) {
+        tokio::select! {
+            result = self.changed.changed() => {
+                if result.is_err() {
+                    // The system's watcher is gone; the refresh remains.
+                    tokio::time::sleep(self.refresh).await;
+                    return;
+                }
+                // Changes come in bursts: one look for all of a burst.
+                tokio::time::sleep(DEBOUNCE).await;
+                self.changed.mark_unchanged();
+            }
+            () = tokio::time::sleep(self.refresh) => {}
+        }
+    }
+}
+
+/// The directory that a file is in.
+pub(super) fn directory_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
