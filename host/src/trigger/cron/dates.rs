@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc, Weekday};
+use chrono::{DateTime, Datelike, NaiveDate, Weekday};
 
 use super::DAY;
 
@@ -18,6 +18,9 @@ use super::DAY;
 pub(super) const YEARS: (u32, u32) = (1970, 2100);
 /// The same in days since the epoch.
 const DAYS: std::ops::RangeInclusive<i64> = 0..=47_846;
+/// How many days are looked at one by one before the calendar is asked for the next that could
+/// match: what `L`, `W` and `#` leave of its candidates lies that close together.
+const WEEK: i64 = 7;
 
 const ALL_DAYS: u32 = 0xffff_fffe;
 const ALL_WEEKDAYS: u8 = 0x7f;
@@ -136,6 +139,11 @@ impl MonthDays {
         days & valid
     }
 
+    /// Nothing but numbers of days.
+    fn is_plain(&self) -> bool {
+        self.from_last == 0 && self.near == 0 && !self.last_workday
+    }
+
     fn only_workdays(&self) -> bool {
         self.days == 0 && self.from_last == 0
     }
@@ -186,6 +194,18 @@ impl DateRule {
         } else {
             self.month_days.matches(date) || self.weekdays.matches(date)
         }
+    }
+
+    /// Whether matching days are mostly more than a week apart.
+    fn is_sparse(&self) -> bool {
+        let few_weekdays = self.weekdays.candidates().0.count_ones() <= 7;
+        let few_days = self.month_days.candidates(31).count_ones() <= 7;
+        self.months.count_ones() <= 4
+            || if self.both {
+                few_days || few_weekdays
+            } else {
+                few_days && few_weekdays
+            }
     }
 
     /// Schedules of days among which all matching ones are. None where no day could match.
@@ -271,6 +291,8 @@ impl DateRule {
 pub(super) struct Dates {
     rule: DateRule,
     schedules: Box<[::cron::Schedule]>,
+    /// How many days to look at one by one before asking the schedules: one or a [`WEEK`].
+    near: i64,
 }
 
 /// The rules in use, so that equal ones share their schedules.
@@ -306,6 +328,7 @@ impl Dates {
         let dates = Arc::new(Dates {
             rule,
             schedules: rule.schedules().into_boxed_slice(),
+            near: if rule.is_sparse() { 1 } else { WEEK },
         });
         shared.by_rule.insert(rule, Arc::clone(&dates));
         dates
@@ -319,37 +342,42 @@ impl Dates {
     /// The first matching day after `day`, both counted from the epoch.
     pub(super) fn next_after(&self, day: i64) -> Option<i64> {
         let day = day.max(DAYS.start() - 1);
-        // Most jobs run on most days: ask about tomorrow before asking the calendar.
-        if self.matches(day + 1) {
-            return Some(day + 1);
+        // Most jobs run every week: the next day is near.
+        if let Some(near) = (day + 1..=day + self.near).find(|day| self.matches(*day)) {
+            return Some(near);
         }
-        // The last second of the day: the schedules match midnights.
-        let end = DateTime::from_timestamp((day + 1).checked_mul(DAY)? - 1, 0)?;
-        self.schedules
-            .iter()
-            .filter_map(|schedule| self.first_match(schedule.after(&end)))
-            .min()
+        let first = |schedule: &::cron::Schedule| {
+            let mut searched = day + self.near;
+            loop {
+                let candidate = next_midnight(schedule, searched)?;
+                let mut week = candidate..candidate + WEEK;
+                if let Some(found) = week.find(|day| self.matches(*day)) {
+                    return Some(found);
+                }
+                searched = week.end - 1;
+            }
+        };
+        self.schedules.iter().filter_map(first).min()
     }
 
     /// The latest matching day before `day`, both counted from the epoch.
     pub(super) fn latest_before(&self, day: i64) -> Option<i64> {
         let day = day.min(DAYS.end() + 1);
-        if self.matches(day - 1) {
-            return Some(day - 1);
+        if let Some(near) = (day - self.near..day).rev().find(|day| self.matches(*day)) {
+            return Some(near);
         }
-        let start = DateTime::from_timestamp(day.checked_mul(DAY)?, 0)?;
-        if day < *DAYS.start() {
-            return None;
-        }
-        self.schedules
-            .iter()
-            .filter_map(|schedule| self.first_match(schedule.after(&start).rev()))
-            .max()
-    }
-
-    fn first_match(&self, mut days: impl Iterator<Item = DateTime<Utc>>) -> Option<i64> {
-        days.find(|day| self.rule.matches(day.date_naive()))
-            .map(|day| day.timestamp().div_euclid(DAY))
+        let latest = |schedule: &::cron::Schedule| {
+            let mut searched = day - self.near;
+            loop {
+                let candidate = previous_midnight(schedule, searched)?;
+                let week = candidate - WEEK + 1..candidate + 1;
+                if let Some(found) = week.clone().rev().find(|day| self.matches(*day)) {
+                    return Some(found);
+                }
+                searched = week.start;
+            }
+        };
+        self.schedules.iter().filter_map(latest).max()
     }
 
     /// Why no day ever matches, if none does.
@@ -361,10 +389,17 @@ impl Dates {
         let days: Vec<u32> = bits(self.rule.month_days.days).collect();
         let months: Vec<u32> = bits(u32::from(self.rule.months)).collect();
         if let ([day], [month]) = (days.as_slice(), months.as_slice())
-            && *day > month_length(2024, *month)
+            && self.rule.month_days.is_plain()
             && let Some(name) = MONTHS.get(*month as usize)
         {
-            return Some(format!("{day} {name} does not exist"));
+            if *day > month_length(2024, *month) {
+                return Some(format!("{day} {name} does not exist"));
+            }
+            if *day > month_length(2023, *month) && self.rule.years != Years::ALL {
+                return Some(format!(
+                    "{day} {name} does not exist in the years it asks for"
+                ));
+            }
         }
         Some(format!(
             "no day from {} to {} matches its day, month{} fields",
@@ -377,6 +412,24 @@ impl Dates {
             }
         ))
     }
+}
+
+/// A schedule's first day after `day`. The search begins at the day's last second, for schedules
+/// are of midnights.
+fn next_midnight(schedule: &::cron::Schedule, day: i64) -> Option<i64> {
+    let end = DateTime::from_timestamp((day + 1).checked_mul(DAY)? - 1, 0)?;
+    let next = schedule.after(&end).next()?;
+    Some(next.timestamp().div_euclid(DAY))
+}
+
+/// A schedule's latest day before `day`.
+fn previous_midnight(schedule: &::cron::Schedule, day: i64) -> Option<i64> {
+    if day <= *DAYS.start() {
+        return None;
+    }
+    let start = DateTime::from_timestamp(day.checked_mul(DAY)?, 0)?;
+    let previous = schedule.after(&start).next_back()?;
+    Some(previous.timestamp().div_euclid(DAY))
 }
 
 fn date_of(day: i64) -> Option<NaiveDate> {

@@ -318,4 +318,6 @@ fn highest(bits: u64, to: i64) -> Option<i64> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
