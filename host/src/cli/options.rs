@@ -1,0 +1,303 @@
+//! Flags that several verbs share, and the parsers of their values.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::output::Screen;
+use super::{Refusal, remark};
+use crate::app::CachePlace;
+use crate::job::{Diagnostic, Job, Limits};
+use crate::source::{FileSource, JobSource as _, SourceError};
+use crate::suggest::nearest;
+use crate::units::{UnitError, parse_count, parse_duration, parse_size};
+
+/// The job file where nothing else is said.
+const DEFAULT_JOBS: &str = "jobs.json";
+
+/// Several job files.
+#[derive(Debug, Args)]
+pub(super) struct JobFiles {
+    /// Job files
+    #[arg(value_name = "JOBS", env = "QUARTERJACK_JOBS", default_value = DEFAULT_JOBS)]
+    pub(super) jobs: Vec<PathBuf>,
+}
+
+/// One job file, to look a job up in.
+#[derive(Debug, Args)]
+pub(super) struct JobFile {
+    /// The job file that a job is looked up in
+    #[arg(long, value_name = "FILE", env = "QUARTERJACK_JOBS", default_value = DEFAULT_JOBS)]
+    pub(super) jobs: PathBuf,
+}
+
+/// Where plugins are.
+#[derive(Debug, Args)]
+pub(super) struct Plugins {
+    /// The directory of the .wasm files that jobs name
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "QUARTERJACK_PLUGINS",
+        default_value = "plugins"
+    )]
+    pub(super) plugins: PathBuf,
+}
+
+/// Where compiled code is kept.
+#[derive(Debug, Args)]
+pub(super) struct Cache {
+    /// Where compiled code is kept, or `none` [default: the user's cache directory]
+    #[arg(long, value_name = "DIR", env = "QUARTERJACK_CACHE")]
+    cache: Option<PathBuf>,
+}
+
+impl Cache {
+    /// Where compiled code is kept.
+    pub(super) fn place(self) -> CachePlace {
+        match self.cache {
+            None => CachePlace::Usual,
+            Some(path) if path.as_os_str() == "none" => CachePlace::Nowhere,
+            Some(path) => CachePlace::At(path),
+        }
+    }
+}
+
+/// The operator's ceiling: what no job may exceed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Ceiling: no job may ask for more")]
+pub(super) struct Ceiling {
+    /// Wall-clock time of a run, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    max_timeout: Option<Duration>,
+    /// Fuel of a run, such as 10G
+    #[arg(long, value_name = "FUEL", value_parser = fuel)]
+    max_fuel: Option<u64>,
+    /// Memory of a run, such as 256MiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_memory: Option<u64>,
+    /// Output kept of a run, such as 1MiB
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    max_output: Option<u64>,
+}
+
+impl Ceiling {
+    /// The ceiling as limits.
+    pub(super) fn limits(&self) -> Limits {
+        let most = Limits::MAXIMUM;
+        Limits {
+            timeout: self.max_timeout.unwrap_or(most.timeout),
+            fuel: self.max_fuel.unwrap_or(most.fuel),
+            memory: self.max_memory.unwrap_or(most.memory),
+            output: self.max_output.unwrap_or(most.output),
+        }
+    }
+}
+
+/// Reads a duration such as `90s`; none of zero length.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text).map_err(in_words)?;
+    if duration.is_zero() {
+        return Err("must be longer than nothing".to_owned());
+    }
+    Ok(duration)
+}
+
+/// Reads a duration such as `10s`, or `0s`.
+pub(super) fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    parse_duration(text).map_err(in_words)
+}
+
+/// Reads a size such as `64MiB`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).map_err(in_words)
+}
+
+/// Reads an amount of fuel such as `10M`, or `unlimited`.
+pub(super) fn fuel(text: &str) -> Result<u64, String> {
+    if text.eq_ignore_ascii_case("unlimited") {
+        return Ok(Limits::UNLIMITED_FUEL);
+    }
+    parse_count(text).map_err(in_words)
+}
+
+fn in_words(error: UnitError) -> String {
+    if error.label.is_empty() {
+        error.message
+    } else {
+        format!("{}: {}", error.message, error.label)
+    }
+}
+
+/// Waits for one future on this thread. Guests have threads of their own; the command line
+/// needs none.
+///
+/// # Errors
+/// The operating system refuses what the runtime needs.
+pub(super) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Refusal> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Refusal::failure(format_args!("cannot start: {error}")))?;
+    Ok(runtime.block_on(future))
+}
+
+/// Finds a job in a job file.
+///
+/// # Errors
+/// The file cannot be read, the job is not in it (near names are suggested), or its definition
+/// is wrong; what is wrong has been drawn on standard error by then.
+pub(super) fn find_job(id: &str, path: &Path, screen: Screen) -> Result<Arc<Job>, Refusal> {
+    let manifest = match FileSource::new(path, Limits::MAXIMUM).read() {
+        Ok(snapshot) => snapshot.manifest,
+        Err(SourceError::Unreadable(problem)) => {
+            return Err(Refusal::failure(format_args!(
+                "no job `{id}`: the job file {problem}; name another one with --jobs FILE"
+            )));
+        }
+        Err(error @ SourceError::Unusable(_)) => {
+            draw(error.problems(), screen);
+            let path = path.display();
+            return Err(Refusal::failure(format_args!(
+                "no job `{id}`: nothing in {path} can be used, as shown above"
+            )));
+        }
+    };
+    let known = || {
+        manifest
+            .entries
+            .iter()
+            .filter_map(|entry| Some((entry.id.as_ref()?.as_str(), &entry.result)))
+    };
+    match known().find(|(known, _)| *known == id) {
+        Some((_, Ok(job))) => Ok(job.clone()),
+        Some((_, Err(problems))) => {
+            draw(problems, screen);
+            Err(Refusal::failure(format_args!(
+                "the definition of `{id}` is wrong, as shown above"
+            )))
+        }
+        None => {
+            let path = path.display();
+            let hint = match nearest(id, known().map(|(known, _)| known)) {
+                Some(near) => format!(": did you mean `{near}`?"),
+                None => listing(known().map(|(known, _)| known)),
+            };
+            Err(Refusal::failure(format_args!(
+                "no job `{id}` in {path}{hint}"
+            )))
+        }
+    }
+}
+
+/// Finds a job in a job file; nothing if the file cannot be read or has no such job.
+pub(super) fn find_quietly(id: &str, path: &Path) -> Option<Arc<Job>> {
+    let snapshot = FileSource::new(path, Limits::MAXIMUM).read().ok()?;
+    let job = snapshot.manifest.jobs().find(|job| job.id.as_str() == id)?;
+    Some(job.clone())
+}
+
+/// The first few of some names, to choose from.
+fn listing<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 8;
+    let names: Vec<&str> = names.take(SHOWN + 1).collect();
+    match names.get(..SHOWN.min(names.len())) {
+        None | Some([]) => ", which has no jobs".to_owned(),
+        Some(shown) => {
+            let more = if names.len() > SHOWN { ", …" } else { "" };
+            format!("; it has {}{more}", shown.join(", "))
+        }
+    }
+}
+
+/// Draws problems on standard error, each under the line of the file that it is in.
+pub(super) fn draw(diagnostics: &[Diagnostic], screen: Screen) {
+    for diagnostic in diagnostics {
+        remark(diagnostic.render(screen.err.on).trim_end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Exit;
+    use super::*;
+
+    #[test]
+    fn values_are_read_as_people_write_them() {
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert!(duration("90").unwrap_err().contains("90s"));
+        assert!(duration("0s").is_err());
+        assert_eq!(duration_or_zero("0s"), Ok(Duration::ZERO));
+        assert_eq!(duration_or_zero("0"), Ok(Duration::ZERO));
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(fuel("10M"), Ok(10_000_000));
+        assert_eq!(fuel("unlimited"), Ok(Limits::UNLIMITED_FUEL));
+        assert!(size("big").is_err());
+    }
+
+    const SCREEN: Screen = Screen {
+        out: super::super::output::Paint { on: false },
+        err: super::super::output::Paint { on: false },
+        width: 100,
+    };
+
+    fn said(id: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jobs.json");
+        let text = r#"{"jobs": [
+            {"id": "report", "component": "a.wasm", "trigger": "@daily"},
+            {"id": "broken", "component": "a.wasm", "trigger": "61 * * * *"},
+        ]}"#;
+        std::fs::write(&path, text).unwrap();
+        match find_job(id, &path, SCREEN) {
+            Ok(job) => job.id.to_string(),
+            Err(refusal) => {
+                assert_eq!(refusal.exit, Exit::Failure);
+                let path = path.display().to_string();
+                refusal.message.replace(&path, "jobs.json")
+            }
+        }
+    }
+
+    #[test]
+    fn a_job_is_found_or_something_near_it() {
+        assert_eq!(said("report"), "report");
+        assert_eq!(
+            said("reprot"),
+            "no job `reprot` in jobs.json: did you mean `report`?"
+        );
+        assert_eq!(
+            said("xyzzy"),
+            "no job `xyzzy` in jobs.json; it has report, broken"
+        );
+        assert_eq!(
+            said("broken"),
+            "the definition of `broken` is wrong, as shown above"
+        );
+    }
+
+    #[test]
+    fn a_missing_job_file_is_named() {
+        let refusal = find_job("a", Path::new("no/such.json"), SCREEN).unwrap_err();
+        assert!(refusal.message.contains("no/such.json"));
+        assert!(refusal.message.contains("--jobs"));
+    }
+
+    #[test]
+    fn the_ceiling_is_the_hosts_where_nothing_lowers_it() {
+        let ceiling = Ceiling {
+            max_timeout: Some(Duration::from_secs(5)),
+            max_fuel: None,
+            max_memory: None,
+            max_output: None,
+        };
+        let limits = ceiling.limits();
+        assert_eq!(limits.timeout, Duration::from_secs(5));
+        assert_eq!(limits.memory, Limits::MAXIMUM.memory);
+    }
+}

@@ -1,0 +1,453 @@
+//! The stream of events for a person: a header and a table of jobs, then a line for each thing
+//! that happens.
+//!
+//! Jobs that come and go at once (a file was edited) are told in one line, once the host says
+//! that it has followed the edit.
+
+use std::io::{self, Write};
+
+use crate::cli::output::printer::Renderer;
+use crate::cli::output::table::{JobTable, NAME_WIDTH};
+use crate::cli::output::{Paint, Tone, Viewer, cut, harmless, outcome_word, plural, summary};
+use crate::clock::Timestamp;
+use crate::event::{Event, Stamped};
+use crate::job::{Diagnostic, JobId, Severity};
+use crate::run::{Attempt, Cause, FinishedRun, Outcome};
+use crate::units::{format_count, format_duration, format_size};
+
+/// Columns that the time of day takes, with the gap after it.
+const INDENT: usize = 14;
+
+/// How many lines of a failed run's log are shown.
+const LOG_LINES: usize = 3;
+
+/// How many problems of one file are drawn in full.
+const PROBLEMS_SHOWN: usize = 10;
+
+/// How many names of one kind a line about an edit lists.
+const NAMES_SHOWN: usize = 8;
+
+/// Writes events for a person.
+#[derive(Debug)]
+pub(in crate::cli) struct Human {
+    options: HumanOptions,
+    /// What has been heard before the host started; nothing once it has.
+    opening: Option<Opening>,
+    /// What to add where something could not be used: nothing has run before the start.
+    consolation: &'static str,
+    /// The date that the last line was written under.
+    day: Option<String>,
+    /// Columns of the names in front of each line.
+    name_width: usize,
+    changes: Changes,
+}
+
+/// What the rendering depends on besides the events.
+#[derive(Debug)]
+pub(in crate::cli) struct HumanOptions {
+    /// How to colour.
+    pub(in crate::cli) paint: Paint,
+    /// Columns of a line; longer ones are cut where what is lost is not needed.
+    pub(in crate::cli) width: usize,
+    /// Whose time of day is shown.
+    pub(in crate::cli) viewer: Viewer,
+    /// Whether a run's start is a line too.
+    pub(in crate::cli) verbose: bool,
+    /// The version of the time-zone database.
+    pub(in crate::cli) tz_database: String,
+}
+
+#[derive(Debug, Default)]
+struct Opening {
+    table: JobTable,
+    /// Lines for below the table.
+    held: Vec<Stamped>,
+}
+
+/// Changes of definitions that no line has told yet.
+#[derive(Debug, Default)]
+struct Changes {
+    added: Vec<JobId>,
+    updated: Vec<(JobId, Vec<&'static str>)>,
+    removed: Vec<JobId>,
+}
+
+impl Human {
+    /// Nothing has happened yet.
+    pub(in crate::cli) fn new(options: HumanOptions) -> Human {
+        Human {
+            options,
+            opening: Some(Opening::default()),
+            consolation: "",
+            day: None,
+            name_width: "plugins".len(),
+            changes: Changes::default(),
+        }
+    }
+
+    fn open(&mut self, at: Timestamp, plugins: usize, to: &mut dyn Write) -> io::Result<()> {
+        let Some(opening) = self.opening.take() else {
+            return Ok(());
+        };
+        let options = &self.options;
+        write!(
+            to,
+            "{} {}   {}   {}   tz database {}",
+            options.paint.paint(Tone::Strong, "quarterjack"),
+            env!("CARGO_PKG_VERSION"),
+            plural(opening.table.len(), "job"),
+            plural(plugins, "plugin"),
+            options.tz_database,
+        )?;
+        if !options.viewer.is_utc() {
+            write!(to, "   times in {}", options.viewer.zone_name(at))?;
+        }
+        writeln!(to)?;
+        self.day = Some(options.viewer.date(at));
+        opening.table.write(at, options, to)?;
+        for stamped in &opening.held {
+            self.line(stamped, to)?;
+        }
+        self.consolation = "; what ran before goes on";
+        Ok(())
+    }
+
+    /// Starts a line: the time, and whose line it is.
+    fn start(&mut self, at: Timestamp, name: &str, to: &mut dyn Write) -> io::Result<()> {
+        self.time(at, to)?;
+        write!(
+            to,
+            "{:width$}  ",
+            cut(&harmless(name), NAME_WIDTH),
+            width = self.name_width
+        )
+    }
+
+    fn time(&mut self, at: Timestamp, to: &mut dyn Write) -> io::Result<()> {
+        let viewer = &self.options.viewer;
+        let day = viewer.date(at);
+        if self.day.as_ref() != Some(&day) {
+            if self.day.is_some() {
+                writeln!(to, "{}", self.options.paint.paint(Tone::Dim, &day))?;
+            }
+            self.day = Some(day);
+        }
+        write!(to, "{}  ", self.options.viewer.clock(at))
+    }
+
+    fn knows(&mut self, job: &JobId) {
+        let width = job.as_str().chars().count().min(NAME_WIDTH);
+        self.name_width = self.name_width.max(width);
+    }
+
+    fn line(&mut self, stamped: &Stamped, to: &mut dyn Write) -> io::Result<()> {
+        let at = stamped.at;
+        let paint = self.options.paint;
+        match &stamped.event {
+            Event::HostStarted { .. }
+            | Event::JobAdded { .. }
+            | Event::JobUpdated { .. }
+            | Event::JobRemoved { .. } => Ok(()), // seen to by `render`
+            Event::HostStopping { in_flight, grace } => {
+                self.time(at, to)?;
+                if *in_flight == 0 {
+                    return writeln!(to, "stopping");
+                }
+                writeln!(
+                    to,
+                    "stopping: {} in flight, waiting up to {} (^C again to stop now)",
+                    plural(*in_flight, "run"),
+                    format_duration(*grace).replace(".0 s", " s"),
+                )
+            }
+            Event::HostStopped { runs, skipped } => {
+                self.time(at, to)?;
+                writeln!(to, "stopped   {}", totals(runs, *skipped))
+            }
+            Event::JobRejected { job, problems } => self.rejected(at, job.as_ref(), problems, to),
+            Event::SourceFailed { source, error } => {
+                self.start(at, "jobs", to)?;
+                let word = paint.paint(Tone::Bad, "UNREADABLE");
+                let (source, error) = (harmless(source), harmless(error));
+                // An error that already says which file need not be told twice.
+                if error.contains(&source) {
+                    writeln!(to, "{word}  {error}{}", self.consolation)
+                } else {
+                    writeln!(to, "{word}  {source}: {error}{}", self.consolation)
+                }
+            }
+            Event::JobsReloaded { source, unchanged } => self.edited(at, source, *unchanged, to),
+            Event::PluginLoaded {
+                name,
+                digest,
+                replaced,
+                compiled_in,
+                ..
+            } => {
+                self.start(at, "plugins", to)?;
+                let name = harmless(name);
+                match replaced {
+                    Some(old) => write!(
+                        to,
+                        "{name} replaced (sha256 {} -> {})",
+                        short(old),
+                        short(digest)
+                    )?,
+                    None => write!(to, "{name} added (sha256 {})", short(digest))?,
+                }
+                match compiled_in {
+                    Some(time) => write!(to, ", compiled in {}", format_duration(*time))?,
+                    None => write!(to, ", compiled before")?,
+                }
+                writeln!(to, ", in service")
+            }
+            Event::PluginRejected {
+                name,
+                error,
+                in_service,
+            } => {
+                self.start(at, "plugins", to)?;
+                let rest = if *in_service {
+                    "the version before it stays in service"
+                } else {
+                    "no version of it is in service"
+                };
+                writeln!(
+                    to,
+                    "{} {}: {}; {rest}",
+                    harmless(name),
+                    paint.paint(Tone::Bad, "REJECTED"),
+                    harmless(error),
+                )
+            }
+            Event::PluginRemoved { name } => {
+                self.start(at, "plugins", to)?;
+                writeln!(to, "{} removed", harmless(name))
+            }
+            Event::RunStarted { attempt } => self.started(at, attempt, to),
+            Event::RunFinished { run } => self.finished(at, run, to),
+            Event::RunSkipped { job, reason, .. } => {
+                self.start(at, job.id.as_str(), to)?;
+                let word = paint.paint(Tone::Warn, "skipped");
+                writeln!(to, "{word}    {}", harmless(&reason.to_string()))
+            }
+        }
+    }
+
+    fn rejected(
+        &mut self,
+        at: Timestamp,
+        job: Option<&JobId>,
+        problems: &[Diagnostic],
+        to: &mut dyn Write,
+    ) -> io::Result<()> {
+        let paint = self.options.paint;
+        let errors = problems
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error)
+            .count();
+        self.start(at, job.map_or("jobs", JobId::as_str), to)?;
+        if errors == 0 {
+            let word = paint.paint(Tone::Warn, "warning");
+            writeln!(to, "{word}    {}", plural(problems.len(), "remark"))?;
+        } else {
+            let word = paint.paint(Tone::Bad, "REJECTED");
+            let errors = plural(errors, "error");
+            writeln!(to, "{word}   {errors}{}", self.consolation)?;
+        }
+        for problem in problems.iter().take(PROBLEMS_SHOWN) {
+            writeln!(to, "{}", problem.render(paint.on).trim_end())?;
+        }
+        match problems.len().saturating_sub(PROBLEMS_SHOWN) {
+            0 => Ok(()),
+            more => writeln!(to, "… and {more} more: `quarterjack check` shows all"),
+        }
+    }
+
+    fn started(&mut self, at: Timestamp, attempt: &Attempt, to: &mut dyn Write) -> io::Result<()> {
+        if !self.options.verbose {
+            return Ok(());
+        }
+        self.start(at, attempt.run.job.id.as_str(), to)?;
+        writeln!(to, "{}", self.options.paint.paint(Tone::Dim, "started"))
+    }
+
+    fn finished(&mut self, at: Timestamp, run: &FinishedRun, to: &mut dyn Write) -> io::Result<()> {
+        let execution = &run.execution;
+        self.start(at, run.attempt.run.job.id.as_str(), to)?;
+        let (word, tone) = outcome_word(execution.outcome);
+        let time = format_duration(execution.elapsed);
+        // A long word takes its room from the time after it, so that what follows stays in line.
+        let time_width = 19_usize.saturating_sub(word.len().max(9) + 2);
+        let head = format!(
+            "{time:time_width$}  {:>10}  {:>8}",
+            format!("{} fuel", format_count(execution.fuel_used)),
+            format_size(execution.memory_peak),
+        );
+        let word = self.options.paint.paint(tone, format!("{word:9}"));
+        let used = INDENT + self.name_width + 2 + 19 + 2 + 10 + 2 + 8 + 3;
+        let room = self.options.width.saturating_sub(used).max(24);
+        let mut tail = summary::result(run, room);
+        if run.attempt.run.cause == Cause::CatchUp {
+            let scheduled = self.options.viewer.clock(run.attempt.run.scheduled_at);
+            tail = format!("{tail}   (for {scheduled})")
+                .trim_start()
+                .to_owned();
+        }
+        writeln!(to, "{}", format!("{word}  {head}   {tail}").trim_end())?;
+        if matches!(execution.outcome, Outcome::Succeeded | Outcome::Cancelled) {
+            return Ok(());
+        }
+        let room = self.options.width.saturating_sub(INDENT + 2).max(24);
+        for line in summary::last_lines(&execution.log, LOG_LINES) {
+            let line = self.options.paint.paint(Tone::Dim, cut(&line, room));
+            writeln!(to, "{:INDENT$}| {line}", "")?;
+        }
+        Ok(())
+    }
+
+    fn edited(
+        &mut self,
+        at: Timestamp,
+        source: &str,
+        unchanged: usize,
+        to: &mut dyn Write,
+    ) -> io::Result<()> {
+        let changes = std::mem::take(&mut self.changes);
+        if changes.is_empty() {
+            return Ok(()); // only broken definitions changed, and each has told its own story
+        }
+        self.start(at, "jobs", to)?;
+        writeln!(
+            to,
+            "{} changed:{}  = {unchanged} unchanged",
+            harmless(source),
+            changes.in_words()
+        )
+    }
+}
+
+impl Renderer for Human {
+    fn render(&mut self, stamped: &Stamped, to: &mut dyn Write) -> io::Result<()> {
+        match &stamped.event {
+            Event::JobAdded { job, .. } | Event::JobUpdated { job, .. } => self.knows(&job.id),
+            Event::JobRejected { job: Some(job), .. } => self.knows(job),
+            _ => {}
+        }
+        if let Some(opening) = &mut self.opening {
+            match &stamped.event {
+                Event::HostStarted { plugins, .. } => self.open(stamped.at, *plugins, to)?,
+                Event::JobAdded { job, next } | Event::JobUpdated { job, next, .. } => {
+                    opening.table.set(job, *next);
+                }
+                Event::JobRemoved { job } => opening.table.remove(&job.id),
+                // The table and the header say as much.
+                Event::PluginLoaded { .. } | Event::JobsReloaded { .. } => {}
+                _ => opening.held.push(stamped.clone()),
+            }
+            return Ok(());
+        }
+        match &stamped.event {
+            Event::JobAdded { job, .. } => self.changes.added.push(job.id.clone()),
+            Event::JobUpdated { job, fields, .. } => {
+                self.changes.updated.push((job.id.clone(), fields.clone()));
+            }
+            Event::JobRemoved { job } => self.changes.removed.push(job.id.clone()),
+            Event::HostStopped { .. } => {
+                self.untold(stamped.at, to)?;
+                self.line(stamped, to)?;
+            }
+            _ => self.line(stamped, to)?,
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, to: &mut dyn Write) -> io::Result<()> {
+        // A host that never came to fire has still said why.
+        if let Some(opening) = self.opening.take() {
+            for stamped in &opening.held {
+                self.line(stamped, to)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Human {
+    /// Tells the changes that no summary came for.
+    fn untold(&mut self, at: Timestamp, to: &mut dyn Write) -> io::Result<()> {
+        let changes = std::mem::take(&mut self.changes);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.start(at, "jobs", to)?;
+        writeln!(to, "changed:{}", changes.in_words())
+    }
+}
+
+impl Changes {
+    fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.updated.is_empty() && self.removed.is_empty()
+    }
+
+    fn in_words(&self) -> String {
+        let id = |id: &JobId| harmless(id.as_str());
+        let updated = |(job, fields): &(JobId, Vec<&'static str>)| {
+            if fields.is_empty() {
+                id(job)
+            } else {
+                format!("{} ({})", id(job), fields.join(", "))
+            }
+        };
+        let mut words = String::new();
+        for (sign, names) in [
+            ('+', names(&self.added, id)),
+            ('~', names(&self.updated, updated)),
+            ('-', names(&self.removed, id)),
+        ] {
+            if !names.is_empty() {
+                words.push_str(&format!(" {sign} {names} "));
+            }
+        }
+        words.truncate(words.trim_end().len());
+        words
+    }
+}
+
+fn names<T>(jobs: &[T], name: impl Fn(&T) -> String) -> String {
+    let shown: Vec<String> = jobs.iter().take(NAMES_SHOWN).map(name).collect();
+    match jobs.len().saturating_sub(NAMES_SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// `41 runs: 38 ok, 3 timed out; 2 skipped`.
+fn totals(runs: &[(Outcome, u64)], skipped: u64) -> String {
+    let total: u64 = runs.iter().map(|(_, count)| count).sum();
+    let mut words = plural(usize::try_from(total).unwrap_or(usize::MAX), "run");
+    let kinds: Vec<String> = runs
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(outcome, count)| {
+            let word = outcome_word(*outcome).0.to_lowercase();
+            format!("{count} {word}")
+        })
+        .collect();
+    if !kinds.is_empty() {
+        words = format!("{words}: {}", kinds.join(", "));
+    }
+    if skipped > 0 {
+        words = format!("{words}; {skipped} skipped");
+    }
+    words
+}
+
+/// The beginning of a digest: enough to tell two apart.
+fn short(digest: &str) -> String {
+    format!("{}…", digest.get(..8).unwrap_or(digest))
+}
+
+#[cfg(test)]
+#[path = "human_tests.rs"]
+mod tests;

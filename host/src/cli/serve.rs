@@ -1,0 +1,132 @@
+//! `quarterjack serve`: the jobs of job files, on time, until somebody stops it.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use parking_lot::Mutex;
+
+use super::options::{Cache, Ceiling, JobFiles, Plugins, block_on, duration, duration_or_zero};
+use super::output::human::{Human, HumanOptions};
+use super::output::json::JsonLines;
+use super::output::printer::{Renderer, print_all};
+use super::output::{Screen, Viewer};
+use super::{Exit, Refusal, remark, signals};
+use crate::app::{self, ServeOptions, Stop};
+use crate::event::Events;
+use crate::trigger::tz_database;
+
+/// The arguments of `serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Job files and plugins may change at any time; the host follows within moments.\n\
+The first ^C (or SIGTERM) stops it gracefully, with exit code 0; the second at once, with 130 (143).")]
+pub(super) struct Serve {
+    #[command(flatten)]
+    files: JobFiles,
+    #[command(flatten)]
+    plugins: Plugins,
+    /// How often job files and plugins are re-read even if nothing tells of a change
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    refresh: Duration,
+    /// How long runs in flight may go on when the host stops
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration_or_zero)]
+    grace: Duration,
+    /// How many runs may be in flight at once; more wait
+    #[arg(long, value_name = "N", default_value = "256")]
+    max_running: NonZeroUsize,
+    #[command(flatten)]
+    cache: Cache,
+    /// Print one JSON object a line for each event, and nothing else
+    #[arg(long)]
+    json: bool,
+    /// Print a line when a run starts, too
+    #[arg(long, short)]
+    verbose: bool,
+    #[command(flatten)]
+    ceiling: Ceiling,
+}
+
+impl Serve {
+    /// Serves until it is stopped.
+    pub(super) fn execute(self, screen: Screen) -> Result<Exit, Refusal> {
+        let stop = Stop::new();
+        let at_once = listen(&stop)?;
+        let events = Events::new();
+        let printer = self.start_printer(screen, &events, &stop)?;
+        let options = ServeOptions {
+            jobs: self.files.jobs,
+            plugins: self.plugins.plugins,
+            refresh: self.refresh,
+            grace: self.grace,
+            maximum: self.ceiling.limits(),
+            max_running: self.max_running.get(),
+            cache: self.cache.place(),
+        };
+        let served = block_on(app::serve(options, events.clone(), stop));
+        // Whatever has been told is printed before anything is said about the end.
+        events.close();
+        let printed = printer.join();
+        served?.map_err(Refusal::failure)?;
+        match printed {
+            Ok(result) => result?,
+            Err(_) => return Err(Refusal::failure("the printing of events failed (a bug)")),
+        }
+        Ok(at_once.lock().unwrap_or(Exit::Ok))
+    }
+
+    fn start_printer(
+        &self,
+        screen: Screen,
+        events: &Events,
+        stop: &Stop,
+    ) -> Result<std::thread::JoinHandle<io::Result<()>>, Refusal> {
+        let mut renderer: Box<dyn Renderer> = if self.json {
+            Box::new(JsonLines)
+        } else {
+            Box::new(Human::new(HumanOptions {
+                paint: screen.out,
+                width: screen.width,
+                viewer: Viewer::here(),
+                verbose: self.verbose,
+                tz_database: tz_database().to_string(),
+            }))
+        };
+        let subscription = events.subscribe();
+        let stop = stop.clone();
+        std::thread::Builder::new()
+            .name("printer".to_owned())
+            .spawn(move || {
+                let printed = print_all(subscription, &mut *renderer, io::stdout(), |lost| {
+                    remark(&format!(
+                        "{lost} events were not printed: they came faster than they could be written"
+                    ));
+                });
+                if printed.is_err() {
+                    // Nobody sees what the host does any more (`| head`): it ends in order.
+                    stop.request();
+                }
+                printed
+            })
+            .map_err(|error| Refusal::failure(format_args!("cannot start: {error}")))
+    }
+}
+
+/// Stops the host on signals; the result is the exit code once it is to end at once.
+fn listen(stop: &Stop) -> Result<Arc<Mutex<Option<Exit>>>, Refusal> {
+    let at_once = Arc::new(Mutex::new(None));
+    let stop = stop.clone();
+    let code = at_once.clone();
+    signals::listen(move |count, exit| match count {
+        1 => stop.request(),
+        2 => {
+            *code.lock() = Some(exit);
+            stop.force();
+        }
+        // Somebody insists: nothing is waited for, not even what is left to print.
+        _ => std::process::exit(exit.code().into()),
+    })?;
+    Ok(at_once)
+}
