@@ -59,10 +59,10 @@ impl SourceText {
     ///
     /// # Errors
     /// A diagnostic if there are more than [`MAX_SOURCE_BYTES`], or if they are not UTF-8.
-    pub fn from_bytes(name: impl Into<Arc<str>>, bytes: Vec<u8>) -> Result<Self, Diagnostic> {
+    pub fn from_bytes(name: impl Into<Arc<str>>, bytes: Vec<u8>) -> Result<Self, Box<Diagnostic>> {
         let name = name.into();
         if bytes.len() > MAX_SOURCE_BYTES {
-            return Err(Diagnostic::too_large(name));
+            return Err(Box::new(Diagnostic::too_large(name)));
         }
         let error = match String::from_utf8(bytes) {
             Ok(text) => return Ok(SourceText::new(name, text)),
@@ -74,18 +74,18 @@ impl SourceText {
         let utf16 = matches!(error.as_bytes(), [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]);
         let mended = String::from_utf8_lossy(error.as_bytes()).into_owned();
         if mended.len() > u32::MAX as usize {
-            return Err(Diagnostic::too_large(name));
+            return Err(Box::new(Diagnostic::too_large(name)));
         }
         let source = Arc::new(SourceText::new(name, mended));
         let span = at..at + char::REPLACEMENT_CHARACTER.len_utf8();
         let problem = Diagnostic::error(&source, span, "the file is not UTF-8 text");
-        Err(if utf16 {
+        Err(Box::new(if utf16 {
             problem.with_label("this looks like UTF-16: save the file as UTF-8")
         } else {
             problem.with_label(format!(
                 "byte 0x{byte:02X} begins no character: save the file as UTF-8"
             ))
-        })
+        }))
     }
 
     /// The name of the file, as the operator gave it.
@@ -321,32 +321,31 @@ impl Diagnostic {
         if let Some(hint) = &self.hint {
             group = group.element(Level::HELP.message(hint.as_str()));
         }
-        renderer.render(&[group])
+        let drawn = renderer.render(&[group]);
+        match self.cut() {
+            None => drawn,
+            // The renderer counts the column from where the line was cut.
+            Some(cut) => {
+                let shown = self.source.position(self.span.start).1;
+                let text = self.source.text();
+                let kept = text.get(cut.start..self.span.start).unwrap_or_default();
+                let counted = format!(":{}:{}", self.line, kept.chars().count() + 1);
+                let (title, rest) = drawn.split_once('\n').unwrap_or((&drawn, ""));
+                let right = format!(":{}:{shown}", self.line);
+                format!("{title}\n{}", rest.replacen(&counted, &right, 1))
+            }
+        }
     }
 
-    /// Adds the line of the file. Only that line is handed on: the renderer walks through all
-    /// that it is given, and a file may be large, or all in one line.
+    /// Adds the line of the file, or what [`Diagnostic::cut`] leaves of it.
     fn excerpt<'a>(&'a self, group: Group<'a>) -> Group<'a> {
-        /// A line up to here is shown whole; the renderer trims it to the width of a terminal.
-        const WHOLE: usize = 4096;
-        /// How much of a longer line is kept on either side of the place.
-        const AROUND: usize = 1024;
         let text = self.source.text();
-        let mut line = self.source.line_range(self.line);
-        let cut = line.len() > WHOLE;
-        if cut {
-            let from = text.floor_char_boundary(self.span.start.saturating_sub(AROUND));
-            let to =
-                text.ceil_char_boundary(self.span.start.saturating_add(AROUND).min(text.len()));
-            line = line.start.max(from)..line.end.min(to);
-        }
-        if text
-            .get(line.clone())
-            .is_some_and(|shown| shown.starts_with('\u{FEFF}'))
-        {
-            line.start += '\u{FEFF}'.len_utf8();
-        }
+        let mut line = self
+            .cut()
+            .unwrap_or_else(|| self.source.line_range(self.line));
         let shown = text.get(line.clone()).unwrap_or_default();
+        let shown = shown.strip_prefix('\u{FEFF}').unwrap_or(shown);
+        line.start = line.end - shown.len();
         let start = self.span.start.clamp(line.start, line.end) - line.start;
         let end = self.span.end.clamp(line.start, line.end) - line.start;
         let mut mark = AnnotationKind::Primary.span(start..end.max(start));
@@ -354,17 +353,30 @@ impl Diagnostic {
             mark = mark.label(self.label.as_str());
         }
         let snippet = Snippet::source(shown)
+            .path(&*self.file)
             .line_start(self.line as usize)
             .annotation(mark);
-        if cut {
-            // The renderer would count the column from the cut.
-            let origin = Origin::path(&*self.file)
-                .line(self.line as usize)
-                .char_column(self.column as usize);
-            group.element(origin).element(snippet)
-        } else {
-            group.element(snippet.path(&*self.file))
+        group.element(snippet)
+    }
+
+    /// The part around the place, of a line too long to be drawn whole. The renderer walks
+    /// through all that it is given and trims it to the width of a terminal, but a file may be
+    /// large, and all in one line.
+    fn cut(&self) -> Option<Range<usize>> {
+        /// A line up to here is left to the renderer.
+        const WHOLE: usize = 4096;
+        /// How much is kept on either side of the place.
+        const AROUND: usize = 1024;
+        let text = self.source.text();
+        let line = self.source.line_range(self.line);
+        if self.line == 0 || line.len() <= WHOLE {
+            return None;
         }
+        let from = text.floor_char_boundary(self.span.start.saturating_sub(AROUND));
+        let to = self.span.start.saturating_add(AROUND).min(text.len());
+        let to = text.ceil_char_boundary(to);
+        let start = line.start.max(from).min(line.end);
+        Some(start..line.end.min(to).max(start))
     }
 }
 
@@ -524,7 +536,7 @@ mod tests {
     #[test]
     fn places_outside_the_text_do_no_harm() {
         let text = source("aä");
-        for span in [2..3, 9..12, 3..1, 0..usize::MAX] {
+        for span in [2..3, 9..12, Range { start: 3, end: 1 }, 0..usize::MAX] {
             let problem = Diagnostic::error(&text, span, "odd");
             assert!(text.text().get(problem.span.clone()).is_some());
             problem.render(false);

@@ -4,11 +4,13 @@
 //! host never sees a definition that it would have to doubt.
 
 mod decode;
+mod definition;
 mod diagnostic;
 mod document;
 mod grants;
 pub mod manifest;
 pub mod schema;
+mod syntax;
 #[cfg(test)]
 mod tests;
 

@@ -61,7 +61,7 @@ impl FileSource {
         &self.path
     }
 
-    fn read_bytes(&self) -> Result<Vec<u8>, Diagnostic> {
+    fn read_bytes(&self) -> Result<Vec<u8>, Box<Diagnostic>> {
         let real = std::fs::canonicalize(&self.path).map_err(|error| self.unreadable(&error))?;
         // The root directory alone has no name or parent.
         let (Some(parent), Some(name)) = (real.parent(), real.file_name()) else {
@@ -83,24 +83,24 @@ impl FileSource {
             .read_to_end(&mut bytes)
             .map_err(|error| self.unreadable(&error))?;
         if bytes.len() > MAX_SOURCE_BYTES {
-            return Err(Diagnostic::too_large(self.name.clone()));
+            return Err(Box::new(Diagnostic::too_large(self.name.clone())));
         }
         Ok(bytes)
     }
 
-    fn not_a_file(&self) -> Diagnostic {
+    fn not_a_file(&self) -> Box<Diagnostic> {
         let message = if self.path.is_dir() {
             "is a directory"
         } else {
             "is not a regular file"
         };
-        Diagnostic::of_file(self.name.clone(), message)
-            .with_label("name a job file, such as jobs.json")
+        let problem = Diagnostic::of_file(self.name.clone(), message);
+        Box::new(problem.with_label("name a job file, such as jobs.json"))
     }
 
-    fn unreadable(&self, error: &io::Error) -> Diagnostic {
+    fn unreadable(&self, error: &io::Error) -> Box<Diagnostic> {
         let problem = |message: &str| Diagnostic::of_file(self.name.clone(), message);
-        match error.kind() {
+        Box::new(match error.kind() {
             io::ErrorKind::NotFound => {
                 let parent = self
                     .path
@@ -117,7 +117,7 @@ impl FileSource {
             io::ErrorKind::PermissionDenied => problem("permission denied")
                 .with_label("the user that runs the host may not read it"),
             _ => problem(&format!("cannot be read: {error}")),
-        }
+        })
     }
 
     /// Gives the bytes back if they are of no use.
@@ -127,13 +127,13 @@ impl FileSource {
         } else {
             // Making a text of it loses the bytes.
             match SourceText::from_bytes(self.name.clone(), bytes.clone()) {
-                Err(problem) => return Err((bytes, SourceError::Unusable([problem].into()))),
+                Err(problem) => return Err((bytes, SourceError::Unusable([*problem].into()))),
                 text => text,
             }
         };
         let text = match text {
             Ok(text) => Arc::new(text),
-            Err(problem) => return Err((Vec::new(), SourceError::Unusable([problem].into()))),
+            Err(problem) => return Err((Vec::new(), SourceError::Unusable([*problem].into()))),
         };
         match Manifest::parse(text.clone(), &self.options) {
             Ok(manifest) => Ok(Arc::new(manifest)),

@@ -49,7 +49,7 @@ pub struct Snapshot {
 pub enum SourceError {
     /// It could not be read.
     #[error("{0}")]
-    Unreadable(Diagnostic),
+    Unreadable(Box<Diagnostic>),
     /// It was read, and nothing in it can be used.
     #[error("{}", first_of(.0))]
     Unusable(Arc<[Diagnostic]>),
@@ -59,7 +59,7 @@ impl SourceError {
     /// Everything that is wrong, in the order of the text.
     pub fn problems(&self) -> &[Diagnostic] {
         match self {
-            SourceError::Unreadable(problem) => std::slice::from_ref(problem),
+            SourceError::Unreadable(problem) => std::slice::from_ref(&**problem),
             SourceError::Unusable(problems) => problems,
         }
     }

@@ -1,0 +1,523 @@
+//! One job of a file: its keys, what they may hold, and what is said if they hold something else.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::decode::{Decoder, JOB, PlacedLimits, TRIGGER};
+use super::diagnostic::{Diagnostic, SourceText, quoted};
+use super::document::{Member, Node, Value};
+use super::manifest::{Entry, Options};
+use super::{Grants, Job, JobId, Origin, grants};
+use crate::suggest::nearest;
+use crate::trigger::{Trigger, TriggerError, Zone};
+
+/// What holds for all jobs of a file.
+pub(super) struct Settings {
+    pub(super) zone: Zone,
+    pub(super) limits: PlacedLimits,
+    pub(super) enabled: bool,
+    pub(super) run_on_start: bool,
+    pub(super) max_instances: u32,
+}
+
+/// Reads the jobs of a file one after the other.
+pub(super) struct Reader<'s> {
+    source: &'s Arc<SourceText>,
+    options: &'s Options,
+    settings: Settings,
+    /// One text for all jobs that run the same component.
+    components: HashSet<Arc<str>>,
+    /// The line at which each id was first used.
+    first_lines: HashMap<JobId, u32>,
+    entries: Vec<Entry>,
+    warnings: Vec<Diagnostic>,
+}
+
+/// What is read of a job before it is known to be good.
+#[derive(Default)]
+struct Draft<'n, 'a> {
+    id: Option<JobId>,
+    component: Option<Arc<str>>,
+    trigger: Option<Trigger>,
+    trigger_member: Option<&'n Member<'a>>,
+    zone_member: Option<&'n Member<'a>>,
+    has_component: bool,
+}
+
+impl<'s> Reader<'s> {
+    /// Ready to read about as many jobs as `expected`.
+    pub(super) fn new(
+        source: &'s Arc<SourceText>,
+        options: &'s Options,
+        settings: Settings,
+        expected: usize,
+    ) -> Self {
+        Reader {
+            source,
+            options,
+            settings,
+            components: HashSet::new(),
+            first_lines: HashMap::with_capacity(expected),
+            entries: Vec::with_capacity(expected),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The jobs read, good and bad, and what is perhaps not meant so.
+    pub(super) fn finish(self) -> (Vec<Entry>, Vec<Diagnostic>) {
+        (self.entries, self.warnings)
+    }
+
+    /// Reads one job, of which `decoder` knows already what is wrong with its syntax.
+    pub(super) fn read(&mut self, mut decoder: Decoder<'_>, node: &Node<'_>) {
+        let example = r#"{"id": "hello", "component": "hello.wasm", "trigger": "@every 5s"}"#;
+        let members = decoder.object("a job", node, example);
+        let mut component_span = node.span.clone();
+        let mut dir_spans = Vec::new();
+        let (mut id, mut job) = (None, None);
+        if let Some(members) = members {
+            // The id first: what follows is said about it.
+            id = self.read_id(&mut decoder, node, members);
+            let places = (&mut component_span, &mut dir_spans);
+            job = self.read_members(&mut decoder, node, members, id.clone(), places);
+        }
+        let result = match job {
+            Some(job) if decoder.problems.is_empty() => Ok(Arc::new(job)),
+            _ => {
+                let mut problems = decoder.problems;
+                problems.sort_by_key(|problem| problem.span.start);
+                for problem in &mut problems {
+                    problem.job.clone_from(&id);
+                }
+                Err(problems)
+            }
+        };
+        self.entries.push(Entry {
+            id,
+            result,
+            component_span,
+            dir_spans: dir_spans.into(),
+        });
+    }
+
+    fn read_id(
+        &mut self,
+        decoder: &mut Decoder<'_>,
+        node: &Node<'_>,
+        members: &[Member<'_>],
+    ) -> Option<JobId> {
+        let Some(member) = members.iter().find(|member| member.key == "id") else {
+            let start = node.span.start..node.span.start + 1;
+            decoder.error(
+                &start,
+                "the job has no `id`",
+                "add \"id\": \"a-name-of-its-own\"",
+            );
+            return None;
+        };
+        let value = &member.value;
+        let text = match &value.value {
+            Value::Number(digits) if !digits.contains(['.', 'e', 'E']) => digits,
+            Value::Number(_) => {
+                let label = "a number as an id is a whole one, in digits alone";
+                decoder.error(&value.span, "the id is not a whole number", label);
+                return None;
+            }
+            Value::String(text) => &**text,
+            _ => {
+                decoder.wrong_type("`id`", "a string or a whole number", value, "");
+                return None;
+            }
+        };
+        if let Err((message, label)) = check_id(text) {
+            decoder.error(&value.span, message, label);
+            return None;
+        }
+        let id = JobId::from(text);
+        let line = self.source.line(value.span.start);
+        match self.first_lines.get(&id) {
+            None => {
+                self.first_lines.insert(id.clone(), line);
+            }
+            Some(first) => {
+                let message = format!("the id {} is used twice", quoted(text));
+                decoder.error(
+                    &value.span,
+                    message,
+                    format!("it was first used on line {first}"),
+                );
+            }
+        }
+        Some(id)
+    }
+
+    fn read_members<'n, 'a>(
+        &mut self,
+        decoder: &mut Decoder<'_>,
+        node: &Node<'_>,
+        members: &'n [Member<'a>],
+        id: Option<JobId>,
+        (component_span, dir_spans): (&mut Range<usize>, &mut Vec<Range<usize>>),
+    ) -> Option<Job> {
+        let mut draft = Draft {
+            id,
+            ..Draft::default()
+        };
+        let mut description = None;
+        let mut version = None;
+        let mut params = None;
+        let mut args: Arc<[String]> = Arc::default();
+        let mut grants = Grants::none();
+        let mut limits = self.settings.limits;
+        let mut enabled = self.settings.enabled;
+        let mut run_on_start = self.settings.run_on_start;
+        let mut instances = self.settings.max_instances;
+        for member in members {
+            let value = &member.value;
+            match &*member.key {
+                "id" => {}
+                "description" => {
+                    description = decoder.string("`description`", value).map(Box::from);
+                }
+                "component" => {
+                    draft.has_component = true;
+                    *component_span = value.span.clone();
+                    draft.component = self.component(decoder, value);
+                }
+                "trigger" | "cron_expression" => match draft.trigger_member {
+                    // The same key twice has been told of.
+                    Some(first) if first.key == member.key => {}
+                    Some(first) => {
+                        let message =
+                            format!("the job has both `{}` and `{}`", first.key, member.key);
+                        decoder.error(&member.key_span, message, "leave one of them out");
+                    }
+                    None => draft.trigger_member = Some(member),
+                },
+                "timezone" => draft.zone_member = Some(member),
+                "params" => {
+                    let mut json = String::with_capacity(value.span.len());
+                    value.write_json(self.source.text(), &mut json);
+                    params = Some(Arc::from(json));
+                }
+                "args" => args = read_args(decoder, value),
+                "limits" => limits = decoder.limits(value, &limits, &self.options.maximum),
+                "grants" => {
+                    (grants, *dir_spans) = grants::decode(decoder, value, &self.options.base);
+                }
+                "enabled" => enabled = decoder.truth("`enabled`", value).unwrap_or(enabled),
+                "version" => version = decoder.integer("`version`", value, 0),
+                "run_on_start" => {
+                    run_on_start = decoder
+                        .truth("`run_on_start`", value)
+                        .unwrap_or(run_on_start);
+                }
+                "max_instances" => instances = max_instances(decoder, value).unwrap_or(instances),
+                _ => decoder.unknown_key(member, &JOB),
+            }
+        }
+        self.read_trigger(decoder, node, &mut draft);
+        if !draft.has_component {
+            let start = node.span.start..node.span.start + 1;
+            let message = format!("{} has no `component`", this_job(&draft));
+            decoder.error(
+                &start,
+                message,
+                "add \"component\": \"NAME.wasm\", a file of the plugins directory",
+            );
+        }
+        Some(Job {
+            id: draft.id?,
+            description,
+            component: draft.component?,
+            trigger: draft.trigger?,
+            run_on_start,
+            enabled,
+            version,
+            params,
+            args,
+            limits: limits.values,
+            grants,
+            max_instances: instances,
+            origin: Origin {
+                file: self.source.name().clone(),
+                line: self.source.line(node.span.start),
+                limit_lines: limits.lines,
+            },
+        })
+    }
+
+    fn component(&mut self, decoder: &mut Decoder<'_>, node: &Node<'_>) -> Option<Arc<str>> {
+        let name = decoder.string("`component`", node)?;
+        if let Err((message, label)) = check_component(name) {
+            decoder.error(&node.span, message, label);
+            return None;
+        }
+        if let Some(known) = self.components.get(name) {
+            return Some(known.clone());
+        }
+        let component: Arc<str> = name.into();
+        self.components.insert(component.clone());
+        Some(component)
+    }
+
+    /// Reads the trigger in any of its forms, with the zone that applies to it.
+    fn read_trigger(
+        &mut self,
+        decoder: &mut Decoder<'_>,
+        node: &Node<'_>,
+        draft: &mut Draft<'_, '_>,
+    ) {
+        let own_zone = draft
+            .zone_member
+            .map(|member| (member, decoder.zone(&member.value)));
+        let Some(member) = draft.trigger_member else {
+            let start = node.span.start..node.span.start + 1;
+            let message = format!("{} has no `trigger`", this_job(draft));
+            let label = "add \"trigger\": \"*/5 * * * *\" or {\"interval\": \"5s\"}";
+            decoder.error(&start, message, label).hint =
+                Some("\"@manually\" is for a job that runs only when asked to".into());
+            return;
+        };
+        let zone = own_zone
+            .as_ref()
+            .and_then(|(_, zone)| *zone)
+            .unwrap_or(self.settings.zone);
+        let value = &member.value;
+        let (place, trigger) = match (&*member.key, &value.value) {
+            ("cron_expression", Value::String(text)) => (value, Trigger::cron(text, zone)),
+            ("cron_expression", _) => {
+                let expected = "a cron expression such as \"*/5 * * * *\"";
+                decoder.wrong_type("`cron_expression`", expected, value, "");
+                return;
+            }
+            (_, Value::String(text)) => (value, Trigger::parse(text, zone)),
+            (_, Value::Object(members)) => {
+                if let Some((own, _)) = own_zone {
+                    let message = "`timezone` stands beside a trigger that is an object";
+                    decoder.error(&own.key_span, message, "move it into `trigger`");
+                }
+                match read_trigger_object(decoder, value, members, self.settings.zone) {
+                    Some(read) => read,
+                    None => return,
+                }
+            }
+            _ => {
+                let expected = "a string such as \"*/5 * * * *\" or \"@every 5s\", or an object such as {\"interval\": \"5s\"}";
+                decoder.wrong_type("`trigger`", expected, value, "");
+                return;
+            }
+        };
+        let trigger = match trigger {
+            Ok(trigger) => trigger,
+            Err(error) => return decoder.trigger_error(place, error),
+        };
+        let is_text = matches!(value.value, Value::String(_));
+        if let (Some((own, Some(_))), None, true) = (&own_zone, trigger.zone(), is_text) {
+            let message = "`timezone` beside a trigger that has no use for one";
+            decoder.error(
+                &own.key_span,
+                message,
+                "only cron expressions have a time zone",
+            );
+        }
+        if let Some(reason) = trigger.never_fires() {
+            let message = format!("{} never fires", this_job(draft));
+            let warning = Diagnostic::warning(self.source, place.span.clone(), message)
+                .with_label(reason)
+                .with_job(draft.id.clone());
+            self.warnings.push(warning);
+        }
+        draft.trigger = Some(trigger);
+    }
+}
+
+/// Reads `{"cron", "timezone"}` or `{"interval"}`; gives the node that holds the expression.
+fn read_trigger_object<'n, 'a>(
+    decoder: &mut Decoder<'_>,
+    node: &Node<'_>,
+    members: &'n [Member<'a>],
+    file_zone: Zone,
+) -> Option<(&'n Node<'a>, Result<Trigger, TriggerError>)> {
+    let find = |key: &str| members.iter().find(|member| member.key == key);
+    let (cron, interval, zone) = (find("cron"), find("interval"), find("timezone"));
+    let mut known = true;
+    for member in members {
+        match &*member.key {
+            "cron" | "interval" | "timezone" => {}
+            "cron_expression" => {
+                known = false;
+                let message = "unknown key \"cron_expression\" in a trigger";
+                decoder.error(
+                    &member.key_span,
+                    message,
+                    "inside of `trigger` it is \"cron\"",
+                );
+            }
+            _ => {
+                known = false;
+                decoder.unknown_key(member, &TRIGGER);
+            }
+        }
+    }
+    let own_zone = zone.map(|member| decoder.zone(&member.value));
+    match (cron, interval) {
+        (Some(cron), None) => match &cron.value.value {
+            Value::String(text) => {
+                let zone = own_zone.flatten().unwrap_or(file_zone);
+                Some((&cron.value, Trigger::cron(text, zone)))
+            }
+            _ => {
+                let expected = "a cron expression such as \"*/5 * * * *\"";
+                decoder.wrong_type("`cron`", expected, &cron.value, "");
+                None
+            }
+        },
+        (None, Some(interval)) => {
+            if let Some(zone) = zone {
+                let message = "`timezone` beside `interval`";
+                decoder.error(
+                    &zone.key_span,
+                    message,
+                    "an interval has no time zone: leave it out",
+                );
+            }
+            let period = decoder.duration("`interval`", &interval.value)?;
+            Some((&interval.value, Trigger::every(period)))
+        }
+        (Some(_), Some(interval)) => {
+            let message = "a trigger has either `cron` or `interval`";
+            decoder.error(
+                &interval.key_span,
+                message,
+                "make it two jobs if both are meant",
+            );
+            None
+        }
+        (None, None) => {
+            // A misspelt key has been told of, and is the one that is missing.
+            if known {
+                let start = node.span.start..node.span.start + 1;
+                let label = "add \"cron\": \"*/5 * * * *\" or \"interval\": \"5s\"";
+                decoder.error(&start, "the trigger does not say when", label);
+            }
+            None
+        }
+    }
+}
+
+fn read_args(decoder: &mut Decoder<'_>, node: &Node<'_>) -> Arc<[String]> {
+    let elements = decoder
+        .list("`args`", node, r#"["--verbose", "/data"]"#)
+        .unwrap_or_default();
+    let mut args = Vec::with_capacity(elements.len());
+    for element in elements {
+        if let Some(arg) = decoder.string("an argument", element) {
+            args.push(arg.to_owned());
+        }
+    }
+    if args.is_empty() {
+        Arc::default()
+    } else {
+        args.into()
+    }
+}
+
+fn this_job(draft: &Draft<'_, '_>) -> String {
+    match &draft.id {
+        Some(id) => format!("job `{id}`"),
+        None => "the job".into(),
+    }
+}
+
+/// The longest id, in characters.
+const LONGEST_ID: usize = 128;
+
+fn check_id(id: &str) -> Result<(), (String, String)> {
+    if id.is_empty() {
+        Err((
+            "the id is empty".into(),
+            "give the job a name of its own".into(),
+        ))
+    } else if id.chars().nth(LONGEST_ID).is_some() {
+        let length = id.chars().count();
+        Err((
+            format!("the id is {length} characters long"),
+            format!("at most {LONGEST_ID}"),
+        ))
+    } else if let Some(control) = id.chars().find(|letter| letter.is_control()) {
+        let message = format!("the id holds the control character {control:?}");
+        Err((
+            message,
+            "an id is printed in logs: use letters, digits, `-` and `_`".into(),
+        ))
+    } else if id.trim() != id {
+        let label = format!("did you mean {}?", quoted(id.trim()));
+        Err((
+            format!("the id {} begins or ends with a space", quoted(id)),
+            label,
+        ))
+    } else {
+        Ok(())
+    }
+}
+
+/// Checks that a name is one of a file in the plugins directory itself.
+fn check_component(name: &str) -> Result<(), (String, String)> {
+    let message = format!("the component {} is not the name of a plugin", quoted(name));
+    if name.is_empty() {
+        return Err((
+            "the component is empty".into(),
+            "name a .wasm file of the plugins directory".into(),
+        ));
+    }
+    if name.contains(['/', '\\']) {
+        let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+        let label = if last.ends_with(".wasm") && last != ".wasm" {
+            format!(
+                "plugins are named without their directory: {}",
+                quoted(last)
+            )
+        } else {
+            "a file of the plugins directory itself, without a path".into()
+        };
+        return Err((message, label));
+    }
+    if name.chars().any(char::is_control) {
+        return Err((message, "it holds a control character".into()));
+    }
+    let Some(stem) = name.strip_suffix(".wasm") else {
+        let stem = match name.rsplit_once('.') {
+            Some((stem, extension)) if resembles_wasm(extension) => stem,
+            _ => name,
+        };
+        return Err((
+            format!("the component {} does not end in .wasm", quoted(name)),
+            format!("did you mean {}?", quoted(&format!("{stem}.wasm"))),
+        ));
+    };
+    if stem.is_empty() || stem.starts_with('.') {
+        return Err((message, "a plugin's name does not begin with a dot".into()));
+    }
+    Ok(())
+}
+
+fn resembles_wasm(extension: &str) -> bool {
+    extension == "wat" || nearest(extension, ["wasm"].into_iter()).is_some()
+}
+
+/// Reads `max_instances`, of a job or of the defaults.
+pub(super) fn max_instances(decoder: &mut Decoder<'_>, node: &Node<'_>) -> Option<u32> {
+    let count = decoder.integer("`max_instances`", node, 1)?;
+    let small = u32::try_from(count).ok();
+    if small.is_none() {
+        let label = format!("at most {}", u32::MAX);
+        decoder.error(
+            &node.span,
+            format!("`max_instances` {count} is out of range"),
+            label,
+        );
+    }
+    small
+}
