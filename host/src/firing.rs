@@ -117,10 +117,10 @@ async fn record<E: Executor>(
         Err(error) => {
             tracing::error!(runs = due.len(), %error, "runs that are due are not started");
             drop(admissions);
-            let why = error.to_string();
+            let why = error.why();
             for (job, scheduled_at) in due {
                 fired.skipped += 1;
-                dispatcher.skip(job, scheduled_at, SkipReason::NotRecorded(why.clone()));
+                dispatcher.skip(job, scheduled_at, SkipReason::NotRecorded(why.to_owned()));
             }
         }
     }
@@ -128,7 +128,7 @@ async fn record<E: Executor>(
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future;
+    use std::sync::atomic::Ordering;
     use std::time::Duration;
 
     use chrono::TimeDelta;
@@ -140,6 +140,7 @@ mod tests {
     use crate::job::{Job, JobId};
     use crate::run::{Attempt, Execution, Outcome};
     use crate::store::conformance::{execution, instant, job};
+    use crate::store::faulty::FaultyStore;
     use crate::store::{MemoryStore, Store};
     use crate::trigger::Trigger;
 
@@ -154,17 +155,11 @@ mod tests {
             Ok(())
         }
 
-        fn execute(
-            &self,
-            attempt: Attempt,
-            cancel: Cancel,
-        ) -> impl Future<Output = Execution> + Send {
-            async move {
-                if &*attempt.run.job.component == "slow.wasm" {
-                    cancel.cancelled().await;
-                }
-                execution(Outcome::Succeeded)
+        async fn execute(&self, attempt: Attempt, cancel: Cancel) -> Execution {
+            if &*attempt.run.job.component == "slow.wasm" {
+                cancel.cancelled().await;
             }
+            execution(Outcome::Succeeded)
         }
     }
 
@@ -330,6 +325,26 @@ mod tests {
             }
         );
         assert!(host.dispatcher.admit(&job("a")).is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_recorded_does_not_start() {
+        let store = Arc::new(FaultyStore::default());
+        let mut host = Host::with(store.clone());
+        host.add("a", "fine.wasm", 10);
+        store.no_fire.store(true, Ordering::SeqCst);
+        let fired = host.after(10).await;
+        assert_eq!((fired.dispatched, fired.skipped), (0, 1));
+        assert_eq!(host.dispatcher.in_flight(), 0);
+        let skips = store.recent_skips(None, 10).await.unwrap();
+        assert_eq!(
+            skips[0].reason.to_string(),
+            "the run could not be recorded: the disk is full"
+        );
+        // Its place is free, and the next instant runs as if nothing had been.
+        store.no_fire.store(false, Ordering::SeqCst);
+        assert_eq!(host.after(10).await.dispatched, 1);
+        host.finished(1).await;
     }
 
     #[tokio::test]

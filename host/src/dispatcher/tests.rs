@@ -8,7 +8,8 @@ use crate::clock::ManualClock;
 use crate::event::{Stamped, Subscription};
 use crate::run::{Cause, Firing};
 use crate::store::conformance::{execution, firing, instant, job};
-use crate::store::{BoxFuture, FireResult, MemoryStore, StoreError, Totals};
+use crate::store::faulty::FaultyStore;
+use crate::store::{FireResult, MemoryStore, Totals};
 
 /// What a fake job does, by its component.
 struct Fake {
@@ -407,68 +408,20 @@ async fn short_runs_do_not_keep_others_from_the_thread() {
     assert!(turns > 10, "{turns} turns");
 }
 
-/// A store whose answers can be taken away.
-#[derive(Default)]
-struct Broken(MemoryStore);
-
-impl Store for Broken {
-    fn fire(
-        &self,
-        firings: Vec<Firing>,
-        now: Timestamp,
-    ) -> BoxFuture<'_, Result<Vec<FireResult>, StoreError>> {
-        self.0.fire(firings, now)
-    }
-    fn started(&self, attempt: &Attempt) {
-        self.0.started(attempt);
-    }
-    fn finished(&self, run: Arc<FinishedRun>) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            assert_ne!(&*run.attempt.run.job.component, "panic.wasm", "store panic");
-            Err(StoreError::Write {
-                what: "a run's end",
-                why: "the disk is full".to_owned(),
-            })
-        })
-    }
-    fn skipped(&self, skip: Skip) {
-        self.0.skipped(skip);
-    }
-    fn recent(
-        &self,
-        job: Option<&JobId>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Arc<FinishedRun>>, StoreError>> {
-        self.0.recent(job, limit)
-    }
-    fn recent_skips(
-        &self,
-        job: Option<&JobId>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Arc<Skip>>, StoreError>> {
-        self.0.recent_skips(job, limit)
-    }
-    fn last_success(&self, job: &JobId) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {
-        self.0.last_success(job)
-    }
-    fn totals(&self) -> BoxFuture<'_, Result<Totals, StoreError>> {
-        self.0.totals()
-    }
-    fn forget(&self, job: &JobId) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.0.forget(job)
-    }
-}
-
 #[tokio::test]
 async fn a_store_that_fails_loses_no_slot() {
-    let mut host = host_with(1, Arc::new(Broken::default()));
-    for (id, how) in [("a", "fine.wasm"), ("b", "panic.wasm"), ("c", "fine.wasm")] {
-        host.fire(&component(id, how)).await.unwrap();
+    let store = Arc::new(FaultyStore::default());
+    let mut host = host_with(1, store.clone());
+    for (id, fails, panics) in [("a", true, false), ("b", false, true), ("c", false, false)] {
+        store.no_finish.store(fails, Ordering::SeqCst);
+        store.panic.store(panics, Ordering::SeqCst);
+        host.fire(&job(id)).await.unwrap();
         assert_eq!(host.told().await, format!("started {id}"));
-        assert!(host.told().await.starts_with(&format!("finished {id}")));
+        assert_eq!(host.told().await, format!("finished {id} succeeded"));
     }
     host.settle().await;
     assert_eq!(host.dispatcher.in_flight(), 0);
+    assert_eq!(host.totals().await.finished(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,7 +32,8 @@ pub struct MemoryStore {
 pub struct Bounds {
     /// Runs that have ended, and as many skips.
     pub runs: usize,
-    /// Bytes of output, log and error of all kept runs together.
+    /// Bytes of output, log and error of all kept runs together. The newest run is kept whatever
+    /// it weighs.
     pub bytes: u64,
 }
 
@@ -121,25 +122,27 @@ impl MemoryStore {
 
     fn keep(&self, run: Arc<FinishedRun>) {
         let mut dropped = Vec::new();
-        let mut state = self.state.lock();
-        let state_ref = &mut *state;
-        state_ref.totals.count(run.execution.outcome);
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        state.totals.count(run.execution.outcome);
         if run.execution.outcome == Outcome::Succeeded
-            && let Some(job) = state_ref.jobs.get_mut(&run.attempt.run.job.id)
+            && let Some(job) = state.jobs.get_mut(&run.attempt.run.job.id)
         {
             // Runs may end in another order than they are told of.
             job.last_success = job.last_success.max(Some(run.finished_at));
         }
-        state_ref.bytes += weight(&run);
-        state_ref.history.push_back(run);
-        while state_ref.history.len() > self.bounds.runs || state_ref.bytes > self.bounds.bytes {
-            let Some(oldest) = state_ref.history.pop_front() else {
+        state.bytes += weight(&run);
+        state.history.push_back(run);
+        while state.history.len() > self.bounds.runs
+            || (state.bytes > self.bounds.bytes && state.history.len() > 1)
+        {
+            let Some(oldest) = state.history.pop_front() else {
                 break;
             };
-            state_ref.bytes -= weight(&oldest);
+            state.bytes -= weight(&oldest);
             dropped.push(oldest);
         }
-        drop(state);
+        drop(guard);
         // `dropped` is freed here, after the lock.
     }
 }
@@ -279,10 +282,12 @@ mod tests {
         assert_eq!(store.recent(None, 100).await.unwrap().len(), 2);
         assert_eq!(store.bytes(), 1_000);
         keep(&store, 6, 1_001).await;
-        assert!(store.recent(None, 100).await.unwrap().is_empty());
-        assert_eq!(store.bytes(), 0);
+        assert_eq!(store.recent(None, 100).await.unwrap().len(), 1);
+        assert_eq!(store.bytes(), 1_001);
+        keep(&store, 7, 1).await;
+        assert_eq!(store.bytes(), 1);
         // What is gone still counts.
-        assert_eq!(store.totals().await.unwrap().ended(Outcome::Succeeded), 7);
+        assert_eq!(store.totals().await.unwrap().ended(Outcome::Succeeded), 8);
     }
 
     #[tokio::test]

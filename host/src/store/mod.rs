@@ -18,6 +18,8 @@ pub mod memory;
 
 #[cfg(test)]
 pub mod conformance;
+#[cfg(test)]
+pub mod faulty;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -212,6 +214,15 @@ pub enum StoreError {
         /// Why, and what would help.
         why: String,
     },
+}
+
+impl StoreError {
+    /// Why, without what.
+    pub fn why(&self) -> &str {
+        match self {
+            StoreError::Write { why, .. } | StoreError::Read { why, .. } => why,
+        }
+    }
 }
 
 /// Whether a firing is the only one of its job and instant.

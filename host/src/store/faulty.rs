@@ -1,0 +1,91 @@
+//! A store for tests: one in memory, whose disk can be made to fail.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{BoxFuture, FireResult, MemoryStore, Skip, Store, StoreError, Totals};
+use crate::clock::Timestamp;
+use crate::job::JobId;
+use crate::run::{Attempt, FinishedRun, Firing};
+
+/// Fails while it is told to; otherwise a [`MemoryStore`].
+#[derive(Debug, Default)]
+pub struct FaultyStore {
+    memory: MemoryStore,
+    /// Whether runs cannot be recorded.
+    pub no_fire: AtomicBool,
+    /// Whether ends of runs cannot be recorded.
+    pub no_finish: AtomicBool,
+    /// Whether recording the end of a run panics.
+    pub panic: AtomicBool,
+}
+
+fn full<T>(what: &'static str) -> Result<T, StoreError> {
+    Err(StoreError::Write {
+        what,
+        why: "the disk is full".to_owned(),
+    })
+}
+
+impl Store for FaultyStore {
+    fn fire(
+        &self,
+        firings: Vec<Firing>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<FireResult>, StoreError>> {
+        if self.no_fire.load(Ordering::SeqCst) {
+            return Box::pin(async { full("a run") });
+        }
+        self.memory.fire(firings, now)
+    }
+
+    fn started(&self, attempt: &Attempt) {
+        self.memory.started(attempt);
+    }
+
+    fn finished(&self, run: Arc<FinishedRun>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let (panic, fail) = (
+            self.panic.load(Ordering::SeqCst),
+            self.no_finish.load(Ordering::SeqCst),
+        );
+        Box::pin(async move {
+            assert!(!panic, "the store panics");
+            if fail {
+                return full("the end of a run");
+            }
+            self.memory.finished(run).await
+        })
+    }
+
+    fn skipped(&self, skip: Skip) {
+        self.memory.skipped(skip);
+    }
+
+    fn recent(
+        &self,
+        job: Option<&JobId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Arc<FinishedRun>>, StoreError>> {
+        self.memory.recent(job, limit)
+    }
+
+    fn recent_skips(
+        &self,
+        job: Option<&JobId>,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Arc<Skip>>, StoreError>> {
+        self.memory.recent_skips(job, limit)
+    }
+
+    fn last_success(&self, job: &JobId) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {
+        self.memory.last_success(job)
+    }
+
+    fn totals(&self) -> BoxFuture<'_, Result<Totals, StoreError>> {
+        self.memory.totals()
+    }
+
+    fn forget(&self, job: &JobId) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.memory.forget(job)
+    }
+}
