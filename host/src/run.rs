@@ -15,8 +15,8 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
-use crate::clock::{Timestamp, rfc3339};
-use crate::job::{Job, JobId};
+use crate::clock::Timestamp;
+use crate::job::Job;
 
 /// The id of a run: unique, and ordered by the time it was given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
