@@ -1,0 +1,5 @@
+;; A module that is no job: it has functions, but no entry.
+(module
+  (memory (export "memory") 1)
+  (func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))
+  (func (export "main")))

@@ -1,0 +1,3 @@
+;; Computes for ever.
+(module
+  (func $turn (export "_start") (loop $again (br $again))))

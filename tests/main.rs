@@ -1,0 +1,21 @@
+//! The integration tests: the real executable, driven from outside, with real guests.
+//!
+//! One binary, a module for each theme. Guests are text in `guests/`, among them hostile ones,
+//! and are compiled by the tests. Nothing here sleeps for a fixed time: a test waits for an
+//! event, with a deadline that only a broken host reaches.
+
+// Clippy lets tests unwrap only inside of `#[test]` functions; this crate is nothing but tests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod cache;
+mod cli;
+mod definitions;
+mod grants;
+mod limits;
+mod outcomes;
+mod plugins;
+mod reload;
+mod serve;
+mod shapes;
+mod signals;
+mod support;
