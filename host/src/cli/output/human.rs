@@ -280,13 +280,13 @@ impl Human {
         // A long word takes its room from the time after it, so that what follows stays in line.
         let time_width = 19_usize.saturating_sub(word.len().max(9) + 2);
         let head = format!(
-            "{time:time_width$}  {:>10}  {:>8}",
+            "{time:time_width$}  {:>10}  {:>9}",
             format!("{} fuel", format_count(execution.fuel_used)),
             format_size(execution.memory_peak),
         );
         let word = self.options.paint.paint(tone, format!("{word:9}"));
-        let used = INDENT + self.name_width + 2 + 19 + 2 + 10 + 2 + 8 + 3;
-        let room = self.options.width.saturating_sub(used).max(24);
+        let used = INDENT + self.name_width + 2 + 19 + 2 + 10 + 2 + 9 + 3;
+        let room = self.options.width.saturating_sub(used).max(12);
         let mut tail = summary::result(run, room);
         if run.attempt.run.cause == Cause::CatchUp {
             let scheduled = self.options.viewer.clock(run.attempt.run.scheduled_at);

@@ -259,13 +259,13 @@ fn runs_that_went_well() {
         })),
         (0.007, ended("hello", Outcome::Succeeded, |it| it.output = text("\x1b[2Jgone"))),
     ]), @r#"
-    12:04:48.001  hello    ok         0.6 ms     31 k fuel   1.1 MiB   "hello, tower"
-    12:04:48.002  hello    ok         0.6 ms     31 k fuel   1.1 MiB   "two"…
-    12:04:48.003  hello    ok         0.6 ms     31 k fuel   1.1 MiB
-    12:04:48.004  report   ok         0.6 ms     31 k fuel   1.1 MiB   {"rows": 3}
-    12:04:48.005  report   ok         0.6 ms     31 k fuel   1.1 MiB   4.9 KiB of data
-    12:04:48.006  hello    ok         0.6 ms     31 k fuel   1.1 MiB   "long long long long long long long long …"   (1 MiB of output dropped)
-    12:04:48.007  hello    ok         0.6 ms     31 k fuel   1.1 MiB   "\u{1b}[2Jgone"
+    12:04:48.001  hello    ok         0.6 ms     31 k fuel    1.1 MiB   "hello, tower"
+    12:04:48.002  hello    ok         0.6 ms     31 k fuel    1.1 MiB   "two"…
+    12:04:48.003  hello    ok         0.6 ms     31 k fuel    1.1 MiB
+    12:04:48.004  report   ok         0.6 ms     31 k fuel    1.1 MiB   {"rows": 3}
+    12:04:48.005  report   ok         0.6 ms     31 k fuel    1.1 MiB   4.9 KiB of data
+    12:04:48.006  hello    ok         0.6 ms     31 k fuel    1.1 MiB   "long long long long long long long long…"   (1 MiB of output dropped)
+    12:04:48.007  hello    ok         0.6 ms     31 k fuel    1.1 MiB   "\u{1b}[2Jgone"
     "#);
 }
 
@@ -274,7 +274,7 @@ fn runs_that_did_not() {
     let error = |text: &str| Some(text.to_owned());
     insta::assert_snapshot!(lines(vec![
         (1.0, ended("spinner", Outcome::TimedOut, |it| {
-            it.error = error("the time limit was reached");
+            it.error = error("limit: timeout 1 s");
             it.elapsed = Duration::from_millis(1003);
         })),
         (2.0, ended("spinner", Outcome::OutOfFuel, |_| {})),
@@ -286,15 +286,15 @@ fn runs_that_did_not() {
         (5.0, ended("report", Outcome::Trapped, |it| it.error = error("unreachable\nbacktrace"))),
         (6.0, ended("report", Outcome::Cancelled, |it| it.error = error("cancelled on request"))),
     ]), @r#"
-    12:04:49.000  spinner  TIMED OUT  1.0 s      31 k fuel   1.1 MiB   limit: timeout 1 s (examples/jobs.json:8)
-    12:04:50.000  spinner  OUT OF FUEL  0.6 ms   31 k fuel   1.1 MiB   limit: fuel 10 M (examples/jobs.json:8)
-    12:04:51.000  hello    OUT OF MEMORY  0.6 ms   31 k fuel    64 MiB   limit: memory 64 MiB (the default)
-    12:04:52.000  report   FAILED     0.6 ms     31 k fuel   1.1 MiB   it ended with exit code 3
+    12:04:49.000  spinner  TIMED OUT  1.0 s      31 k fuel    1.1 MiB   limit: timeout 1 s (examples/jobs.json:8)
+    12:04:50.000  spinner  OUT OF FUEL  0.6 ms   31 k fuel    1.1 MiB   limit: fuel 10 M (examples/jobs.json:8)
+    12:04:51.000  hello    OUT OF MEMORY  0.6 ms   31 k fuel     64 MiB   limit: memory 64 MiB (the default)
+    12:04:52.000  report   FAILED     0.6 ms     31 k fuel    1.1 MiB   it ended with exit code 3
                   | two
                   | three
                   | four \u{1b}[31mred
-    12:04:53.000  report   TRAPPED    0.6 ms     31 k fuel   1.1 MiB   unreachable
-    12:04:54.000  report   cancelled  0.6 ms     31 k fuel   1.1 MiB   cancelled on request
+    12:04:53.000  report   TRAPPED    0.6 ms     31 k fuel    1.1 MiB   unreachable
+    12:04:54.000  report   cancelled  0.6 ms     31 k fuel    1.1 MiB   cancelled on request
     "#);
 }
 
@@ -327,7 +327,7 @@ fn starts_are_told_only_when_asked() {
     assert_eq!(lines(started()), "");
     let mut human = human("UTC", true);
     render(&mut human, opening());
-    insta::assert_snapshot!(render(&mut human, started()), @r#"12:04:49.000  hello    started"#);
+    insta::assert_snapshot!(render(&mut human, started()), @"12:04:49.000  hello    started");
 }
 
 #[test]
@@ -459,8 +459,8 @@ fn a_new_day_is_told() {
         (day + 5.0, ended("hello", Outcome::Succeeded, |_| {})),
     ]), @r#"
     Mon 23 Nov 2026
-    12:04:48.000  hello    ok         0.6 ms     31 k fuel   1.1 MiB
-    12:04:53.000  hello    ok         0.6 ms     31 k fuel   1.1 MiB
+    12:04:48.000  hello    ok         0.6 ms     31 k fuel    1.1 MiB
+    12:04:53.000  hello    ok         0.6 ms     31 k fuel    1.1 MiB
     "#);
 }
 

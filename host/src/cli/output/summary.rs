@@ -45,9 +45,13 @@ impl Limit {
 /// Which limits the command line sets: timeout, fuel, memory.
 pub(in crate::cli) type LimitFlags = [bool; 3];
 
-/// `limit: timeout 1 s (jobs.json:21)` for a run that a limit ended.
-fn limit_hit(run: &FinishedRun, flags: LimitFlags) -> Option<String> {
-    let limit = Limit::of(run.execution.outcome)?;
+/// Why a run did not succeed: what the host says of it, and for a run that a limit ended where
+/// that limit is set, as in `limit: timeout 1 s (jobs.json:21)`.
+fn reason(run: &FinishedRun, flags: LimitFlags) -> Option<String> {
+    let error = run.execution.error.as_deref();
+    let Some(limit) = Limit::of(run.execution.outcome) else {
+        return error.map(str::to_owned);
+    };
     let job = &run.attempt.run.job;
     let ([timeout, fuel, memory, _], [by_timeout, by_fuel, by_memory]) =
         (job.origin.limit_lines, flags);
@@ -60,25 +64,30 @@ fn limit_hit(run: &FinishedRun, flags: LimitFlags) -> Option<String> {
     let place = if by_flag {
         format!("--{key}")
     } else if line > 0 {
-        format!("{}:{line}", harmless(&job.origin.file))
+        format!("{}:{line}", job.origin.file)
     } else if job.origin.file.is_empty() {
         format!("the default; --{key} sets another")
     } else {
         "the default".to_owned()
     };
-    let value = limit.value(&job.limits);
-    Some(format!("limit: {key} {value} ({place})"))
+    let limit = format!("limit: {key} {}", limit.value(&job.limits));
+    // The error names the limit too, and may go on.
+    let rest = match error {
+        None => String::new(),
+        Some(error) => match error.strip_prefix(&limit) {
+            Some(rest) => rest.to_owned(),
+            None => format!("; {error}"),
+        },
+    };
+    Some(format!("{limit} ({place}){rest}"))
 }
 
 /// What a run came to, in at most about `room` columns where it can be cut: the beginning of
 /// its output, or why it did not get that far.
 pub(super) fn result(run: &FinishedRun, room: usize) -> String {
     let execution = &run.execution;
-    if let Some(limit) = limit_hit(run, [false; 3]) {
-        return limit;
-    }
-    if let Some(error) = &execution.error {
-        return harmless(error.lines().next().unwrap_or_default());
+    if let Some(reason) = reason(run, [false; 3]) {
+        return harmless(reason.lines().next().unwrap_or_default());
     }
     let mut shown = execution
         .output
@@ -146,13 +155,143 @@ pub(in crate::cli) fn closing(run: &FinishedRun, flags: LimitFlags, paint: Paint
             text.push_str(&format!("   {dropped} of {what} not kept"));
         }
     }
-    if let Some(error) = &execution.error {
-        for line in error.lines() {
-            text.push_str(&format!("\n  {}", harmless(line)));
-        }
-    }
-    if let Some(limit) = limit_hit(run, flags) {
-        text.push_str(&format!("\n  {limit}"));
+    for line in reason(run, flags).iter().flat_map(|reason| reason.lines()) {
+        text.push_str(&format!("\n  {}", harmless(line)));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::parse_instant;
+    use crate::job::{Grants, Job, JobId, Origin};
+    use crate::run::{Attempt, Cause, Execution, Retry, Run, RunId};
+    use crate::trigger::Trigger;
+
+    fn run(outcome: Outcome, error: Option<&str>, origin: Origin) -> FinishedRun {
+        let now = parse_instant("2026-01-01T00:00:00Z").unwrap();
+        let job = Job {
+            id: JobId::new("report"),
+            description: None,
+            component: "report.wasm".into(),
+            trigger: Trigger::Manual,
+            run_on_start: false,
+            enabled: true,
+            version: None,
+            params: None,
+            args: Arc::default(),
+            limits: Limits::DEFAULT,
+            grants: Grants::none(),
+            max_instances: 1,
+            origin,
+        };
+        FinishedRun {
+            attempt: Attempt {
+                run: Arc::new(Run {
+                    id: RunId::new(now),
+                    job: Arc::new(job),
+                    cause: Cause::Manual,
+                    scheduled_at: now,
+                    max_attempts: 1,
+                    last_success: None,
+                }),
+                number: 1,
+                started_at: now,
+            },
+            finished_at: now,
+            execution: Execution {
+                outcome,
+                error: error.map(str::to_owned),
+                retry: Retry::ByPolicy,
+                output: None,
+                output_dropped: 0,
+                log: Vec::new(),
+                log_dropped: 0,
+                fuel_used: 2_100_000,
+                memory_peak: 3 << 20,
+                cpu_time: Duration::from_millis(40),
+                elapsed: Duration::from_millis(41),
+            },
+        }
+    }
+
+    fn close(run: &FinishedRun, flags: LimitFlags) -> String {
+        closing(run, flags, Paint { on: false })
+    }
+
+    #[test]
+    fn the_closing_lines() {
+        let here = Origin::default;
+        let good = run(Outcome::Succeeded, None, here());
+        assert_eq!(close(&good, [false; 3]), "ok  41 ms   2.1 M fuel   3 MiB");
+        let failed = run(Outcome::Failed, Some("exit code 3\nand \x1b more"), here());
+        insta::assert_snapshot!(close(&failed, [false; 3]), @r#"
+        FAILED  41 ms   2.1 M fuel   3 MiB
+          exit code 3
+          and \u{1b} more
+        "#);
+        let mut flood = run(Outcome::Succeeded, None, here());
+        flood.execution.output_dropped = 5 << 20;
+        flood.execution.log_dropped = 1;
+        insta::assert_snapshot!(close(&flood, [false; 3]), @"ok  41 ms   2.1 M fuel   3 MiB   5 MiB of output not kept   1 B of log not kept");
+    }
+
+    #[test]
+    fn a_limit_is_told_with_its_place_and_once() {
+        let why = |error, origin, flags| {
+            let text = close(&run(Outcome::TimedOut, error, origin), flags);
+            text.lines()
+                .skip(1)
+                .collect::<Vec<_>>()
+                .join("|")
+                .trim()
+                .to_owned()
+        };
+        let in_file = Origin {
+            file: "jobs.json".into(),
+            line: 3,
+            limit_lines: [21, 0, 0, 0],
+        };
+        let said = Some("limit: timeout 1 min");
+        assert_eq!(
+            why(said, in_file.clone(), [false; 3]),
+            "limit: timeout 1 min (jobs.json:21)"
+        );
+        assert_eq!(
+            why(said, in_file, [true, false, false]),
+            "limit: timeout 1 min (--timeout)"
+        );
+        let by_default = Origin {
+            file: "jobs.json".into(),
+            ..Origin::default()
+        };
+        assert_eq!(
+            why(None, by_default, [false; 3]),
+            "limit: timeout 1 min (the default)"
+        );
+        assert_eq!(
+            why(
+                Some("limit: timeout 1 min; it slept"),
+                Origin::default(),
+                [false; 3]
+            ),
+            "limit: timeout 1 min (the default; --timeout sets another); it slept"
+        );
+        assert_eq!(
+            why(Some("it was too slow"), Origin::default(), [true; 3]),
+            "limit: timeout 1 min (--timeout); it was too slow"
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_log() {
+        let log = b"one\r\n\ntwo\n\xff three\n\n";
+        assert_eq!(last_lines(log, 2), ["two", "\u{fffd} three"]);
+        assert_eq!(last_lines(log, 9).len(), 3);
+        assert!(last_lines(b"", 3).is_empty());
+    }
 }
