@@ -24,6 +24,13 @@ pub(super) struct Keys {
     pub(super) known: &'static [&'static str],
 }
 
+impl Keys {
+    /// The key that was probably meant by one that is not among them.
+    pub(super) fn meant_by(&self, key: &str) -> Option<&'static str> {
+        nearest(key, self.known.iter().copied())
+    }
+}
+
 /// The keys of the object form of a file.
 pub(super) static FILE: Keys = Keys {
     of: "a job file",
@@ -134,29 +141,31 @@ impl<'s> Decoder<'s> {
         self.error(&found.span, message, label);
     }
 
-    /// Notes a key that its object does not have, and what was perhaps meant.
-    pub(super) fn unknown_key(&mut self, member: &Member<'_>, keys: &Keys) {
+    /// Notes a key that its object does not have. Gives the key of the object that was probably
+    /// meant, which is then not to be called missing as well.
+    pub(super) fn unknown_key(
+        &mut self,
+        member: &Member<'_>,
+        keys: &'static Keys,
+    ) -> Option<&'static str> {
         let key = &*member.key;
         let message = format!("unknown key {} in {}", quoted(key), keys.of);
         let home = [&JOB, &LIMITS, &GRANTS, &TRIGGER, &DIR, &FILE]
             .into_iter()
             .find(|other| other.known.contains(&key));
-        let near = nearest(key, keys.known.iter().copied());
+        let near = keys.meant_by(key);
         if let Some(home) = home {
-            self.error(
-                &member.key_span,
-                message,
-                format!("it belongs {}", home.home),
-            );
+            let label = format!("it belongs {}", home.home);
+            self.error(&member.key_span, message, label);
+            std::ptr::eq(home, &TRIGGER).then_some("trigger")
         } else if let Some(near) = near {
-            self.error(
-                &member.key_span,
-                message,
-                format!("did you mean \"{near}\"?"),
-            );
+            let label = format!("did you mean \"{near}\"?");
+            self.error(&member.key_span, message, label);
+            Some(near)
         } else {
             let list = format!("{} has the keys {}", keys.of, keys.known.join(", "));
             self.error(&member.key_span, message, list);
+            None
         }
     }
 
@@ -311,8 +320,8 @@ impl<'s> Decoder<'s> {
             Ok(Duration::ZERO) => {
                 self.error(
                     &node.span,
-                    format!("{name} {} is nothing", quoted(text)),
-                    "it is above 0",
+                    format!("{name} {} is out of range", quoted(text)),
+                    format!("{name} is above 0"),
                 );
                 None
             }

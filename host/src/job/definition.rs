@@ -43,6 +43,8 @@ struct Draft<'n, 'a> {
     trigger_member: Option<&'n Member<'a>>,
     zone_member: Option<&'n Member<'a>>,
     has_component: bool,
+    /// Keys that were probably meant by unknown ones.
+    meant: Vec<&'static str>,
 }
 
 impl<'s> Reader<'s> {
@@ -108,6 +110,12 @@ impl<'s> Reader<'s> {
         members: &[Member<'_>],
     ) -> Option<JobId> {
         let Some(member) = members.iter().find(|member| member.key == "id") else {
+            if members
+                .iter()
+                .any(|member| JOB.meant_by(&member.key) == Some("id"))
+            {
+                return None; // the misspelt key is told of with the others
+            }
             let start = node.span.start..node.span.start + 1;
             decoder.error(
                 &start,
@@ -214,11 +222,11 @@ impl<'s> Reader<'s> {
                         .unwrap_or(run_on_start);
                 }
                 "max_instances" => instances = max_instances(decoder, value).unwrap_or(instances),
-                _ => decoder.unknown_key(member, &JOB),
+                _ => draft.meant.extend(decoder.unknown_key(member, &JOB)),
             }
         }
         self.read_trigger(decoder, node, &mut draft);
-        if !draft.has_component {
+        if !draft.has_component && !draft.meant.contains(&"component") {
             let start = node.span.start..node.span.start + 1;
             let message = format!("{} has no `component`", this_job(&draft));
             decoder.error(
@@ -273,6 +281,13 @@ impl<'s> Reader<'s> {
             .zone_member
             .map(|member| (member, decoder.zone(&member.value)));
         let Some(member) = draft.trigger_member else {
+            if draft
+                .meant
+                .iter()
+                .any(|key| matches!(*key, "trigger" | "cron_expression"))
+            {
+                return;
+            }
             let start = node.span.start..node.span.start + 1;
             let message = format!("{} has no `trigger`", this_job(draft));
             let label = "add \"trigger\": \"*/5 * * * *\" or {\"interval\": \"5s\"}";

@@ -138,7 +138,9 @@ pub(super) fn decode(
         match &*member.key {
             "env" => decode_env(decoder, &member.value, &mut grants),
             "dirs" => decode_dirs(decoder, &member.value, base, &mut grants, &mut spans),
-            _ => decoder.unknown_key(member, &GRANTS),
+            _ => {
+                decoder.unknown_key(member, &GRANTS);
+            }
         }
     }
     let nothing = grants.env.is_empty() && grants.dirs.is_empty();
@@ -257,7 +259,9 @@ fn decode_dir(
                     }
                 }
             }
-            _ => decoder.unknown_key(member, &DIR),
+            _ => {
+                decoder.unknown_key(member, &DIR);
+            }
         }
     }
     match (host, guest) {

@@ -177,6 +177,7 @@ fn read_file<'n, 'a>(
         }
     };
     let mut jobs: Option<&[Node<'a>]> = None;
+    let mut meant_jobs = false;
     let of_a_job = |member: &&Member<'_>| {
         JOB.known.contains(&&*member.key) && !FILE.known.contains(&&*member.key)
     };
@@ -209,10 +210,10 @@ fn read_file<'n, 'a>(
                     r#"[{"id": "hello", "component": "hello.wasm", "trigger": "@every 5s"}]"#;
                 jobs = Some(file.list("`jobs`", value, example).unwrap_or_default());
             }
-            _ => file.unknown_key(member, &FILE),
+            _ => meant_jobs |= file.unknown_key(member, &FILE) == Some("jobs"),
         }
     }
-    if jobs.is_none() {
+    if jobs.is_none() && !meant_jobs {
         let start = root.span.start..root.span.start + 1;
         file.error(&start, "the file has no `jobs`", "add \"jobs\": [ … ]");
     }
@@ -246,7 +247,9 @@ fn read_defaults(file: &mut Decoder<'_>, node: &Node<'_>, options: &Options, to:
                 let message = "`timezone` is no default of jobs but a setting of the file";
                 file.error(&member.key_span, message, "move it to the top of the file");
             }
-            _ => file.unknown_key(member, &DEFAULTS),
+            _ => {
+                file.unknown_key(member, &DEFAULTS);
+            }
         }
     }
 }

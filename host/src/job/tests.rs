@@ -186,6 +186,26 @@ fn every_key_of_the_object_form_is_read() {
 }
 
 #[test]
+fn the_example_files_are_good() {
+    for name in ["jobs.json", "tutorial.json"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../examples")
+            .join(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let manifest = Manifest::parse(source(&text), &Options::default()).unwrap();
+        let told: Vec<_> = manifest
+            .problems()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert!(
+            told.is_empty() && manifest.jobs().count() > 0,
+            "{name}: {told:#?}"
+        );
+    }
+}
+
+#[test]
 fn entries_know_where_their_component_and_directories_are() {
     let manifest = parse(FULL).unwrap();
     let entry = &manifest.entries[0];
@@ -306,6 +326,8 @@ fn mistakes_in_a_job() {
     let mut texts = vec![
         r#"["hello"]"#.to_owned(),
         "[{}]".to_owned(),
+        r#"[{"Id": "a", "componnet": "a.wasm", "trigegr": "@daily"}]"#.to_owned(),
+        r#"[{"id": "a", "component": "a.wasm", "cron": "@daily"}]"#.to_owned(),
         r#"[{"id": "", "component": "a.wasm", "trigger": "@daily"}]"#.to_owned(),
         r#"[{"id": " a", "component": "a.wasm", "trigger": "@daily"}]"#.to_owned(),
         r#"[{"id": "a\nb", "component": "a.wasm", "trigger": "@daily"}]"#.to_owned(),

@@ -300,7 +300,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_named_pipe_does_not_hold_up_the_host() {
+    fn what_is_no_file_is_not_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("jobs.json");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
