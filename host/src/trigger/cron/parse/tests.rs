@@ -63,7 +63,7 @@ fn the_wrong_part_is_marked_and_named() {
         "L",
         "`L` alone does not say which day of the week",
     );
-    assert_refused("\t 0 é * * *", "é", "`é` is not a hour");
+    assert_refused("\t 0 é * * *", "é", "`é` is not an hour");
 }
 
 #[test]

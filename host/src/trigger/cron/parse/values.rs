@@ -83,6 +83,14 @@ pub(super) struct Values {
     step: u32,
 }
 
+impl Field {
+    /// Its name with an article.
+    fn one(&self) -> String {
+        let article = if self.name == "hour" { "an" } else { "a" };
+        format!("{article} {}", self.name)
+    }
+}
+
 impl<'a> Piece<'a> {
     pub(super) fn trimmed(self) -> Piece<'a> {
         let text = self.text.trim_ascii_start();
@@ -160,7 +168,7 @@ pub(super) fn values(
             part.at
         };
         return Err(TriggerError {
-            message: format!("a {} is missing", field.name),
+            message: format!("{} is missing", field.one()),
             label: field.label.to_owned(),
             hint: None,
             span: at..at + 1,
@@ -187,7 +195,7 @@ pub(super) fn values(
     } else if range.text.is_empty() {
         return Err(hinted(
             part.error(
-                format!("a {} is missing before `/`", field.name),
+                format!("{} is missing before `/`", field.one()),
                 field.label,
             ),
             format!("write `*{}`", part.text),
@@ -250,7 +258,7 @@ fn range_of(
     if first.text.is_empty() || last.text.is_empty() {
         // `-5` is meant as a negative number more often than as half a range.
         return Err(range.error(
-            format!("`{}` is not a {}", range.text, field.name),
+            format!("`{}` is not {}", range.text, field.one()),
             field.label,
         ));
     }
@@ -355,7 +363,7 @@ pub(super) fn not_a_value(field: &Field, piece: Piece) -> TriggerError {
             format!("write the {} itself", field.name),
         );
     }
-    let error = piece.error(format!("`{text}` is not a {}", field.name), field.label);
+    let error = piece.error(format!("`{text}` is not {}", field.one()), field.label);
     let lower = text.to_lowercase();
     // `Monday` for `mon`, `sept` for `sep`.
     let meant = field
