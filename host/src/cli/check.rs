@@ -90,6 +90,7 @@ fn conclusion(report: &CheckReport) -> String {
     };
     let (good, jobs) = (report.good, report.jobs);
     match (good, jobs) {
+        (_, 0) if report.errors() > 0 => format!("{found}; no job can be read"),
         (_, 0) => format!("{found}; there are no jobs"),
         (1, 1) => format!("{found}; the one job is good and would run"),
         (_, _) if good == jobs => format!("{found}; all {jobs} jobs are good and would run"),
@@ -125,6 +126,7 @@ mod tests {
     fn the_conclusion_counts() {
         let say = |errors, good, jobs| conclusion(&report(errors, good, jobs));
         assert_eq!(say(0, 0, 0), "no mistakes; there are no jobs");
+        assert_eq!(say(1, 0, 0), "1 error; no job can be read");
         assert_eq!(
             say(0, 1, 1),
             "no mistakes; the one job is good and would run"

@@ -129,7 +129,8 @@ struct Cli {
         global = true,
         value_name = "WHEN",
         default_value = "auto",
-        hide_possible_values = true
+        hide_possible_values = true,
+        display_order = 900
     )]
     color: ColorChoice,
 
@@ -141,7 +142,8 @@ struct Cli {
         env = "QUARTERJACK_LOG",
         hide_env = true,
         default_value = "warn",
-        hide_possible_values = true
+        hide_possible_values = true,
+        display_order = 901
     )]
     log: LogLevel,
 }

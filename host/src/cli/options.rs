@@ -21,7 +21,7 @@ const DEFAULT_JOBS: &str = "jobs.json";
 #[derive(Debug, Args)]
 pub(super) struct JobFiles {
     /// Job files
-    #[arg(value_name = "JOBS", env = "QUARTERJACK_JOBS", default_value = DEFAULT_JOBS)]
+    #[arg(value_name = "JOBS", env = "QUARTERJACK_JOBS", hide_env_values = true, default_value = DEFAULT_JOBS)]
     pub(super) jobs: Vec<PathBuf>,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct JobFiles {
 #[derive(Debug, Args)]
 pub(super) struct JobFile {
     /// The job file that a job is looked up in
-    #[arg(long, value_name = "FILE", env = "QUARTERJACK_JOBS", default_value = DEFAULT_JOBS)]
+    #[arg(long, value_name = "FILE", env = "QUARTERJACK_JOBS", hide_env_values = true, default_value = DEFAULT_JOBS)]
     pub(super) jobs: PathBuf,
 }
 
@@ -41,6 +41,7 @@ pub(super) struct Plugins {
         long,
         value_name = "DIR",
         env = "QUARTERJACK_PLUGINS",
+        hide_env_values = true,
         default_value = "plugins"
     )]
     pub(super) plugins: PathBuf,
@@ -50,7 +51,12 @@ pub(super) struct Plugins {
 #[derive(Debug, Args)]
 pub(super) struct Cache {
     /// Where compiled code is kept, or `none` [default: the user's cache directory]
-    #[arg(long, value_name = "DIR", env = "QUARTERJACK_CACHE")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "QUARTERJACK_CACHE",
+        hide_env_values = true
+    )]
     cache: Option<PathBuf>,
 }
 
@@ -127,7 +133,8 @@ pub(super) fn fuel(text: &str) -> Result<u64, String> {
 }
 
 fn in_words(error: UnitError) -> String {
-    if error.label.is_empty() {
+    // A question already says what would be right.
+    if error.label.is_empty() || error.message.ends_with('?') {
         error.message
     } else {
         format!("{}: {}", error.message, error.label)
@@ -230,7 +237,7 @@ mod tests {
     #[test]
     fn values_are_read_as_people_write_them() {
         assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
-        assert!(duration("90").unwrap_err().contains("90s"));
+        assert!(duration("90").unwrap_err().ends_with("did you mean `90s`?"));
         assert!(duration("0s").is_err());
         assert_eq!(duration_or_zero("0s"), Ok(Duration::ZERO));
         assert_eq!(duration_or_zero("0"), Ok(Duration::ZERO));

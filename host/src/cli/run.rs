@@ -30,7 +30,7 @@ use crate::trigger::Trigger;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit code: 0 if the run succeeded, 1 if it ended in any other way, 2 for a mistake on the command line.\n\
-A file has no grants but those of the flags. Flags override what a job's definition says.\n\n\
+A file has no grants but those of the flags. Flags override what a job's definition says.\n\n  \
   quarterjack run plugins/hello.wasm --params '{\"name\": \"tower\"}'\n  \
   quarterjack run digest.wasm --dir ./data::/data:ro --timeout 5s -- /data\n  \
   quarterjack run report --jobs jobs.json")]
@@ -122,6 +122,13 @@ impl Run {
         if !named_like_a_file && !path.is_file() {
             let job = find_job(&self.target, &self.file.jobs, screen)?;
             let plugin = self.plugins.plugins.join(&*job.component);
+            if !plugin.exists() {
+                let id = &self.target;
+                return Err(Refusal::failure(format_args!(
+                    "the plugin of job `{id}`: {}",
+                    missing_file(&plugin)
+                )));
+            }
             return Ok((self.with_flags((*job).clone())?, plugin));
         }
         if !path.exists() {
@@ -403,14 +410,30 @@ mod tests {
     fn flags_come_on_top_of_a_jobs_definition() {
         let dir = tempfile::tempdir().unwrap();
         let jobs = dir.path().join("jobs.json");
+        let plugins = dir.path().join("plugins");
+        std::fs::create_dir(&plugins).unwrap();
         let text = r#"[{"id": "report", "component": "report.wasm", "trigger": "@daily",
             "params": {"a": 1}, "args": ["x"], "limits": {"timeout": "1s", "fuel": "1M"},
             "grants": {"env": {"A": "1", "B": "2"}}}]"#;
         std::fs::write(&jobs, text).unwrap();
         let jobs = jobs.to_str().unwrap();
-        let run = parse(&["report", "--jobs", jobs, "--timeout=2s", "--env=B=3"]).unwrap();
+        let run = parse(&[
+            "report",
+            "--jobs",
+            jobs,
+            "--plugins",
+            plugins.to_str().unwrap(),
+            "--timeout=2s",
+            "--env=B=3",
+        ])
+        .unwrap();
+        std::fs::write(plugins.join("reports.wasm"), b"").unwrap();
+        let refusal = run.target(SCREEN).unwrap_err();
+        assert!(refusal.message.starts_with("the plugin of job `report`"));
+        assert!(refusal.message.ends_with("/reports.wasm?"), "{refusal:?}");
+        std::fs::write(plugins.join("report.wasm"), b"").unwrap();
         let (job, plugin) = run.target(SCREEN).unwrap();
-        assert_eq!(plugin, Path::new("plugins/report.wasm"));
+        assert_eq!(plugin, plugins.join("report.wasm"));
         assert_eq!(job.limits.timeout, Duration::from_secs(2));
         assert_eq!(job.limits.fuel, 1_000_000);
         assert_eq!(*job.args, ["x"]);
