@@ -73,7 +73,7 @@ impl Cache {
 
 /// The operator's ceiling: what no job may exceed.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Ceiling: no job may ask for more")]
+#[command(next_help_heading = "Ceiling, which no job may exceed")]
 pub(super) struct Ceiling {
     /// Wall-clock time of a run, such as 10m
     #[arg(long, value_name = "TIME", value_parser = duration)]
