@@ -198,7 +198,7 @@ fn broken_json_is_told_where_it_breaks() {
     let project = project();
     for (text, words) in [
         (
-            "[{\"id\": \"a\" ➤\"component\": \"hello.wasm\"}]",
+            "[{\"id\": \"a\"➤ \"component\": \"hello.wasm\"}]",
             &["comma"][..],
         ),
         ("[{\"id\": ➤\"a}]\n", &["string", "not closed"]),

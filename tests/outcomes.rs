@@ -98,6 +98,19 @@ fn an_exit_code_is_the_outcome() {
     project
         .record("command-fails", &[])
         .ended("failed", &["exit code 1"]);
+    project.record("exit-255", &[]).ended("failed", &["exit"]);
+}
+
+#[test]
+fn few_long_instructions_end_with_the_time_too() {
+    let record = Project::with(&[]).record("fill", &["--timeout", "200ms"]);
+    record.ended("timed_out", &["timeout", "200"]);
+}
+
+#[test]
+fn a_host_function_that_cannot_be_served_ends_the_run() {
+    let record = Project::with(&[]).record("no-memory", &[]);
+    record.ended("failed", &["memory"]);
 }
 
 #[test]

@@ -200,10 +200,10 @@ fn a_broken_file_changes_nothing_until_it_is_mended() {
         "]\n",
     ));
     let rejected = rejected_at(&host, mark, 3);
-    assert_eq!(rejected.problem()["column"], 44);
+    assert_eq!(rejected.problem()["column"], 42);
     assert_eq!(rejected.problem()["file"], "jobs.json");
     assert!(
-        rejected.text("error").contains("jobs.json:3:44"),
+        rejected.text("error").contains("jobs.json:3:42"),
         "{rejected}"
     );
     assert!(rejected.text("error").contains("comma"), "{rejected}");
@@ -334,4 +334,41 @@ fn run_on_start_means_when_the_job_is_new() {
         1,
         "it is not new any more"
     );
+}
+
+#[test]
+fn a_job_is_switched_off_and_on() {
+    let project = Project::with(&["hello"]);
+    let jobs = |enabled: bool| {
+        let mut job = hello("switch", "@every 200ms");
+        job["enabled"] = json!(enabled);
+        json!([job, hello("beat", "@every 200ms")])
+    };
+    project.jobs(&jobs(true));
+    let host = project.serve(&NEVER);
+    host.record("switch").succeeded();
+    project.jobs(&jobs(false));
+    let off = host.event("job.updated", "switch");
+    has_field(&off, "enabled");
+    assert!(off.0.get("next_at").is_none(), "{off}");
+    let mark = host.mark();
+    for _ in 0..4 {
+        let mark = host.mark();
+        host.fresh_record(mark, "beat");
+    }
+    let events = host.events();
+    let fired = events[mark..]
+        .iter()
+        .find(|event| event.of("run.started", "switch"));
+    assert_eq!(fired, None);
+    let mark = host.mark();
+    project.jobs(&jobs(true));
+    assert!(
+        host.event_from(mark, "job.updated", "switch")
+            .0
+            .get("next_at")
+            .is_some()
+    );
+    host.fresh_record(mark, "switch").succeeded();
+    host.stop().in_order();
 }

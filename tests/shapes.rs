@@ -33,6 +33,13 @@ fn a_typed_job_that_fails_says_why_whatever_it_advises() {
 }
 
 #[test]
+fn what_a_typed_job_prints_is_its_log() {
+    let record = Project::with(&[]).record("typed-prints", &[]).succeeded();
+    assert_eq!(record.text("log"), "said along the way\n");
+    assert!(record.0.get("output").is_none(), "{record}");
+}
+
+#[test]
 fn json_that_is_none_is_a_failure() {
     typed("\"malformed\"").ended("failed", &["JSON"]);
 }

@@ -73,7 +73,7 @@ fn when_the_grace_is_over_runs_are_cancelled() {
     host.event("run.started", "sleep");
     let stopped = host.stop().in_order();
     let [record] = stopped.records("sleep").try_into().unwrap();
-    record.ended("cancelled", &["grace"]);
+    record.ended("cancelled", &["stopping"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 ;; A WASI 0.2 command that tries the two doors of the network: it makes a TCP socket, and it
-;; looks up a name. It prints for each the digit of the error (1 is access-denied) or `-` if it
-;; was let through, and fails if both are refused.
+;; looks up a name. It prints for each the error, the character at its number from `0` on, or
+;; `-` if it was let through, and fails if both are refused.
 (component
   (import "wasi:io/error@0.2.6" (instance $error (export "error" (type (sub resource)))))
   (alias export $error "error" (type $error-type))
