@@ -419,12 +419,7 @@ impl<'s> Decoder<'s> {
                     if let Some(timeout) = self.duration("`timeout`", value) {
                         if timeout > maximum.timeout {
                             let most = format_duration_exact(maximum.timeout);
-                            self.above_maximum(
-                                "`timeout`",
-                                &format_duration_exact(timeout),
-                                &most,
-                                value,
-                            );
+                            self.above_maximum("`timeout`", &most, value);
                         }
                         limits.values.timeout = timeout;
                     }
@@ -433,16 +428,8 @@ impl<'s> Decoder<'s> {
                 "fuel" => {
                     if let Some(fuel) = self.fuel("`fuel`", value) {
                         if fuel > maximum.fuel {
-                            let asked = match fuel {
-                                Limits::UNLIMITED_FUEL => "unlimited".to_owned(),
-                                fuel => format_count(fuel),
-                            };
-                            self.above_maximum(
-                                "`fuel`",
-                                &asked,
-                                &format_count(maximum.fuel),
-                                value,
-                            );
+                            let most = format_count(maximum.fuel);
+                            self.above_maximum("`fuel`", &most, value);
                         }
                         limits.values.fuel = fuel;
                     }
@@ -452,7 +439,7 @@ impl<'s> Decoder<'s> {
                     if let Some(memory) = self.size("`memory`", value, LEAST_MEMORY) {
                         if memory > maximum.memory {
                             let most = format_size(maximum.memory);
-                            self.above_maximum("`memory`", &format_size(memory), &most, value);
+                            self.above_maximum("`memory`", &most, value);
                         }
                         limits.values.memory = memory;
                     }
@@ -462,7 +449,7 @@ impl<'s> Decoder<'s> {
                     if let Some(output) = self.size("`output`", value, 0) {
                         if output > maximum.output {
                             let most = format_size(maximum.output);
-                            self.above_maximum("`output`", &format_size(output), &most, value);
+                            self.above_maximum("`output`", &most, value);
                         }
                         limits.values.output = output;
                     }
@@ -480,7 +467,9 @@ impl<'s> Decoder<'s> {
         limits
     }
 
-    fn above_maximum(&mut self, name: &str, asked: &str, most: &str, node: &Node<'_>) {
+    fn above_maximum(&mut self, name: &str, most: &str, node: &Node<'_>) {
+        // As it is written, so that it can be searched for.
+        let asked = self.source.text().get(node.span.clone()).unwrap_or_default();
         let message = format!("{name} {asked} is above the maximum of this host");
         self.error(&node.span, message, format!("at most {most}"));
     }

@@ -52,12 +52,7 @@ impl GuestState {
     /// The state of a guest that may use `memory` bytes until `deadline`.
     pub fn new(memory: u64, deadline: Option<Instant>, cancel: Cancel, wasi: Wasi) -> Self {
         GuestState {
-            meter: Meter {
-                limit: memory,
-                used: 0,
-                before: 0,
-                refused: None,
-            },
+            meter: Meter::new(memory),
             deadline,
             cancel,
             wasi,
@@ -124,32 +119,65 @@ pub struct Meter {
     used: u64,
     /// What was used before the last growth, which may yet fail.
     before: u64,
-    refused: Option<u64>,
+    refused: Option<Refusal>,
+}
+
+/// The first growth that a guest was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It would have held this many bytes, more than its limit.
+    Limit(u64),
+    /// One of its memories or tables would have had this many bytes, more than the most that
+    /// it declares itself or that the host allows one to have.
+    Maximum(u64),
+    /// The host had no more.
+    Host,
 }
 
 /// Bytes of one element of a table.
 const TABLE_ELEMENT: u64 = size_of::<usize>() as u64;
 
 impl Meter {
+    /// A meter that has counted nothing yet.
+    pub fn new(limit: u64) -> Self {
+        Meter {
+            limit,
+            used: 0,
+            before: 0,
+            refused: None,
+        }
+    }
+
     /// The most bytes held at once. Memories never shrink, so it is what is held now.
     pub fn peak(&self) -> u64 {
         self.used
     }
 
-    /// How many bytes the guest would have held after the first growth that was refused.
-    pub fn refused(&self) -> Option<u64> {
+    /// The first growth that was refused.
+    pub fn refused(&self) -> Option<Refusal> {
         self.refused
     }
 
-    fn grow(&mut self, current: u64, desired: u64) -> bool {
+    fn grow(&mut self, current: u64, desired: u64, maximum: Option<u64>) -> bool {
         let wanted = self.used.saturating_add(desired.saturating_sub(current));
-        if wanted > self.limit {
-            self.refused.get_or_insert(wanted);
-            return false;
-        }
-        self.before = self.used;
-        self.used = wanted;
-        true
+        let refusal = if wanted > self.limit {
+            Refusal::Limit(wanted)
+        } else if maximum.is_some_and(|maximum| desired > maximum) {
+            Refusal::Maximum(desired)
+        } else {
+            self.before = self.used;
+            self.used = wanted;
+            return true;
+        };
+        self.refused.get_or_insert(refusal);
+        false
+    }
+
+    /// The growth that was just allowed did not come about. To the guest it is a refusal like
+    /// any other.
+    fn growth_failed(&mut self) {
+        self.used = self.before;
+        self.refused.get_or_insert(Refusal::Host);
     }
 }
 
@@ -160,11 +188,8 @@ impl ResourceLimiter for Meter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // Beyond its own declared maximum a memory does not grow, whatever the limit.
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        Ok(self.grow(current as u64, desired as u64))
+        let bytes = |size: usize| size as u64;
+        Ok(self.grow(bytes(current), bytes(desired), maximum.map(bytes)))
     }
 
     fn table_growing(
@@ -173,11 +198,8 @@ impl ResourceLimiter for Meter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
         let bytes = |elements: usize| (elements as u64).saturating_mul(TABLE_ELEMENT);
-        Ok(self.grow(bytes(current), bytes(desired)))
+        Ok(self.grow(bytes(current), bytes(desired), maximum.map(bytes)))
     }
 
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
@@ -188,15 +210,6 @@ impl ResourceLimiter for Meter {
     fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
         self.growth_failed();
         Ok(())
-    }
-}
-
-impl Meter {
-    /// The pool had no more, although the job's own limit did. To the guest it is a refusal
-    /// like any other.
-    fn growth_failed(&mut self) {
-        self.refused.get_or_insert(self.used);
-        self.used = self.before;
     }
 }
 
@@ -336,20 +349,24 @@ mod tests {
 
     #[test]
     fn memories_and_tables_share_one_limit() {
-        let mut meter = Meter {
-            limit: 1000,
-            used: 0,
-            before: 0,
-            refused: None,
-        };
+        let mut meter = Meter::new(1000);
         assert!(meter.memory_growing(0, 600, None).unwrap());
         assert!(meter.table_growing(0, 40, None).unwrap());
-        assert_eq!(meter.peak(), 920);
-        // Its own maximum refuses it, not the limit.
-        assert!(!meter.memory_growing(600, 601, Some(600)).unwrap());
-        assert_eq!(meter.refused(), None);
+        assert_eq!((meter.peak(), meter.refused()), (920, None));
         assert!(!meter.table_growing(40, 60, None).unwrap());
-        assert_eq!(meter.refused(), Some(1080));
+        assert_eq!(meter.refused(), Some(Refusal::Limit(1080)));
         assert_eq!(meter.peak(), 920);
+    }
+
+    #[test]
+    fn every_refusal_is_noted_and_a_growth_that_failed_is_not_held() {
+        let mut meter = Meter::new(1000);
+        assert!(!meter.memory_growing(0, 601, Some(600)).unwrap());
+        assert_eq!(meter.refused(), Some(Refusal::Maximum(601)));
+        let mut meter = Meter::new(1000);
+        assert!(meter.memory_growing(0, 600, None).unwrap());
+        assert!(meter.memory_growing(600, 700, None).unwrap());
+        meter.growth_failed();
+        assert_eq!((meter.peak(), meter.refused()), (600, Some(Refusal::Host)));
     }
 }

@@ -7,7 +7,7 @@ use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::bindings::quarterjack::job::types as wit;
-use super::guest::{CappedPipe, Ended};
+use super::guest::{CappedPipe, Ended, Refusal};
 use super::shape::Shape;
 use crate::job::Job;
 use crate::run::{Execution, Outcome, Output, Retry};
@@ -63,7 +63,7 @@ fn place(error: &wasmtime::Error) -> String {
 pub(super) struct Spent {
     pub(super) fuel: u64,
     pub(super) memory_peak: u64,
-    pub(super) memory_refused: Option<u64>,
+    pub(super) memory_refused: Option<Refusal>,
     pub(super) cpu_time: Duration,
     pub(super) elapsed: Duration,
 }
@@ -160,15 +160,24 @@ fn judge(job: &Job, ending: Ending, spent: &Spent) -> Verdict {
         Ending::Typed(Ok(output)) => returned(output, limits.output),
         // Whoever was refused memory and then gave up, gave up for want of memory.
         ending => match spent.memory_refused {
-            Some(wanted) => Verdict::failed(
-                Outcome::OutOfMemory,
-                format!(
-                    "limit: memory {}; it wanted {}, and then {}",
-                    format_size(limits.memory),
-                    format_size(wanted),
-                    gave_up(&ending)
-                ),
-            ),
+            Some(refusal) => {
+                let what = match refusal {
+                    Refusal::Limit(wanted) => format!(
+                        "limit: memory {}; it wanted {}",
+                        format_size(limits.memory),
+                        format_size(wanted)
+                    ),
+                    Refusal::Maximum(wanted) => format!(
+                        "it wanted a memory or table of {}, more than the most that it declares or that the host allows one to have",
+                        format_size(wanted)
+                    ),
+                    Refusal::Host => "the host had no more memory for it".to_owned(),
+                };
+                Verdict::failed(
+                    Outcome::OutOfMemory,
+                    format!("{what}, and then {}", gave_up(&ending)),
+                )
+            }
             None => failed(ending),
         },
     }
