@@ -409,3 +409,17 @@ fn the_environment_stands_in_for_flags() {
         .unwrap();
     assert_eq!(output.stdout, b"hello from the tower\n");
 }
+
+#[test]
+fn a_directory_that_is_not_there_is_named() {
+    let project = Project::with(&["hello"]);
+    let line = ["run", "plugins/hello.wasm", "--dir", "nowhere::/data"];
+    let ended = project.run(&line);
+    assert_ne!(ended.code, Some(0), "{ended:#?}");
+    let ended = ended.says(&["nowhere", "No such file or directory"]);
+    assert!(
+        !ended.stderr.contains(":0"),
+        "a place that is none: {}",
+        ended.stderr
+    );
+}

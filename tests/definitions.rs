@@ -128,9 +128,9 @@ fn durations_and_sizes_have_units() {
     mistake(&limits(r#""timeout": ➤"90""#), &["90", "unit", "90s"]);
     mistake(&limits(r#""timeout": ➤90"#), &["unit", "90s"]);
     mistake(&limits(r#""timeout": ➤"5 parsecs""#), &["parsecs"]);
-    mistake(&limits(r#""timeout": ➤"48h""#), &["48h", "24"]);
+    mistake(&limits(r#""timeout": ➤"48h""#), &["48h", "1 d"]);
     mistake(&limits(r#""memory": ➤"64 MeB""#), &["MeB"]);
-    mistake(&limits(r#""memory": ➤"1TiB""#), &["1TiB", "4GiB"]);
+    mistake(&limits(r#""memory": ➤"1TiB""#), &["1TiB", "4 GiB"]);
     mistake(&limits(r#""fuel": ➤"lots""#), &["lots"]);
     mistake(&limits(r#""output": ➤true"#), &["size"]);
 }

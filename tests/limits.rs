@@ -134,3 +134,34 @@ fn no_job_asks_for_more_than_the_operator_allows() {
         .says(&["10s", "300"]);
     project.run(&["check"]).exits(0);
 }
+
+#[test]
+fn flags_do_not_pass_the_hosts_maximum() {
+    let project = Project::with(&["hello"]);
+    let run = |flag: &str, value: &str| project.run(&["run", "plugins/hello.wasm", flag, value]);
+    run("--memory", "99TiB").exits(2).says(&["99TiB", "4 GiB"]);
+    run("--timeout", "99d").exits(2).says(&["99d"]);
+    run("--output", "99GiB").exits(2).says(&["99GiB"]);
+}
+
+#[test]
+fn waiting_for_a_pipe_ends_with_the_time() {
+    let project = Project::with(&["read"]);
+    std::fs::create_dir(project.path("data")).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(project.path("data/pipe"))
+        .status();
+    assert!(made.unwrap().success());
+    project.jobs(&json!([{
+        "id": "waits", "component": "read.wasm", "trigger": "@yearly", "run_on_start": true,
+        "args": ["pipe"], "grants": { "dirs": ["data::/data"] }, "limits": { "timeout": "200ms" },
+    }]));
+    let host = project.serve(&[]);
+    host.record("waits").ended("timed_out", &["timeout", "200"]);
+    // The thread that waits is lost, and holds up nothing.
+    host.stop().in_order();
+    project
+        .run(&["run", "waits"])
+        .exits(1)
+        .says(&["timeout 200"]);
+}

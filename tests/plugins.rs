@@ -1,6 +1,7 @@
 //! Plugins that come, change and go while the host runs.
 
 use std::io::Write as _;
+use std::os::unix::fs::symlink;
 
 use super::support::{Host, Project, Record, guest, hello_from};
 use serde_json::json;
@@ -197,8 +198,8 @@ fn what_is_no_plugin_by_name_is_left_alone() {
     project.write("plugins/.hello.wasm.swp", "an editor's");
     project.write("plugins/.hidden.wasm", guest("library"));
     project.write("outside.wasm", guest("hello"));
-    std::os::unix::fs::symlink("../outside.wasm", project.path("plugins/link.wasm")).unwrap();
-    std::os::unix::fs::symlink("hello.wasm", project.path("plugins/alias.wasm")).unwrap();
+    symlink("../outside.wasm", project.path("plugins/link.wasm")).unwrap();
+    symlink("hello.wasm", project.path("plugins/alias.wasm")).unwrap();
     let host = project.serve(&NEVER);
     let rejected = host.wait("the link to be rejected", 0, |event| {
         event.is("plugin.rejected")
@@ -212,4 +213,40 @@ fn what_is_no_plugin_by_name_is_left_alone() {
         .iter()
         .filter(|event| event.is("plugin.rejected"));
     assert_eq!(rejected.count(), 1, "{stopped:#?}");
+}
+
+#[test]
+fn a_pipe_among_the_plugins_stops_nothing() {
+    let project = project();
+    // Whoever opens it waits for somebody who writes, and nobody will.
+    let made = std::process::Command::new("mkfifo")
+        .arg(project.path("plugins/pipe.wasm"))
+        .status();
+    assert!(made.unwrap().success());
+    let host = project.serve(&NEVER);
+    let rejected = host.plugin_from(0, "plugin.rejected", "pipe.wasm");
+    assert!(
+        rejected.text("error").contains("regular file"),
+        "{rejected}"
+    );
+    next_run(&host);
+    host.stop().in_order();
+}
+
+#[test]
+fn a_directory_that_is_replaced_is_followed() {
+    let project = project();
+    project.write("releases/1/hello.wasm", guest("hello"));
+    project.write("releases/2/hello.wasm", hello_from("abbey"));
+    project.write("releases/2/new.wasm", hello_from("manor"));
+    symlink("releases/1", project.path("current")).unwrap();
+    let host = project.serve(&["--plugins", "current", "--refresh", "200ms"]);
+    assert_eq!(next_run(&host).text("output"), "hello from the tower\n");
+    let mark = host.mark();
+    symlink("releases/2", project.path("current~")).unwrap();
+    std::fs::rename(project.path("current~"), project.path("current")).unwrap();
+    host.plugin_from(mark, "plugin.loaded", "new.wasm");
+    host.plugin_from(mark, "plugin.loaded", "hello.wasm");
+    assert_eq!(next_run(&host).text("output"), "hello from the abbey\n");
+    host.stop().in_order();
 }
