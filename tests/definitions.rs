@@ -74,6 +74,11 @@ fn unknown_keys_have_near_names() {
         r#"{"id": "a", "component": "hello.wasm", "trigger": "@daily", "grants": {➤"net": true}}"#;
     mistake(job, &["net", "env", "dirs"]);
     problem(&project(), "{➤\"job\": []}", &["\"job\"", "\"jobs\""]);
+    // Columns are counted in characters, and lines whatever ends them.
+    let job = r#"{"id": "Zürich 🕰", "component": "hello.wasm", ➤"triger": "@daily"}"#;
+    mistake(job, &["triger"]);
+    let text = with_job(r#"{"id": "a", ➤"componnet": "hello.wasm"}"#).replace('\n', "\r\n");
+    problem(&project(), &text, &["componnet", "\"component\""]);
 }
 
 #[test]
@@ -163,6 +168,9 @@ fn plugins_are_looked_at() {
 fn ids_are_used_once() {
     let job = r#"{"id": ➤"good", "component": "hello.wasm", "trigger": "@daily"}"#;
     mistake(job, &["\"good\"", "twice", "line 2"]);
+    let text = r#"[{"id": 1, "component": "hello.wasm", "trigger": "@daily"},
+        {"id": ➤"1", "component": "hello.wasm", "trigger": "@daily"}]"#;
+    problem(&project(), text, &["\"1\"", "twice", "line 1"]);
     let job = r#"➤{"component": "hello.wasm", "trigger": "@daily"}"#;
     mistake(job, &["`id`"]);
     let job =

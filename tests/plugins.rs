@@ -98,6 +98,25 @@ fn a_replaced_plugin_is_used_from_the_next_run_on() {
 }
 
 #[test]
+fn a_run_in_flight_finishes_with_its_old_plugin() {
+    let project = Project::with(&["nap"]);
+    project.jobs(&json!([
+        { "id": "greeter", "component": "nap.wasm", "trigger": "@every 1s", "args": ["1500"] },
+    ]));
+    let host = project.serve(&NEVER);
+    let started = host.event("run.started", "greeter");
+    project.replace("plugins/nap.wasm", hello_from("abbey"));
+    host.wait("the new version", 0, |event| {
+        event.of_plugin("plugin.loaded", "nap.wasm") && event.0.get("replaced").is_some()
+    });
+    let finished = host.record("greeter").succeeded();
+    assert_eq!(finished.text("run"), started.text("run"));
+    assert_eq!(finished.text("output"), "awake\n");
+    assert_eq!(next_run(&host).text("output"), "hello from the abbey\n");
+    host.stop().in_order();
+}
+
+#[test]
 fn a_half_written_plugin_is_never_run() {
     let project = project();
     let host = project.serve(&NEVER);

@@ -367,8 +367,9 @@ fn several_files_are_one_host() {
 
 #[test]
 fn what_a_person_is_shown_has_the_jobs_and_their_ends() {
-    let project = Project::with(&["hello", "spin"]);
+    let project = Project::with(&["hello", "spin", "escape"]);
     project.jobs(&json!([
+        { "id": "painter", "component": "escape.wasm", "trigger": "@every 1s" },
         { "id": "greeter", "component": "hello.wasm", "trigger": "@every 1s" },
         { "id": "spinner", "component": "spin.wasm", "trigger": "@every 1s",
           "limits": { "timeout": "200ms" } },
@@ -381,11 +382,12 @@ fn what_a_person_is_shown_has_the_jobs_and_their_ends() {
         .unwrap();
     let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     let mut shown = String::new();
-    // Ends with the pipe at the latest; both jobs fire each second.
+    // Ends with the pipe at the latest; all jobs fire each second.
     for line in lines {
         shown.push_str(&line.unwrap());
         shown.push('\n');
-        if shown.contains("hello from the tower") && shown.contains("timeout 200") {
+        let ends = ["hello from the tower", "timeout 200", "exit code 1"];
+        if ends.iter().all(|end| shown.contains(end)) {
             break;
         }
         assert!(shown.lines().count() < 100, "{shown}");
@@ -403,7 +405,9 @@ fn what_a_person_is_shown_has_the_jobs_and_their_ends() {
         assert!(shown.contains(words), "no `{words}` in {shown}");
     }
     assert!(shown.to_lowercase().contains("timed out"), "{shown}");
-    assert!(!shown.contains('\x1b'), "colours on a pipe: {shown:?}");
+    // Neither the host colours what goes into a pipe, nor does a guest reach the terminal.
+    assert!(!shown.contains('\x1b'), "{shown:?}");
+    assert!(!shown.contains('\x07'), "{shown:?}");
 }
 
 #[test]
@@ -443,4 +447,45 @@ fn a_host_that_cannot_start_says_why() {
     });
     assert!(rejected.text("error").contains("jobs.json"), "{rejected}");
     host.stop().in_order();
+}
+
+#[test]
+fn a_slow_compilation_holds_up_nobody() {
+    let project = Project::with(&["hello"]);
+    project.jobs(&json!([
+        { "id": "bystander", "component": "hello.wasm", "trigger": "@every 100ms" },
+        { "id": "large", "component": "large.wasm", "trigger": "@yearly", "run_on_start": true },
+    ]));
+    // Not in the cache that all tests share, or it would be compiled once in a machine's life.
+    let host = project.serve(&["--cache", "code"]);
+    host.event("job.rejected", "large");
+    host.record("bystander").succeeded();
+    let mark = host.mark();
+    project.replace("plugins/large.wasm", many_functions());
+    let loaded = host.plugin_from(mark, "plugin.loaded", "large.wasm");
+    assert!(loaded.0["compiled_ms"].as_f64().unwrap() > 0.0);
+    host.record("large").succeeded();
+    let stopped = host.stop().in_order();
+    let end = stopped
+        .events
+        .iter()
+        .position(|event| *event == loaded)
+        .unwrap();
+    let meanwhile = stopped.events[mark..end]
+        .iter()
+        .filter(|event| event.of("run.finished", "bystander"))
+        .count();
+    assert!(meanwhile > 0, "nothing ran while {loaded} was compiled");
+}
+
+/// A job that takes a compiler some time and the machine none.
+fn many_functions() -> Vec<u8> {
+    let turns =
+        "(local.set 0 (i64.rotl (i64.mul (local.get 0) (local.get 1)) (local.get 0)))".repeat(60);
+    let function = format!("(func (param i64 i64) (result i64) {turns} (local.get 0))");
+    let text = format!(
+        "(module {} (func (export \"_start\")))",
+        function.repeat(500)
+    );
+    wat::parse_str(text).unwrap()
 }

@@ -160,7 +160,10 @@ impl Host {
         while self.dispatcher.in_flight() > 0 {
             tokio::task::yield_now().await;
         }
-        started.elapsed() / times
+        let elapsed = started.elapsed();
+        let totals = self.dispatcher.store().totals().await.unwrap();
+        assert_eq!(totals.finished(), totals.ended(Outcome::Succeeded));
+        elapsed / times
     }
 }
 
@@ -173,9 +176,12 @@ fn job(id: &str, rest: &str) -> Arc<Job> {
 
 const TURNS: usize = 21;
 
+/// The typed guest, which returns a few words.
+const TYPED: &str = r#""component": "typed.wasm", "params": "text""#;
+
 async fn typed_against_bare(host: &Host) {
     const TIMES: u32 = 2_000;
-    let job = job("typed", r#""component": "typed.wasm""#);
+    let job = job("typed", TYPED);
     let wasm = wat::parse_file(format!("{ROOT}/tests/guests/typed.wat")).unwrap();
     let bare = BareTyped::new(&host.engine, &wasm);
     let (mut ours, mut other, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
@@ -227,7 +233,7 @@ async fn command_against_bare(host: &Host) {
 }
 
 async fn against_a_process(host: &Host) {
-    let job = job("typed", r#""component": "typed.wasm""#);
+    let job = job("typed", TYPED);
     let (mut ours, mut other, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TURNS {
         let a = host.fire(&job, 1_000).await;
@@ -291,10 +297,11 @@ impl BareTyped {
                 started_at: instant,
                 deadline: instant,
                 last_success: None,
-                params: "null".into(),
+                params: "\"text\"".into(),
             };
             let instance = self.pre.instantiate_async(&mut store).await.unwrap();
-            let _ = instance.call_run(&mut store, &context).await.unwrap();
+            let output = instance.call_run(&mut store, &context).await.unwrap();
+            assert!(matches!(output, Ok(Some(types::Output::Text(_)))));
         }
         started.elapsed() / times
     }
@@ -395,7 +402,7 @@ fn due_in_the_same_second(dir: &std::path::Path) {
     let mut lateness = Vec::new();
     for _ in 0..3 {
         let mut scheduler = Scheduler::new();
-        let template = job("many", r#""component": "typed.wasm""#);
+        let template = job("many", TYPED);
         let trigger = quarterjack::trigger::Trigger::parse(
             "* * * * * *",
             quarterjack::trigger::Zone::UTC,

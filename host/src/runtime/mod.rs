@@ -168,13 +168,25 @@ async fn call(plugin: &Plugin, store: &mut Store<GuestState>, attempt: &Attempt)
     }
 }
 
-/// Adds the CPU time of each poll of a future to a counter of nanoseconds.
+/// Adds the CPU time of a future to a counter of nanoseconds.
+///
+/// Its first stretch, which the ticker ends after a few milliseconds at the latest, counts by the
+/// monotonic clock, as if the thread had the CPU to itself: reading a thread's CPU clock is a
+/// system call, and two of them cost more than a short run does. What a run does after its first
+/// stretch counts by the CPU clock.
 async fn measure_cpu<F: Future>(nanos: &AtomicU64, future: F) -> F::Output {
     let mut future = pin!(future);
+    let mut first = true;
     std::future::poll_fn(|context| {
-        let before = clock::thread_cpu_time();
-        let result = future.as_mut().poll(context);
-        let spent = clock::thread_cpu_time().saturating_sub(before);
+        let (result, spent) = if std::mem::take(&mut first) {
+            let started = clock::monotonic();
+            let result = future.as_mut().poll(context);
+            (result, started.elapsed())
+        } else {
+            let before = clock::thread_cpu_time();
+            let result = future.as_mut().poll(context);
+            (result, clock::thread_cpu_time().saturating_sub(before))
+        };
         nanos.fetch_add(
             u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX),
             Ordering::Relaxed,
