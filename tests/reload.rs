@@ -122,17 +122,17 @@ fn hello(id: &str, trigger: &str) -> Value {
 #[test]
 fn an_unchanged_job_keeps_its_schedule_to_the_tick() {
     let project = Project::with(&["hello"]);
-    project.jobs(&json!([hello("steady", "@every 700ms")]));
+    project.jobs(&json!([hello("steady", "@every 300ms")]));
     let host = project.serve(&NEVER);
     host.records("steady", 2);
     // It moves within the file, and jobs come and go around it.
     project.jobs(&json!([
         hello("other", "@yearly"),
-        hello("steady", "@every 700ms")
+        hello("steady", "@every 300ms")
     ]));
     host.event("job.added", "other");
     host.records("steady", 4);
-    project.jobs(&json!([hello("steady", "@every 700ms")]));
+    project.jobs(&json!([hello("steady", "@every 300ms")]));
     host.event("job.removed", "other");
     let runs = host.records("steady", 6);
     let first = runs[0].instant("scheduled_at");
@@ -140,7 +140,7 @@ fn an_unchanged_job_keeps_its_schedule_to_the_tick() {
         let micros = (run.instant("scheduled_at") - first)
             .num_microseconds()
             .unwrap();
-        assert_eq!(micros % 700_000, 0, "{}", run);
+        assert_eq!(micros % 300_000, 0, "{}", run);
     }
     host.stop().in_order();
 }

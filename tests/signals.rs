@@ -40,8 +40,8 @@ fn nothing_starts_once_the_host_is_asked_to_stop() {
     let project = Project::with(&["nap", "hello"]);
     project.jobs(&json!([
         { "id": "nap", "component": "nap.wasm", "trigger": "@yearly", "run_on_start": true,
-          "args": ["2500"] },
-        { "id": "tick", "component": "hello.wasm", "trigger": "@every 200ms" },
+          "args": ["1200"] },
+        { "id": "tick", "component": "hello.wasm", "trigger": "@every 100ms" },
     ]));
     let host = project.serve(&[]);
     host.event("run.started", "nap");
