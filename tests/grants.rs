@@ -275,3 +275,25 @@ fn there_is_no_network() {
     // was asked and knows no answer says B).
     assert_eq!(record.text("output"), "tcp 1, names D\n");
 }
+
+#[test]
+fn a_job_that_hoards_open_files_takes_none_from_others() {
+    let project = Project::with(&["open-all", "read"]);
+    project.write("data/file.txt", "inside\n");
+    let dirs = json!({ "dirs": ["data::/data"] });
+    project.jobs(&json!([
+        { "id": "hoarder", "component": "open-all.wasm", "trigger": "@yearly",
+          "run_on_start": true, "grants": dirs, "limits": { "timeout": "2s" } },
+        { "id": "reader", "component": "read.wasm", "trigger": "@every 200ms",
+          "args": ["file.txt"], "grants": dirs },
+    ]));
+    // What a process usually has.
+    let host = project.serve_with_open_files(1024);
+    host.record("hoarder").ended("timed_out", &["timeout"]);
+    let stopped = host.stop().in_order();
+    let runs = stopped.records("reader");
+    assert!(!runs.is_empty());
+    for run in runs {
+        assert_eq!(run.succeeded().text("output"), "inside\n");
+    }
+}

@@ -165,3 +165,10 @@ fn waiting_for_a_pipe_ends_with_the_time() {
         .exits(1)
         .says(&["timeout 200"]);
 }
+
+#[test]
+fn what_a_guest_makes_in_the_host_has_an_end_too() {
+    let record = Project::with(&[]).record("hoard", &["--timeout", "20s"]);
+    assert_ne!(record.text("outcome"), "timed_out", "{record}");
+    assert!(record.text("error").contains("limit"), "{record}");
+}

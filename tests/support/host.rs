@@ -50,6 +50,8 @@ impl Seen {
 }
 
 impl Host {
+    /// Starts a process that serves, and waits until the host has started.
+    #[track_caller]
     pub(super) fn start(mut command: Command) -> Host {
         let mut child = command
             .stdout(Stdio::piped())
@@ -83,11 +85,13 @@ impl Host {
                 }
             }),
         ];
-        Host {
+        let host = Host {
             child,
             seen,
             readers,
-        }
+        };
+        host.wait("the host to start", 0, |event| event.is("host.started"));
+        host
     }
 
     /// How many events there have been: where to wait from for what comes now.

@@ -82,9 +82,14 @@ impl Project {
 
     /// The executable, started in the project, in an environment with nothing of the machine's.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_quarterjack"));
+        let mut command = self.program(env!("CARGO_BIN_EXE_quarterjack"));
+        command.args(arguments);
         command
-            .args(arguments)
+    }
+
+    fn program(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .current_dir(self.dir.path())
             .env_clear()
             .env("HOME", self.dir.path())
@@ -114,17 +119,21 @@ impl Project {
     }
 
     /// Serves `jobs.json` and waits until the host has started.
+    #[track_caller]
     pub(crate) fn serve(&self, arguments: &[&str]) -> Host {
-        let host = self.serve_unawaited(arguments);
-        host.wait("the host to start", 0, |event| event.is("host.started"));
-        host
-    }
-
-    /// Serves `jobs.json`.
-    pub(crate) fn serve_unawaited(&self, arguments: &[&str]) -> Host {
         let mut all = vec!["serve", "--json"];
         all.extend(arguments);
         Host::start(self.command(&all))
+    }
+
+    /// The same, with a host that may have so many files open.
+    #[track_caller]
+    pub(crate) fn serve_with_open_files(&self, most: u32) -> Host {
+        let mut command = self.program("/bin/sh");
+        command
+            .args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")])
+            .args([env!("CARGO_BIN_EXE_quarterjack"), "serve", "--json"]);
+        Host::start(command)
     }
 }
 
