@@ -20,8 +20,9 @@ use quarterjack::job::manifest::Options;
 use quarterjack::job::{Job, JobId, Manifest, SourceText};
 use quarterjack::run::{Cause, Firing, Outcome};
 use quarterjack::runtime::Runtime;
+use quarterjack::runtime::directory::Plugins;
 use quarterjack::runtime::engine::Engine;
-use quarterjack::runtime::plugin::{Loader, Plugins};
+use quarterjack::runtime::plugin::Loader;
 use quarterjack::scheduler::{Due, Scheduler};
 use quarterjack::store::MemoryStore;
 use tokio::runtime::Handle;
@@ -59,7 +60,10 @@ fn main() {
         .build()
         .unwrap();
     let dir = plugins_dir();
-    println!("{:<58} {:>10} {:>10} {:>8} {:>8}", "", "ours", "other", "ratio", "aim");
+    println!(
+        "{:<58} {:>10} {:>10} {:>8} {:>8}",
+        "", "ours", "other", "ratio", "aim"
+    );
     single.block_on(async {
         let host = Host::new(dir.path(), Handle::current());
         typed_against_bare(&host).await;
@@ -103,9 +107,12 @@ fn plugins_dir() -> tempfile::TempDir {
         let wasm = wat::parse_file(format!("{ROOT}/tests/guests/{name}.wat")).unwrap();
         std::fs::write(dir.path().join(format!("{name}.wasm")), wasm).unwrap();
     }
-    for name in ["clock.wasm"] {
-        std::fs::copy(format!("{ROOT}/plugins/{name}"), dir.path().join(name)).unwrap();
-    }
+    let command = "clock.wasm";
+    std::fs::copy(
+        format!("{ROOT}/plugins/{command}"),
+        dir.path().join(command),
+    )
+    .unwrap();
     dir
 }
 
@@ -168,7 +175,8 @@ impl Host {
 }
 
 fn job(id: &str, rest: &str) -> Arc<Job> {
-    let text = format!(r#"[{{"id": "{id}", "trigger": "@manually", "max_instances": 1000000, {rest}}}]"#);
+    let text =
+        format!(r#"[{{"id": "{id}", "trigger": "@manually", "max_instances": 1000000, {rest}}}]"#);
     let source = Arc::new(SourceText::new("bench.json", text));
     let manifest = Manifest::parse(source, &Options::default()).unwrap();
     manifest.jobs().next().unwrap().clone()
@@ -180,81 +188,69 @@ const TURNS: usize = 21;
 const TYPED: &str = r#""component": "typed.wasm", "params": "text""#;
 
 async fn typed_against_bare(host: &Host) {
-    const TIMES: u32 = 2_000;
     let job = job("typed", TYPED);
     let wasm = wat::parse_file(format!("{ROOT}/tests/guests/typed.wat")).unwrap();
     let bare = BareTyped::new(&host.engine, &wasm);
-    let (mut ours, mut other, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    host.fire(&job, TIMES).await;
-    bare.run(TIMES).await;
-    for _ in 0..TURNS {
-        let a = host.fire(&job, TIMES).await;
-        let b = bare.run(TIMES).await;
-        ratios.push(a.as_secs_f64() / b.as_secs_f64());
-        ours.push(a);
-        other.push(b);
-    }
-    report(
-        "typed component: firing / bare wasmtime loop",
-        median(ours),
-        median(other),
-        median(ratios),
+    let what = "typed component: firing / bare wasmtime loop";
+    take_turns(
+        what,
         2.0,
-    );
+        async || host.fire(&job, 2_000).await,
+        async || bare.run(2_000).await,
+    )
+    .await;
 }
 
 async fn command_against_bare(host: &Host) {
-    const TIMES: u32 = 500;
-    let job = job(
-        "clock",
-        &format!(
-            r#""component": "clock.wasm", "grants": {{"env": {{"A": "b"}}, "dirs": ["{ROOT}/examples::/data:ro"]}}"#
-        ),
-    );
+    let grants =
+        format!(r#""grants": {{"env": {{"A": "b"}}, "dirs": ["{ROOT}/examples::/data:ro"]}}"#);
+    let job = job("clock", &format!(r#""component": "clock.wasm", {grants}"#));
     let wasm = std::fs::read(format!("{ROOT}/plugins/clock.wasm")).unwrap();
     let bare = BareCommand::new(&host.engine, &wasm);
-    let (mut ours, mut other, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    host.fire(&job, TIMES).await;
-    bare.run(TIMES).await;
-    for _ in 0..TURNS {
-        let a = host.fire(&job, TIMES).await;
-        let b = bare.run(TIMES).await;
-        ratios.push(a.as_secs_f64() / b.as_secs_f64());
-        ours.push(a);
-        other.push(b);
-    }
-    report(
-        "WASI command: firing / bare wasmtime loop",
-        median(ours),
-        median(other),
-        median(ratios),
+    let what = "WASI command: firing / bare wasmtime loop";
+    take_turns(
+        what,
         1.3,
-    );
+        async || host.fire(&job, 500).await,
+        async || bare.run(500).await,
+    )
+    .await;
 }
 
 async fn against_a_process(host: &Host) {
     let job = job("typed", TYPED);
-    let (mut ours, mut other, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..TURNS {
-        let a = host.fire(&job, 1_000).await;
+    let spawn = async || {
         let started = Instant::now();
         for _ in 0..20 {
             // Output captured: the standard library takes posix_spawn for this.
-            let output = Command::new("/bin/true").stdin(Stdio::null()).output().unwrap();
+            let output = Command::new("/bin/true")
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
             assert!(output.status.success());
         }
-        let b = started.elapsed() / 20;
-        ratios.push(a.as_secs_f64() / b.as_secs_f64());
-        ours.push(a);
-        other.push(b);
+        started.elapsed() / 20
+    };
+    let what = "typed component: firing / posix_spawn of /bin/true";
+    take_turns(what, 0.04, async || host.fire(&job, 1_000).await, spawn).await;
+}
+
+/// Measures two things in turn, once each to warm up, and reports the ratio.
+async fn take_turns(
+    what: &str,
+    aim: f64,
+    ours: impl AsyncFn() -> Duration,
+    other: impl AsyncFn() -> Duration,
+) {
+    ours().await;
+    other().await;
+    let (mut a, mut b, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        a.push(ours().await);
+        b.push(other().await);
+        ratios.push(a[a.len() - 1].as_secs_f64() / b[b.len() - 1].as_secs_f64());
     }
-    report(
-        "typed component: firing / posix_spawn of /bin/true",
-        median(ours),
-        median(other),
-        median(ratios),
-        0.04,
-    );
+    report(what, median(a), median(b), median(ratios), aim);
 }
 
 /// The bare loop that ours is measured against: the same engine, store, fuel and epochs, and
@@ -403,11 +399,9 @@ fn due_in_the_same_second(dir: &std::path::Path) {
     for _ in 0..3 {
         let mut scheduler = Scheduler::new();
         let template = job("many", TYPED);
-        let trigger = quarterjack::trigger::Trigger::parse(
-            "* * * * * *",
-            quarterjack::trigger::Zone::UTC,
-        )
-        .unwrap();
+        let trigger =
+            quarterjack::trigger::Trigger::parse("* * * * * *", quarterjack::trigger::Zone::UTC)
+                .unwrap();
         let now = SystemClock.now();
         for index in 0..JOBS {
             let job = Job {

@@ -61,19 +61,13 @@ pub enum Event {
         /// Its last definition.
         job: Arc<Job>,
     },
-    /// A definition cannot be used, or a whole file of them. What ran before goes on.
+    /// A definition cannot be used, or a whole file of them, or the file cannot even be read. What
+    /// ran before goes on.
     JobRejected {
         /// The job, where the mistake is inside one whose id could be read.
         job: Option<JobId>,
         /// Everything wrong with it.
         problems: Vec<Diagnostic>,
-    },
-    /// A source of definitions cannot be read at all. What ran before goes on.
-    SourceFailed {
-        /// The source, such as the path of a file.
-        source: String,
-        /// Why.
-        error: String,
     },
     /// The summary of a change of definitions; each job's own event has gone before.
     JobsReloaded {
@@ -351,12 +345,6 @@ impl<'a> EventJson<'a> {
                 job: job.as_ref(),
                 error: Some(join_lines(problems)),
                 problems: Some(problems),
-                ..EventJson::default()
-            },
-            Event::SourceFailed { source, error } => EventJson {
-                event: "job.rejected",
-                error: Some(error.clone()),
-                origin: Some(source.clone()),
                 ..EventJson::default()
             },
             Event::PluginLoaded {

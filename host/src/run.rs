@@ -250,6 +250,26 @@ pub struct Execution {
     pub elapsed: Duration,
 }
 
+impl Execution {
+    /// What is told of an attempt for which no guest was ever called, or that no guest can tell
+    /// of any more.
+    pub fn without_guest(outcome: Outcome, error: impl Into<String>, retry: Retry) -> Self {
+        Execution {
+            outcome,
+            error: Some(error.into()),
+            retry,
+            output: None,
+            output_dropped: 0,
+            log: Vec::new(),
+            log_dropped: 0,
+            fuel_used: 0,
+            memory_peak: 0,
+            cpu_time: Duration::ZERO,
+            elapsed: Duration::ZERO,
+        }
+    }
+}
+
 /// The record of a run that has ended.
 #[derive(Debug)]
 pub struct FinishedRun {
@@ -285,7 +305,10 @@ impl fmt::Display for SkipReason {
             }
             SkipReason::PluginMissing(name) => write!(to, "plugin {name} is missing"),
             SkipReason::Missed(Some(1)) => {
-                write!(to, "missed while the host was not running it; one later run stands in")
+                write!(
+                    to,
+                    "missed while the host was not running it; one later run stands in"
+                )
             }
             SkipReason::Missed(Some(count)) => write!(
                 to,

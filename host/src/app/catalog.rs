@@ -7,11 +7,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::check::taken;
-use super::{missing_dirs, missing_plugin};
+use super::problems::{missing_dirs, missing_plugin, rejected_plugin, taken};
 use crate::job::manifest::Entry;
 use crate::job::{Diagnostic, Job, JobId, Manifest};
-use crate::runtime::plugin::{Availability, Plugins};
+use crate::runtime::directory::{Availability, Plugins};
 use crate::source::Diff;
 
 /// All sources and the jobs in service.
@@ -167,7 +166,13 @@ impl Catalog {
                 });
             } else {
                 done.unchanged += usize::from(fields.is_some());
-                report(state, &mut done, job.id.as_str(), Some(job.id.clone()), problems);
+                report(
+                    state,
+                    &mut done,
+                    job.id.as_str(),
+                    Some(job.id.clone()),
+                    problems,
+                );
             }
         }
         for (place, entry) in manifest.entries.iter().enumerate() {
@@ -212,16 +217,4 @@ fn good_entries(manifest: &Manifest) -> HashMap<&str, &Entry> {
         .iter()
         .filter_map(|entry| Some((entry.result.as_ref().ok()?.id.as_str(), entry)))
         .collect()
-}
-
-/// The problem of an entry whose plugin is there and cannot be used.
-pub(super) fn rejected_plugin(
-    manifest: &Manifest,
-    entry: &Entry,
-    job: &Job,
-    why: String,
-) -> Diagnostic {
-    manifest
-        .component_problem(entry, format!("the plugin {} cannot be used", job.component))
-        .with_label(why)
 }

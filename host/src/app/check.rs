@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::catalog::rejected_plugin;
-use super::{AppError, CachePlace, engine_for, missing_plugin};
-use crate::job::{Diagnostic, Job, JobId, Limits, Manifest, Severity};
+use super::problems::{missing_dirs, missing_plugin, rejected_plugin, taken};
+use super::{AppError, CachePlace, engine_for};
 use crate::job::manifest::Entry;
-use crate::runtime::plugin::{Availability, Loader, Plugins};
+use crate::job::{Diagnostic, Job, JobId, Limits, Manifest, Severity};
+use crate::runtime::directory::{Availability, Plugins};
+use crate::runtime::plugin::Loader;
 use crate::source::{FileSource, JobSource as _};
 
 /// What [`check`] found.
@@ -62,7 +63,10 @@ pub fn check(
         }
     }
     // Without a job that could run there is nothing to compile for.
-    let directory = if manifests.iter().any(|manifest| manifest.jobs().next().is_some()) {
+    let directory = if manifests
+        .iter()
+        .any(|manifest| manifest.jobs().next().is_some())
+    {
         Some(PluginCheck::open(plugins, cache)?)
     } else {
         None
@@ -98,17 +102,6 @@ pub fn check(
         report.diagnostics.extend(found);
     }
     Ok(report)
-}
-
-/// The problem of an entry whose id a job of another source has.
-pub(super) fn taken(manifest: &Manifest, entry: &Entry, id: &JobId, owner: &str) -> Diagnostic {
-    manifest
-        .component_problem(
-            entry,
-            format!("the id \"{id}\" is taken by a job of {owner}"),
-        )
-        .with_label("this job is not loaded")
-        .with_hint("give one of the two another id")
 }
 
 /// The plugins directory, loaded as `serve` would.
@@ -157,7 +150,7 @@ impl PluginCheck {
                 problems.push(rejected_plugin(manifest, entry, job, why));
             }
         }
-        problems.extend(super::missing_dirs(manifest, entry, job));
+        problems.extend(missing_dirs(manifest, entry, job));
         problems
     }
 }

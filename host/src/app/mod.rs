@@ -6,18 +6,16 @@
 mod catalog;
 mod check;
 mod once;
+mod problems;
 mod serve;
 mod watch;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use crate::job::manifest::Entry;
-use crate::job::{Diagnostic, Job, Manifest};
 use crate::runtime::cache::{CacheError, CodeCache};
 use crate::runtime::engine::{Engine, EngineError};
-use crate::runtime::plugin::{PluginError, Plugins};
+use crate::runtime::plugin::PluginError;
 use crate::source::SourceError;
-use crate::suggest::nearest;
 
 pub use check::{CheckReport, check};
 pub use once::{RunOnce, run_once};
@@ -132,48 +130,4 @@ impl Drop for Guests {
             runtime.shutdown_background();
         }
     }
-}
-
-/// The problem of an entry whose plugin is not there.
-fn missing_plugin(
-    manifest: &Manifest,
-    entry: &Entry,
-    job: &Job,
-    plugins: &Plugins,
-) -> Diagnostic {
-    let names = plugins.names();
-    let problem = manifest
-        .component_problem(entry, format!("no such plugin: {}", job.component))
-        .with_label(format!("there is no such file in {}", plugins.path().display()));
-    match nearest(&job.component, names.iter().map(|name| &**name)) {
-        Some(near) => problem.with_hint(format!("did you mean \"{near}\"?")),
-        None if names.is_empty() => problem.with_hint("the directory has no plugin at all"),
-        None => problem.with_hint("put the file there, and the job starts to run"),
-    }
-}
-
-/// The problems of directories that a job is granted and that are not there.
-fn missing_dirs<'a>(
-    manifest: &'a Manifest,
-    entry: &'a Entry,
-    job: &'a Job,
-) -> impl Iterator<Item = Diagnostic> + 'a {
-    job.grants
-        .dirs
-        .iter()
-        .zip(&entry.dir_spans)
-        .filter_map(move |(dir, span)| {
-            let why = directory_problem(&dir.host)?;
-            Some(
-                Diagnostic::error(&manifest.source, span.clone(), format!("the granted directory cannot be opened: {why}"))
-                    .with_label(dir.host.display().to_string())
-                    .with_job(entry.id.clone()),
-            )
-        })
-}
-
-fn directory_problem(path: &Path) -> Option<String> {
-    cap_std::fs::Dir::open_ambient_dir(path, cap_std::ambient_authority())
-        .err()
-        .map(|error| error.to_string())
 }

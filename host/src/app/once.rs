@@ -64,9 +64,7 @@ pub async fn run_once(request: RunOnce, cancel: Cancel) -> Result<FinishedRun, A
     let task = guests.handle().spawn({
         let attempt = attempt.clone();
         let clock = clock.clone();
-        async move {
-            run_plugin(&engine, &loaded.plugin, &clock, &attempt, cancel, echo).await
-        }
+        async move { run_plugin(&engine, &loaded.plugin, &clock, &attempt, cancel, echo).await }
     });
     let execution = task
         .await

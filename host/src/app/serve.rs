@@ -26,7 +26,8 @@ use crate::event::{Event, Events};
 use crate::firing::fire_due;
 use crate::job::Limits;
 use crate::runtime::Runtime;
-use crate::runtime::plugin::{self, Loader, Plugins};
+use crate::runtime::directory::{self, Plugins};
+use crate::runtime::plugin::Loader;
 use crate::scheduler::Scheduler;
 use crate::source::{FileSource, JobSource, Snapshot, SourceError};
 use crate::store::{MemoryStore, Store};
@@ -115,7 +116,7 @@ enum Message {
     /// A source has been read.
     Read(usize, Result<Snapshot, SourceError>),
     /// Plugins have changed.
-    Plugins(Vec<plugin::Change>, Vec<Arc<str>>),
+    Plugins(Vec<directory::Change>, Vec<Arc<str>>),
     /// The plugins that were there at the start are in service, or refused.
     FirstPlugins,
 }
@@ -127,6 +128,7 @@ enum Message {
 /// If it cannot start: no engine, no plugins directory, a job file that is not there. Nothing
 /// that a definition or a plugin does is an error of the host.
 pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<(), AppError> {
+    allow_many_files();
     let engine = engine_for(options.max_running)?;
     let cache = options.cache.open(&engine)?;
     let loader = Loader::new(engine.clone(), cache);
@@ -181,7 +183,10 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     let mut host = Host {
         catalog: Catalog::new(sources.len()),
         failures: vec![None; sources.len()],
-        names: sources.iter().map(|source| source.name().to_owned()).collect(),
+        names: sources
+            .iter()
+            .map(|source| source.name().to_owned())
+            .collect(),
         plugins,
         scheduler: Scheduler::new(),
         dispatcher,
@@ -195,6 +200,20 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     }
     host.come_to_rest(options.grace, &stop).await;
     Ok(())
+}
+
+/// Lets the process have as many files open as the system allows it: each running job may hold
+/// some, and the usual limit is meant for programs that use `select`.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "cannot raise the limit of open files");
+    }
 }
 
 /// Reads all sources again whenever one may have changed.
@@ -248,7 +267,7 @@ async fn read_plugins(plugins: Arc<Plugins>, mut watcher: Watcher, tell: mpsc::S
                         "cannot look into the plugins directory; what is in service stays"
                     );
                 }
-                plugin::Scan::default()
+                directory::Scan::default()
             }
         };
         if !scan.removed.is_empty()
@@ -440,10 +459,10 @@ impl Host {
         }
     }
 
-    fn tell_plugins(&self, changes: Vec<plugin::Change>, removed: Vec<Arc<str>>) {
+    fn tell_plugins(&self, changes: Vec<directory::Change>, removed: Vec<Arc<str>>) {
         for change in changes {
             match change {
-                plugin::Change::Loaded {
+                directory::Change::Loaded {
                     name,
                     digest,
                     replaced,
@@ -456,7 +475,7 @@ impl Host {
                     shape: shape.id(),
                     compiled_in,
                 }),
-                plugin::Change::Rejected {
+                directory::Change::Rejected {
                     name,
                     error,
                     in_service,
@@ -465,7 +484,7 @@ impl Host {
                     error: error.to_string(),
                     in_service,
                 }),
-                plugin::Change::Unchanged => {}
+                directory::Change::Unchanged => {}
             }
         }
         for name in removed {
@@ -501,10 +520,12 @@ impl Host {
 }
 
 /// The plugins among these changes whose jobs may have to come into service or be refused.
-fn changed_names(changes: &[plugin::Change], removed: &[Arc<str>]) -> Vec<Arc<str>> {
+fn changed_names(changes: &[directory::Change], removed: &[Arc<str>]) -> Vec<Arc<str>> {
     let changed = changes.iter().filter_map(|change| match change {
-        plugin::Change::Loaded { name, .. } | plugin::Change::Rejected { name, .. } => Some(name),
-        plugin::Change::Unchanged => None,
+        directory::Change::Loaded { name, .. } | directory::Change::Rejected { name, .. } => {
+            Some(name)
+        }
+        directory::Change::Unchanged => None,
     });
     changed.chain(removed).cloned().collect()
 }

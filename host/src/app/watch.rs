@@ -12,12 +12,15 @@ use tokio::sync::watch;
 /// given the time for it.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 
+const UNTOLD: &str = "cannot be told of changes: they are found at the next refresh";
+
 /// Watches directories for as long as it lives.
 pub(super) struct Watcher {
     changed: watch::Receiver<()>,
     refresh: Duration,
+    directories: BTreeSet<PathBuf>,
     /// Ends the watch when dropped. Nothing if the system cannot watch.
-    _system: Option<notify::RecommendedWatcher>,
+    system: Option<notify::RecommendedWatcher>,
 }
 
 impl Watcher {
@@ -32,29 +35,34 @@ impl Watcher {
                 let _ = tell.send(());
             }
         });
-        let system = match system {
-            Ok(mut watcher) => {
-                for directory in directories.into_iter().collect::<BTreeSet<_>>() {
-                    if let Err(error) = watcher.watch(&directory, RecursiveMode::NonRecursive) {
-                        tracing::warn!(
-                            directory = %directory.display(),
-                            %error,
-                            "cannot be told of changes: they are found at the next refresh"
-                        );
-                    }
-                }
-                Some(watcher)
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot be told of changes: they are found at the next refresh");
-                None
-            }
-        };
-        Watcher {
+        let system = system
+            .inspect_err(|error| tracing::warn!(%error, "{UNTOLD}"))
+            .ok();
+        let mut watcher = Watcher {
             changed,
             refresh,
-            _system: system,
+            directories: directories.into_iter().collect(),
+            system,
+        };
+        for (directory, error) in watcher.arm() {
+            tracing::warn!(directory = %directory.display(), %error, "{UNTOLD}");
         }
+        watcher
+    }
+
+    /// Watches the directories that now are where the paths say. One that is watched already
+    /// stays so; one that was replaced by another would otherwise not be heard of again.
+    fn arm(&mut self) -> Vec<(PathBuf, notify::Error)> {
+        let Some(system) = &mut self.system else {
+            return Vec::new();
+        };
+        self.directories
+            .iter()
+            .filter_map(|directory| {
+                let error = system.watch(directory, RecursiveMode::NonRecursive).err()?;
+                Some((directory.clone(), error))
+            })
+            .collect()
     }
 
     /// Resolves when something has changed, or when it is time to look anyway.
@@ -70,7 +78,10 @@ impl Watcher {
                 tokio::time::sleep(DEBOUNCE).await;
                 self.changed.mark_unchanged();
             }
-            () = tokio::time::sleep(self.refresh) => {}
+            () = tokio::time::sleep(self.refresh) => {
+                // What cannot be watched was told of once.
+                self.arm();
+            }
         }
     }
 }

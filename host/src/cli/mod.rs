@@ -1,7 +1,7 @@
 //! The command line: what people type, and the exit code they get.
 //!
-//! One file a verb; [`output`] renders. A verb is a function from its parsed arguments and the
-//! [`Screen`](output::Screen) to an [`Exit`] or a [`Refusal`]; only [`main`] turns those into the
+//! One file a verb; `output` renders. A verb is a function from its parsed arguments and the
+//! `Screen` to an [`Exit`] or a `Refusal`; only [`main`] turns those into the
 //! end of the process. Verbs that need no WebAssembly (`next`, `schema`) start no engine and no
 //! async runtime.
 

@@ -12,7 +12,9 @@ use crate::app::CachePlace;
 use crate::job::{Diagnostic, Job, Limits};
 use crate::source::{FileSource, JobSource as _, SourceError};
 use crate::suggest::nearest;
-use crate::units::{UnitError, parse_count, parse_duration, parse_size};
+use crate::units::{
+    UnitError, format_duration_exact, format_size, parse_count, parse_duration, parse_size,
+};
 
 /// The job file where nothing else is said.
 const DEFAULT_JOBS: &str = "jobs.json";
@@ -76,16 +78,16 @@ impl Cache {
 #[command(next_help_heading = "Ceiling, which no job may exceed")]
 pub(super) struct Ceiling {
     /// Wall-clock time of a run, such as 10m
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = timeout_limit)]
     max_timeout: Option<Duration>,
     /// Fuel of a run, such as 10G
     #[arg(long, value_name = "FUEL", value_parser = fuel)]
     max_fuel: Option<u64>,
     /// Memory of a run, such as 256MiB
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = memory_limit)]
     max_memory: Option<u64>,
     /// Output kept of a run, such as 1MiB
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = output_limit)]
     max_output: Option<u64>,
 }
 
@@ -119,9 +121,36 @@ pub(super) fn duration_or_zero(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(in_words)
 }
 
-/// Reads a size such as `64MiB`.
-pub(super) fn size(text: &str) -> Result<u64, String> {
-    parse_size(text).map_err(in_words)
+/// Reads the time limit of a run, such as `90s`.
+pub(super) fn timeout_limit(text: &str) -> Result<Duration, String> {
+    let most = Limits::MAXIMUM.timeout;
+    let timeout = duration(text)?;
+    if timeout > most {
+        return Err(above(&format_duration_exact(most)));
+    }
+    Ok(timeout)
+}
+
+/// Reads the memory limit of a run, such as `64MiB`.
+pub(super) fn memory_limit(text: &str) -> Result<u64, String> {
+    size(text, Limits::MAXIMUM.memory)
+}
+
+/// Reads the output limit of a run, such as `1MiB`.
+pub(super) fn output_limit(text: &str) -> Result<u64, String> {
+    size(text, Limits::MAXIMUM.output)
+}
+
+fn size(text: &str, most: u64) -> Result<u64, String> {
+    let size = parse_size(text).map_err(in_words)?;
+    if size > most {
+        return Err(above(&format_size(most)));
+    }
+    Ok(size)
+}
+
+fn above(most: &str) -> String {
+    format!("above the maximum of every host: at most {most}")
 }
 
 /// Reads an amount of fuel such as `10M`, or `unlimited`.
@@ -151,7 +180,10 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Refusal>
         .enable_all()
         .build()
         .map_err(|error| Refusal::failure(format_args!("cannot start: {error}")))?;
-    Ok(runtime.block_on(future))
+    let result = runtime.block_on(future);
+    // A thread that waits for a slow disk or pipe must not keep the process.
+    runtime.shutdown_background();
+    Ok(result)
 }
 
 /// Finds a job in a job file.
@@ -241,10 +273,12 @@ mod tests {
         assert!(duration("0s").is_err());
         assert_eq!(duration_or_zero("0s"), Ok(Duration::ZERO));
         assert_eq!(duration_or_zero("0"), Ok(Duration::ZERO));
-        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(memory_limit("64MiB"), Ok(64 << 20));
         assert_eq!(fuel("10M"), Ok(10_000_000));
         assert_eq!(fuel("unlimited"), Ok(Limits::UNLIMITED_FUEL));
-        assert!(size("big").is_err());
+        assert!(memory_limit("big").is_err());
+        assert!(memory_limit("5GiB").unwrap_err().contains("at most 4 GiB"));
+        assert!(timeout_limit("99d").unwrap_err().contains("at most"));
     }
 
     const SCREEN: Screen = Screen {

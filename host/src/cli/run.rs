@@ -13,7 +13,9 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::value::RawValue;
 
-use super::options::{Cache, JobFile, Plugins, block_on, duration, find_job, fuel, size};
+use super::options::{
+    Cache, JobFile, Plugins, block_on, find_job, fuel, memory_limit, output_limit, timeout_limit,
+};
 use super::output::Screen;
 use super::output::summary::{LimitFlags, closing};
 use super::{Exit, Refusal, remark, signals};
@@ -46,16 +48,16 @@ pub(super) struct Run {
     #[arg(long, value_name = "JSON", value_parser = params)]
     params: Option<Arc<str>>,
     /// Ends the run after this time, such as 5s
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = timeout_limit)]
     timeout: Option<Duration>,
     /// Ends the run after this much fuel, such as 10M, or `unlimited`
     #[arg(long, value_name = "FUEL", value_parser = fuel)]
     fuel: Option<u64>,
     /// The most memory that the run may have, such as 64MiB
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = memory_limit)]
     memory: Option<u64>,
     /// How much is kept of the output, and of the log, such as 1MiB
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = output_limit)]
     output: Option<u64>,
     /// Grants an environment variable
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]

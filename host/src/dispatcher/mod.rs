@@ -502,19 +502,7 @@ fn first_attempt(run: Arc<Run>, started_at: Timestamp) -> Attempt {
 
 /// The end of an attempt that no executor tells of.
 fn ended(outcome: Outcome, error: String) -> Execution {
-    Execution {
-        outcome,
-        error: Some(error),
-        retry: Retry::Never,
-        output: None,
-        output_dropped: 0,
-        log: Vec::new(),
-        log_dropped: 0,
-        fuel_used: 0,
-        memory_peak: 0,
-        cpu_time: Duration::ZERO,
-        elapsed: Duration::ZERO,
-    }
+    Execution::without_guest(outcome, error, Retry::Never)
 }
 
 /// Awaits a future, and gives the message of a panic instead of passing it on.

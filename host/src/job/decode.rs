@@ -469,7 +469,11 @@ impl<'s> Decoder<'s> {
 
     fn above_maximum(&mut self, name: &str, most: &str, node: &Node<'_>) {
         // As it is written, so that it can be searched for.
-        let asked = self.source.text().get(node.span.clone()).unwrap_or_default();
+        let asked = self
+            .source
+            .text()
+            .get(node.span.clone())
+            .unwrap_or_default();
         let message = format!("{name} {asked} is above the maximum of this host");
         self.error(&node.span, message, format!("at most {most}"));
     }

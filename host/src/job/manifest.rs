@@ -67,7 +67,7 @@ pub struct Entry {
     /// Where its component is named, in bytes: the place for whatever the plugins directory has
     /// to say. The whole entry if it names none.
     pub component_span: Range<usize>,
-    /// Where each directory of [`Grants::dirs`] is named, in the same order.
+    /// Where each directory of [`Grants::dirs`](super::Grants::dirs) is named, in the same order.
     pub dir_spans: Box<[Range<usize>]>,
 }
 

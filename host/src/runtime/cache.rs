@@ -10,8 +10,8 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cap_std::ambient_authority;
@@ -119,17 +119,15 @@ impl CodeCache {
     }
 
     /// The code of a plugin, if it is here and sound.
-    pub fn load(
-        &self,
-        engine: &wasmtime::Engine,
-        digest: Digest,
-        component: bool,
-    ) -> Option<Code> {
+    pub fn load(&self, engine: &wasmtime::Engine, digest: Digest, component: bool) -> Option<Code> {
         let name = self.name(digest);
         let sum = self.dir.read_to_string(sum_name(&name)).ok()?;
         let bytes = self.dir.read(&name).ok()?;
         if hex_sum(&bytes) != sum.trim() {
-            tracing::warn!(entry = name, "the compiled code was altered or cut short: compiling again");
+            tracing::warn!(
+                entry = name,
+                "the compiled code was altered or cut short: compiling again"
+            );
             return None;
         }
         drop(bytes);
@@ -174,16 +172,14 @@ impl CodeCache {
             Code::Component(component) => component.serialize(),
             Code::Module(module) => module.serialize(),
         };
-        let written = serialized
-            .map_err(std::io::Error::other)
-            .and_then(|bytes| {
-                let name = self.name(digest);
-                let sum = hex_sum(&bytes);
-                // Each is replaced at once and whole. Between the two, they do not fit each
-                // other, which `load` takes as nothing there.
-                self.replace(&name, &bytes)?;
-                self.replace(&sum_name(&name), sum.as_bytes())
-            });
+        let written = serialized.map_err(std::io::Error::other).and_then(|bytes| {
+            let name = self.name(digest);
+            let sum = hex_sum(&bytes);
+            // Each is replaced at once and whole. Between the two, they do not fit each
+            // other, which `load` takes as nothing there.
+            self.replace(&name, &bytes)?;
+            self.replace(&sum_name(&name), sum.as_bytes())
+        });
         if let Err(error) = written {
             tracing::warn!(%error, "cannot keep compiled code in {}", self.path.display());
         }
@@ -193,10 +189,7 @@ impl CodeCache {
         let temporary = format!("{name}.{:016x}.tmp", fastrand::u64(..));
         let result = self
             .dir
-            .open_with(
-                &temporary,
-                OpenOptions::new().write(true).create_new(true),
-            )
+            .open_with(&temporary, OpenOptions::new().write(true).create_new(true))
             .and_then(|mut file| {
                 file.write_all(bytes)?;
                 file.sync_all()

@@ -11,6 +11,7 @@ use wasmtime::component::Linker as ComponentLinker;
 use wasmtime::{
     Config, InstanceAllocationStrategy, Linker as CoreLinker, OptLevel, PoolingAllocationConfig,
 };
+use wasmtime_wasi::I32Exit;
 
 use super::guest::GuestState;
 
@@ -101,17 +102,27 @@ impl Engine {
         }
         // A plugin that needs several slots must fit even a small pool.
         let pool = slots.max(MAX_MEMORIES as usize);
-        let wasmtime =
-            wasmtime::Engine::new(&config(pool, max_memory)).map_err(|error| EngineError::Pool {
+        let wasmtime = wasmtime::Engine::new(&config(pool, max_memory)).map_err(|error| {
+            EngineError::Pool {
                 slots,
                 reason: format!("{error:#}"),
-            })?;
+            }
+        })?;
         let start = |error: wasmtime::Error| EngineError::Start(format!("{error:#}"));
 
         let mut components = ComponentLinker::new(&wasmtime);
         wasmtime_wasi::p2::add_to_linker_async(&mut components).map_err(start)?;
         let mut modules = CoreLinker::new(&wasmtime);
-        wasmtime_wasi::p1::add_to_linker_async(&mut modules, GuestState::wasi_p1)
+        wasmtime_wasi::p1::add_to_linker_async(&mut modules, GuestState::wasi_p1).map_err(start)?;
+
+        // WASI's own lets nothing but 0 to 125 be an exit code, and programs have others.
+        modules
+            .allow_shadowing(true)
+            .func_wrap(
+                "wasi_snapshot_preview1",
+                "proc_exit",
+                |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) },
+            )
             .map_err(start)?;
 
         let ticker = Ticker::start(wasmtime.weak())
@@ -165,7 +176,13 @@ impl Engine {
     pub async fn enter(&self, slots: u32) -> Entered {
         // The semaphore is never closed, so that an error cannot happen; without a permit the
         // pool itself would refuse the instance.
-        let permit = self.inner.slots.clone().acquire_many_owned(slots).await.ok();
+        let permit = self
+            .inner
+            .slots
+            .clone()
+            .acquire_many_owned(slots)
+            .await
+            .ok();
         self.inner.ticker.enter();
         Entered {
             _permit: permit,
@@ -201,7 +218,11 @@ impl Drop for Entered {
 
 fn config(slots: usize, max_memory: u64) -> Config {
     let mut pool = PoolingAllocationConfig::default();
-    let count = |per_slot: u32| u32::try_from(slots).unwrap_or(u32::MAX).saturating_mul(per_slot);
+    let count = |per_slot: u32| {
+        u32::try_from(slots)
+            .unwrap_or(u32::MAX)
+            .saturating_mul(per_slot)
+    };
     // Instances themselves are only counted; memories, tables and stacks take address space.
     pool.total_component_instances(count(MAX_CORE_INSTANCES))
         .total_core_instances(count(MAX_CORE_INSTANCES))

@@ -12,6 +12,7 @@
 
 pub mod bindings;
 pub mod cache;
+pub mod directory;
 pub mod engine;
 pub mod guest;
 pub mod plugin;
@@ -28,18 +29,23 @@ use wasmtime::Store;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::clocks::HostWallClock;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiView as _};
 
 use bindings::quarterjack::job::types as wit;
+use directory::Plugins;
 use engine::Engine;
 use guest::{CappedPipe, Echo, Ended, GuestState, Stream, Wasi};
 use outcome::{Ending, Spent};
-use plugin::{Entry, Plugin, Plugins};
+use plugin::{Entry, Plugin};
 
 use crate::clock::{self, Clock, Timestamp, format_instant};
 use crate::dispatcher::{Cancel, CancelReason, Executor};
 use crate::job::{Access, Job};
 use crate::run::{Attempt, Cause, Execution, SkipReason};
+
+/// The most files, streams and other things of the host that a run may hold at once: one run
+/// must not use up the files that the host may have open.
+const MAX_HANDLES: usize = 256;
 
 /// Runs jobs in the sandbox.
 pub struct Runtime {
@@ -151,9 +157,9 @@ async fn call(plugin: &Plugin, store: &mut Store<GuestState>, attempt: &Attempt)
                 let instance = pre.instantiate_async(&mut *store).await?;
                 instance.wasi_cli_run().call_run(&mut *store).await
             };
-            called
-                .await
-                .map_or_else(Ending::from_error, |result| Ending::Exited(i32::from(result.is_err())))
+            called.await.map_or_else(Ending::from_error, |result| {
+                Ending::Exited(i32::from(result.is_err()))
+            })
         }
         Entry::Core(pre) => {
             let called = async {
@@ -241,9 +247,8 @@ fn wasi_for(
             .preopened_dir(&dir.host, &dir.guest, access)
             .map_err(|error| {
                 format!(
-                    "cannot open the granted directory {} ({}): {error:#}",
-                    dir.host.display(),
-                    job.origin
+                    "cannot open the granted directory {}: {error:#}",
+                    dir.host.display()
                 )
             })?;
     }
@@ -251,8 +256,16 @@ fn wasi_for(
     // No network is granted to anyone; this refuses it before an address is even looked at.
     builder.allow_tcp(false).allow_udp(false);
     Ok(match plugin.entry {
-        Entry::Core(_) => Wasi::P1(builder.build_p1()),
-        _ => Wasi::P2(builder.build(), ResourceTable::new()),
+        Entry::Core(_) => {
+            let mut context = builder.build_p1();
+            context.ctx().table.set_max_capacity(MAX_HANDLES);
+            Wasi::P1(context)
+        }
+        _ => {
+            let mut table = ResourceTable::new();
+            table.set_max_capacity(MAX_HANDLES);
+            Wasi::P2(builder.build(), table)
+        }
     })
 }
 

@@ -70,19 +70,7 @@ pub(super) struct Spent {
 
 /// The record of an attempt for which no instance was ever made.
 pub(super) fn not_started(error: String) -> Execution {
-    Execution {
-        outcome: Outcome::Failed,
-        error: Some(error),
-        retry: Retry::ByPolicy,
-        output: None,
-        output_dropped: 0,
-        log: Vec::new(),
-        log_dropped: 0,
-        fuel_used: 0,
-        memory_peak: 0,
-        cpu_time: Duration::ZERO,
-        elapsed: Duration::ZERO,
-    }
+    Execution::without_guest(Outcome::Failed, error, Retry::ByPolicy)
 }
 
 /// The record of an attempt.
@@ -185,7 +173,7 @@ fn judge(job: &Job, ending: Ending, spent: &Spent) -> Verdict {
 
 fn gave_up(ending: &Ending) -> String {
     match ending {
-        Ending::Exited(code) => format!("exited with code {code}"),
+        Ending::Exited(code) => format!("exited with code {}", shown(*code)),
         Ending::Trapped(trap, place) => format!("trapped: {trap}{place}"),
         Ending::Typed(Err(failure)) => format!("failed: {}", failure.message),
         Ending::Broken(error) => format!("could not go on: {error}"),
@@ -195,10 +183,10 @@ fn gave_up(ending: &Ending) -> String {
 
 fn failed(ending: Ending) -> Verdict {
     match ending {
-        Ending::Exited(code) => Verdict::failed(Outcome::Failed, format!("exit code {code}")),
-        Ending::Trapped(trap, place) => {
-            Verdict::failed(Outcome::Trapped, format!("{trap}{place}"))
+        Ending::Exited(code) => {
+            Verdict::failed(Outcome::Failed, format!("exit code {}", shown(code)))
         }
+        Ending::Trapped(trap, place) => Verdict::failed(Outcome::Trapped, format!("{trap}{place}")),
         Ending::Typed(Err(failure)) => Verdict {
             outcome: Outcome::Failed,
             error: Some(failure.message),
@@ -213,6 +201,11 @@ fn failed(ending: Ending) -> Verdict {
         // Taken care of by `judge`.
         Ending::Typed(Ok(_)) | Ending::Ended(_) => Verdict::SUCCESS,
     }
+}
+
+/// An exit code as a shell shows it: -1 is 255.
+fn shown(code: i32) -> i32 {
+    if code < 0 { code & 0xff } else { code }
 }
 
 /// The output of a typed job, cut to its limit.

@@ -22,9 +22,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|byte| write!(to, "{byte:02x}"))
+        self.0.iter().try_for_each(|byte| write!(to, "{byte:02x}"))
     }
 }
 
@@ -106,7 +104,9 @@ pub enum ShapeError {
     #[error("the file is empty")]
     Empty,
     /// Not WebAssembly at all.
-    #[error("not a WebAssembly file: it starts with {start}, where a .wasm file has `\\0asm`{hint}")]
+    #[error(
+        "not a WebAssembly file: it starts with {start}, where a .wasm file has `\\0asm`{hint}"
+    )]
     NotWasm {
         /// How the file starts.
         start: String,
@@ -261,7 +261,9 @@ impl Surface {
                     for export in section {
                         let export = export?;
                         let function = export.kind == ComponentExternalKind::Func;
-                        surface.exports.push((export.name.name.to_owned(), function));
+                        surface
+                            .exports
+                            .push((export.name.name.to_owned(), function));
                     }
                 }
                 _ => {}

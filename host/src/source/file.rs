@@ -62,6 +62,10 @@ impl FileSource {
     }
 
     fn read_bytes(&self) -> Result<Vec<u8>, Box<Diagnostic>> {
+        // A pipe, such as /dev/stdin, has no path of its own: it is told for what it is.
+        if std::fs::metadata(&self.path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(self.not_a_file());
+        }
         let real = std::fs::canonicalize(&self.path).map_err(|error| self.unreadable(&error))?;
         // The root directory alone has no name or parent.
         let (Some(parent), Some(name)) = (real.parent(), real.file_name()) else {

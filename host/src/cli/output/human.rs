@@ -165,17 +165,6 @@ impl Human {
                 writeln!(to, "stopped   {}", totals(runs, *skipped))
             }
             Event::JobRejected { job, problems } => self.rejected(at, job.as_ref(), problems, to),
-            Event::SourceFailed { source, error } => {
-                self.start(at, "jobs", to)?;
-                let word = paint.paint(Tone::Bad, "UNREADABLE");
-                let (source, error) = (harmless(source), harmless(error));
-                // An error that already says which file need not be told twice.
-                if error.contains(&source) {
-                    writeln!(to, "{word}  {error}{}", self.consolation)
-                } else {
-                    writeln!(to, "{word}  {source}: {error}{}", self.consolation)
-                }
-            }
             Event::JobsReloaded { source, unchanged } => self.edited(at, source, *unchanged, to),
             Event::PluginLoaded {
                 name,

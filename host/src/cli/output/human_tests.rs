@@ -402,10 +402,6 @@ fn broken() -> Event {
 fn a_mistake_is_drawn() {
     insta::assert_snapshot!(lines(vec![
         (1.0, broken()),
-        (2.0, Event::SourceFailed {
-            source: "jobs.json".to_owned(),
-            error: "no such file".to_owned(),
-        }),
     ]), @r#"
     12:04:49.000  report   REJECTED   1 error; what ran before goes on
     error: minute 61 is out of range
@@ -413,7 +409,6 @@ fn a_mistake_is_drawn() {
       |
     2 |   {"id": "report", "component": "a.wasm", "trigger": "61 * * * *"}
       |                                                       ^^ a minute is 0-59
-    12:04:50.000  jobs     UNREADABLE  jobs.json: no such file; what ran before goes on
     "#);
 }
 

@@ -1,0 +1,86 @@
+//! What can be wrong with a definition that is sound by itself: its plugin, its directories,
+//! another job with its id. Each is told at its place in the file.
+
+use std::path::Path;
+
+use crate::job::manifest::Entry;
+use crate::job::{Diagnostic, Job, JobId, Manifest};
+use crate::runtime::directory::Plugins;
+use crate::suggest::nearest;
+
+/// The problem of an entry whose id a job of another source has.
+pub(super) fn taken(manifest: &Manifest, entry: &Entry, id: &JobId, owner: &str) -> Diagnostic {
+    manifest
+        .component_problem(
+            entry,
+            format!("the id \"{id}\" is taken by a job of {owner}"),
+        )
+        .with_label("this job is not loaded")
+        .with_hint("give one of the two another id")
+}
+
+/// The problem of an entry whose plugin is there and cannot be used.
+pub(super) fn rejected_plugin(
+    manifest: &Manifest,
+    entry: &Entry,
+    job: &Job,
+    why: String,
+) -> Diagnostic {
+    manifest
+        .component_problem(
+            entry,
+            format!("the plugin {} cannot be used", job.component),
+        )
+        .with_label(why)
+}
+
+/// The problem of an entry whose plugin is not there.
+pub(super) fn missing_plugin(
+    manifest: &Manifest,
+    entry: &Entry,
+    job: &Job,
+    plugins: &Plugins,
+) -> Diagnostic {
+    let names = plugins.names();
+    let problem = manifest
+        .component_problem(entry, format!("no such plugin: {}", job.component))
+        .with_label(format!(
+            "there is no such file in {}",
+            plugins.path().display()
+        ));
+    match nearest(&job.component, names.iter().map(|name| &**name)) {
+        Some(near) => problem.with_hint(format!("did you mean \"{near}\"?")),
+        None if names.is_empty() => problem.with_hint("the directory has no plugin at all"),
+        None => problem.with_hint("put the file there, and the job starts to run"),
+    }
+}
+
+/// The problems of directories that a job is granted and that are not there.
+pub(super) fn missing_dirs<'a>(
+    manifest: &'a Manifest,
+    entry: &'a Entry,
+    job: &'a Job,
+) -> impl Iterator<Item = Diagnostic> + 'a {
+    job.grants
+        .dirs
+        .iter()
+        .zip(&entry.dir_spans)
+        .filter_map(move |(dir, span)| {
+            let why = directory_problem(&dir.host)?;
+            Some(
+                Diagnostic::error(
+                    &manifest.source,
+                    span.clone(),
+                    format!("the granted directory cannot be opened: {why}"),
+                )
+                .with_label(dir.host.display().to_string())
+                .with_job(entry.id.clone()),
+            )
+        })
+}
+
+fn directory_problem(path: &Path) -> Option<String> {
+    cap_std::fs::Dir::open_ambient_dir(path, cap_std::ambient_authority())
+        .err()
+        .map(|error| error.to_string())
+}

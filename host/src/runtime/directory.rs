@@ -1,0 +1,414 @@
+//! The plugins directory: what is in it, what of that is in service, and what has changed.
+//!
+//! A file goes into service only whole and sound. What is being written is left alone until it
+//! has stood still for a moment, and what turns out to be no job leaves the version before it
+//! in service.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, MetadataExt as _};
+use parking_lot::{Mutex, RwLock};
+
+use super::plugin::{Loader, Plugin, PluginError, read_in};
+use super::shape::{Digest, Shape};
+use crate::clock;
+
+/// How long a file must stand still before it is taken for whole.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// A file last changed longer ago than this is taken for whole at first sight.
+const LONG_SETTLED: Duration = Duration::from_secs(2);
+
+/// What tells one version of a file from another without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    inode: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &cap_std::fs::Metadata) -> Self {
+        Stamp {
+            size: metadata.len(),
+            inode: metadata.ino(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            // Also changes when a file is replaced by one with the same age and size.
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// Whether the file has not changed for so long that nobody can still be writing it.
+    fn long_settled(&self) -> bool {
+        let changed = Duration::from_secs(u64::try_from(self.changed.0).unwrap_or(0));
+        clock::file_time()
+            .duration_since(std::time::UNIX_EPOCH + changed)
+            .is_ok_and(|age| age > LONG_SETTLED)
+    }
+}
+
+/// The plugins directory: what is in it, and what of that is in service.
+pub struct Plugins {
+    path: PathBuf,
+    /// Opened anew at each look: the directory itself may be replaced.
+    dir: RwLock<Dir>,
+    loader: Loader,
+    in_service: RwLock<HashMap<Arc<str>, Arc<Plugin>>>,
+    seen: Mutex<HashMap<Arc<str>, Seen>>,
+}
+
+/// What is known of a file.
+#[derive(Debug)]
+struct Seen {
+    stamp: Stamp,
+    since: Instant,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Waiting for the file to stand still.
+    Settling,
+    /// Somebody reads and compiles it.
+    Loading,
+    /// In service.
+    Ready,
+    /// Not usable.
+    Rejected(String),
+}
+
+/// What a look at the directory found.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Files to load, each exactly once.
+    pub load: Vec<Arc<str>>,
+    /// Plugins whose files are gone, and that are out of service now.
+    pub removed: Vec<Arc<str>>,
+    /// Whether a file is still settling, so that a second look is due soon.
+    pub settling: bool,
+}
+
+/// How loading a file ended.
+#[derive(Debug)]
+pub enum Change {
+    /// It is in service.
+    Loaded {
+        /// The name of the file.
+        name: Arc<str>,
+        /// SHA-256 of the file.
+        digest: Digest,
+        /// The digest of the version that it replaced.
+        replaced: Option<Digest>,
+        /// What kind of guest it is.
+        shape: Shape,
+        /// How long it took to compile; nothing if its code was already there.
+        compiled_in: Option<Duration>,
+    },
+    /// It is in service already: the file was touched, not changed.
+    Unchanged,
+    /// It cannot be used.
+    Rejected {
+        /// The name of the file.
+        name: Arc<str>,
+        /// Why.
+        error: PluginError,
+        /// Whether a version before it stays in service.
+        in_service: bool,
+    },
+}
+
+/// Whether a plugin can be run now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Availability {
+    /// Yes.
+    Ready,
+    /// Not yet: it is being read or compiled.
+    Loading,
+    /// No: there is no such file.
+    Missing,
+    /// No: its file cannot be used, for this reason.
+    Rejected(String),
+}
+
+impl Plugins {
+    /// Opens the plugins directory. Nothing is loaded yet.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn open(path: &Path, loader: Loader) -> io::Result<Plugins> {
+        Ok(Plugins {
+            path: path.to_owned(),
+            dir: RwLock::new(Dir::open_ambient_dir(path, ambient_authority())?),
+            loader,
+            in_service: RwLock::default(),
+            seen: Mutex::default(),
+        })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The plugin in service under a name.
+    pub fn get(&self, name: &str) -> Option<Arc<Plugin>> {
+        self.in_service.read().get(name).cloned()
+    }
+
+    /// Whether a plugin can be run now.
+    pub fn availability(&self, name: &str) -> Availability {
+        if self.in_service.read().contains_key(name) {
+            return Availability::Ready;
+        }
+        match self.seen.lock().get(name).map(|seen| &seen.state) {
+            Some(State::Rejected(error)) => Availability::Rejected(error.clone()),
+            Some(State::Settling | State::Loading) => Availability::Loading,
+            Some(State::Ready) | None => Availability::Missing,
+        }
+    }
+
+    /// The names of all plugins in service, in order.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self.in_service.read().keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// Looks at the directory: what is new, changed or gone. Reads no file.
+    ///
+    /// # Errors
+    /// If the directory cannot be listed; what is in service stays.
+    pub fn scan(&self) -> io::Result<Scan> {
+        self.look(SETTLE)
+    }
+
+    /// The same, for one look only: takes every file for whole as it is, and names it.
+    ///
+    /// # Errors
+    /// If the directory cannot be listed.
+    pub fn scan_all(&self) -> io::Result<Vec<Arc<str>>> {
+        self.look(Duration::ZERO).map(|scan| scan.load)
+    }
+
+    fn look(&self, settle: Duration) -> io::Result<Scan> {
+        let now = clock::monotonic();
+        let mut scan = Scan::default();
+        let mut present: HashMap<Arc<str>, Stamp> = HashMap::new();
+        let dir = Dir::open_ambient_dir(&self.path, ambient_authority())?;
+        for entry in dir.entries()? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|name| is_plugin_name(name)) else {
+                continue;
+            };
+            // Follows links, but never out of the directory: such a one is looked at itself,
+            // and reading it will tell what is wrong. What has vanished meanwhile is not there.
+            if let Ok(metadata) = dir.metadata(name).or_else(|_| dir.symlink_metadata(name))
+                && !metadata.is_dir()
+            {
+                present.insert(name.into(), Stamp::of(&metadata));
+            }
+        }
+
+        *self.dir.write() = dir;
+
+        let mut seen = self.seen.lock();
+        seen.retain(|name, _| {
+            let stays = present.contains_key(name);
+            if !stays && self.in_service.write().remove(name).is_some() {
+                scan.removed.push(name.clone());
+            }
+            stays
+        });
+        for (name, stamp) in present {
+            let entry = seen.entry(name.clone()).or_insert_with(|| Seen {
+                stamp,
+                since: now,
+                state: State::Settling,
+            });
+            if entry.stamp != stamp {
+                *entry = Seen {
+                    stamp,
+                    since: now,
+                    state: State::Settling,
+                };
+            }
+            if matches!(entry.state, State::Settling) {
+                if stamp.long_settled() || now.duration_since(entry.since) >= settle {
+                    entry.state = State::Loading;
+                    scan.load.push(name);
+                } else {
+                    scan.settling = true;
+                }
+            }
+        }
+        scan.load.sort();
+        scan.removed.sort();
+        Ok(scan)
+    }
+
+    /// Reads, compiles and puts into service one file that [`Plugins::scan`] named. May take
+    /// seconds.
+    pub fn load(&self, name: &Arc<str>) -> Change {
+        let result = self
+            .read(name)
+            .and_then(|(stamp, bytes)| self.loader.load(&bytes).map(|loaded| (stamp, loaded)));
+        let mut seen = self.seen.lock();
+        let Some(entry) = seen.get_mut(name) else {
+            // Deleted while it was read.
+            return Change::Unchanged;
+        };
+        match result {
+            Ok((stamp, loaded)) => {
+                if entry.stamp == stamp {
+                    entry.state = State::Ready;
+                }
+                let digest = loaded.plugin.digest;
+                let shape = loaded.plugin.shape;
+                let replaced = self
+                    .in_service
+                    .write()
+                    .insert(name.clone(), loaded.plugin)
+                    .map(|plugin| plugin.digest);
+                if replaced == Some(digest) {
+                    return Change::Unchanged;
+                }
+                Change::Loaded {
+                    name: name.clone(),
+                    digest,
+                    replaced,
+                    shape,
+                    compiled_in: loaded.compiled_in,
+                }
+            }
+            Err(PluginError::Changing) => {
+                // The next scan sees another stamp, and waits for it to settle.
+                entry.state = State::Settling;
+                Change::Unchanged
+            }
+            Err(error) => {
+                entry.state = State::Rejected(error.to_string());
+                Change::Rejected {
+                    name: name.clone(),
+                    error,
+                    in_service: self.in_service.read().contains_key(name),
+                }
+            }
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<(Stamp, Vec<u8>), PluginError> {
+        let dir = self.dir.read().try_clone().map_err(PluginError::Read)?;
+        let link = dir.symlink_metadata(name).map_err(PluginError::Read)?;
+        if link.is_symlink() && dir.metadata(name).is_err() {
+            return Err(PluginError::LeadsOut);
+        }
+        let (before, bytes) = read_in(&dir, Path::new(name))?;
+        let before = Stamp::of(&before);
+        let after = Stamp::of(&dir.metadata(name).map_err(PluginError::Read)?);
+        if before != after || bytes.len() as u64 != after.size {
+            return Err(PluginError::Changing);
+        }
+        Ok((after, bytes))
+    }
+}
+
+/// Whether a file of this name is a plugin: not hidden, as temporary files of editors and
+/// copying tools are.
+fn is_plugin_name(name: &str) -> bool {
+    name.ends_with(".wasm") && !name.starts_with('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::engine::Engine;
+
+    fn loader() -> Loader {
+        Loader::new(Engine::new(4, 1 << 20).unwrap(), None)
+    }
+
+    fn command(marker: &str) -> Vec<u8> {
+        wat::parse_str(format!(
+            r#"(module (memory 1) (data (i32.const 0) "{marker}") (func (export "_start")))"#
+        ))
+        .unwrap()
+    }
+
+    /// Looks until nothing settles, loading what is found.
+    fn settle(plugins: &Plugins) -> Vec<Change> {
+        let mut changes = Vec::new();
+        loop {
+            let scan = plugins.scan().unwrap();
+            changes.extend(scan.load.iter().map(|name| plugins.load(name)));
+            if !scan.settling {
+                return changes;
+            }
+            // Only the file system's clock tells when a file last changed.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    #[test]
+    fn a_bad_replacement_leaves_the_old_one_in_service() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("job.wasm");
+        let plugins = Plugins::open(dir.path(), loader()).unwrap();
+        assert_eq!(plugins.availability("job.wasm"), Availability::Missing);
+
+        std::fs::write(&file, command("one")).unwrap();
+        assert_eq!(plugins.scan().unwrap().load.len(), 0, "still settling");
+        assert_eq!(plugins.availability("job.wasm"), Availability::Loading);
+        assert!(matches!(
+            &settle(&plugins)[..],
+            [Change::Loaded { replaced: None, .. }]
+        ));
+        let first = plugins.get("job.wasm").unwrap().digest;
+
+        let whole = command("two");
+        std::fs::write(&file, &whole[..whole.len() - 4]).unwrap();
+        assert!(matches!(
+            &settle(&plugins)[..],
+            [Change::Rejected {
+                in_service: true,
+                ..
+            }]
+        ));
+        assert_eq!(plugins.get("job.wasm").unwrap().digest, first);
+
+        std::fs::write(&file, &whole).unwrap();
+        let changes = settle(&plugins);
+        assert!(
+            matches!(&changes[..], [Change::Loaded { replaced: Some(old), .. }] if *old == first)
+        );
+
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(plugins.scan().unwrap().removed.len(), 1);
+        assert_eq!(plugins.availability("job.wasm"), Availability::Missing);
+    }
+
+    #[test]
+    fn a_link_out_of_the_directory_is_refused_and_other_files_are_not_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("out.wasm"), command("out")).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("out.wasm"), dir.path().join("out.wasm"))
+            .unwrap();
+        std::fs::write(dir.path().join(".job.wasm.swp.wasm"), command("x")).unwrap();
+        std::fs::write(dir.path().join("README.md"), "no plugin").unwrap();
+        let plugins = Plugins::open(dir.path(), loader()).unwrap();
+        assert!(matches!(
+            &settle(&plugins)[..],
+            [Change::Rejected {
+                error: PluginError::LeadsOut,
+                ..
+            }]
+        ));
+    }
+}
