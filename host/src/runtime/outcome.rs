@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use super::MAX_HANDLES;
 use super::bindings::quarterjack::job::types as wit;
 use super::guest::{CappedPipe, Ended, Refusal};
 use super::shape::Shape;
@@ -33,6 +35,11 @@ impl Ending {
             Ending::Ended(*ended)
         } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
             Ending::Exited(exit.0)
+        } else if let Some(ResourceTableError::Full) = error.downcast_ref() {
+            Ending::Broken(format!(
+                "limit: {MAX_HANDLES} open files, streams, timers and the like at once{}",
+                place(&error)
+            ))
         } else if let Some(trap) = error.downcast_ref::<Trap>() {
             Ending::Trapped(*trap, place(&error))
         } else {
