@@ -423,3 +423,25 @@ fn a_directory_that_is_not_there_is_named() {
         ended.stderr
     );
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn verbs_that_run_nothing_start_no_engine() {
+    let project = Project::with(&["hello"]);
+    project.jobs(&json!([{ "id": "a", "component": "hello.wasm", "trigger": "@daily" }]));
+    // An engine reserves far more addresses for its instances.
+    let limited = |line: &[&str]| project.run_limited("ulimit -v 2000000", line);
+    for line in [
+        &["--help"][..],
+        &["--version"],
+        &["schema"],
+        &["next", "@daily"],
+        &["next", "a"],
+        &["inspect", "plugins/hello.wasm"],
+    ] {
+        assert_ne!(limited(line).exits(0).stdout, "", "{line:?}");
+    }
+    // Whoever meets that limit with a verb that needs one is told what it is.
+    let refused = limited(&["run", "plugins/hello.wasm"]).exits(1);
+    refused.says(&["address space", "ulimit -v"]);
+}

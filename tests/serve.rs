@@ -1,6 +1,7 @@
 //! The host: jobs fire when they are due, whatever other jobs do.
 
 use chrono::{TimeDelta, Timelike as _};
+use rustix::process::Signal;
 
 use super::support::{Event, Project, guest, repository};
 use serde_json::{Value, json};
@@ -324,6 +325,34 @@ fn the_host_has_a_limit_on_runs_too() {
         at_most = at_most.max(running);
     }
     assert!((1..=2).contains(&at_most), "{at_most} at once");
+}
+
+#[test]
+fn what_was_missed_while_the_host_stood_still_is_told() {
+    let project = Project::with(&["hello"]);
+    project.jobs(&json!([
+        { "id": "tick", "component": "hello.wasm", "trigger": "@every 200ms" },
+    ]));
+    let (host, clock) = (project.serve(&[]), project.serve(&[]));
+    host.record("tick").succeeded();
+    host.signal(Signal::STOP);
+    // The other host tells how the time passes.
+    for _ in 0..5 {
+        let mark = clock.mark();
+        clock.fresh_record(mark, "tick");
+    }
+    let mark = host.mark();
+    host.signal(Signal::CONT);
+    let skipped = host.event_from(mark, "run.skipped", "tick");
+    assert!(skipped.text("reason").contains("missed"), "{skipped}");
+    // One run stands in for all of them, and then the beat is as before.
+    let first = host.fresh_record(mark, "tick").succeeded();
+    let mark = host.mark();
+    let second = host.fresh_record(mark, "tick").succeeded();
+    let apart = second.instant("scheduled_at") - first.instant("scheduled_at");
+    assert_eq!(apart.num_milliseconds() % 200, 0);
+    host.stop().in_order();
+    clock.stop().in_order();
 }
 
 #[test]

@@ -129,11 +129,21 @@ impl Project {
     /// The same, with a host that may have so many files open.
     #[track_caller]
     pub(crate) fn serve_with_open_files(&self, most: u32) -> Host {
+        Host::start(self.limited(&format!("ulimit -n {most}"), &["serve", "--json"]))
+    }
+
+    /// Runs the executable to its end under a limit that a shell sets.
+    pub(crate) fn run_limited(&self, limit: &str, arguments: &[&str]) -> Ended {
+        Ended::of(self.limited(limit, arguments))
+    }
+
+    fn limited(&self, limit: &str, arguments: &[&str]) -> Command {
         let mut command = self.program("/bin/sh");
         command
-            .args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")])
-            .args([env!("CARGO_BIN_EXE_quarterjack"), "serve", "--json"]);
-        Host::start(command)
+            .args(["-c", &format!("{limit} && exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_quarterjack"))
+            .args(arguments);
+        command
     }
 }
 
