@@ -30,6 +30,8 @@ struct Source {
     in_service: HashMap<JobId, Arc<Job>>,
     /// What has been said of each broken definition, so that it is said once.
     reported: HashMap<String, String>,
+    /// Whether a sound definition waits for something that the host does not have yet.
+    waits: bool,
 }
 
 /// What is to be done, and told, to bring the jobs in service up to date.
@@ -74,6 +76,7 @@ impl Catalog {
             manifest: None,
             in_service: HashMap::new(),
             reported: HashMap::new(),
+            waits: false,
         };
         Catalog {
             sources: std::iter::repeat_with(source).take(sources).collect(),
@@ -102,6 +105,12 @@ impl Catalog {
             })
     }
 
+    /// Whether a sound definition of a source waits for something that may come about without
+    /// anybody telling, such as a directory that is not mounted yet.
+    pub(super) fn waits(&self, source: usize) -> bool {
+        self.sources.get(source).is_some_and(|source| source.waits)
+    }
+
     /// Brings one source's jobs up to date with what it wants and which plugins are there.
     pub(super) fn reconcile(&mut self, source: usize, plugins: &Plugins) -> Reconciled {
         let mut done = Reconciled::default();
@@ -112,6 +121,7 @@ impl Catalog {
         let Some(manifest) = state.manifest.clone() else {
             return done;
         };
+        state.waits = false;
         let diff = Diff::between(state.in_service.values(), &manifest);
         done.unchanged = diff.unchanged;
 
@@ -144,15 +154,17 @@ impl Catalog {
                     vec![taken(&manifest, entry, &job.id, owner)]
                 }
                 _ => match plugins.availability(&job.component) {
-                    Availability::Ready => missing_dirs(&manifest, entry, &job).collect(),
+                    Availability::Ready => missing_dirs(&manifest, entry).collect(),
                     // It comes into service with its plugin.
                     Availability::Loading => {
                         done.unchanged += usize::from(fields.is_some());
                         continue;
                     }
-                    Availability::Missing => vec![missing_plugin(&manifest, entry, &job, plugins)],
+                    Availability::Missing => {
+                        vec![missing_plugin(&manifest, entry, &job.component, plugins)]
+                    }
                     Availability::Rejected(why) => {
-                        vec![rejected_plugin(&manifest, entry, &job, why)]
+                        vec![rejected_plugin(&manifest, entry, &job.component, why)]
                     }
                 },
             };
@@ -165,6 +177,7 @@ impl Catalog {
                     Some(fields) => Change::Updated(job, fields),
                 });
             } else {
+                state.waits = true;
                 done.unchanged += usize::from(fields.is_some());
                 report(
                     state,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::problems::{missing_dirs, missing_plugin, rejected_plugin, taken};
 use super::{AppError, CachePlace, engine_for};
 use crate::job::manifest::Entry;
-use crate::job::{Diagnostic, Job, JobId, Limits, Manifest, Severity};
+use crate::job::{Diagnostic, JobId, Limits, Manifest, Severity};
 use crate::runtime::directory::{Availability, Plugins};
 use crate::runtime::plugin::Loader;
 use crate::source::{FileSource, JobSource as _};
@@ -62,11 +62,9 @@ pub fn check(
             Err(error) => report.diagnostics.extend_from_slice(error.problems()),
         }
     }
-    // Without a job that could run there is nothing to compile for.
-    let directory = if manifests
-        .iter()
-        .any(|manifest| manifest.jobs().next().is_some())
-    {
+    // Where no plugin is named there is nothing to compile for.
+    let named = |manifest: &Arc<Manifest>| manifest.entries.iter().any(|it| it.component.is_some());
+    let plugins = if manifests.iter().any(named) {
         Some(PluginCheck::open(plugins, cache)?)
     } else {
         None
@@ -76,13 +74,11 @@ pub fn check(
         let mut found: Vec<Diagnostic> = manifest.warnings.clone();
         for entry in &manifest.entries {
             report.jobs += 1;
-            let mut errors = match &entry.result {
-                Err(problems) => problems.clone(),
-                Ok(job) => directory
-                    .as_ref()
-                    .map(|directory| directory.problems(manifest, entry, job))
-                    .unwrap_or_default(),
-            };
+            let mut errors = entry.result.as_ref().err().cloned().unwrap_or_default();
+            if let Some(plugins) = &plugins {
+                errors.extend(plugins.problems(manifest, entry));
+            }
+            errors.extend(missing_dirs(manifest, entry));
             if let Some(id) = &entry.id {
                 match owners.get(id) {
                     Some(owner) if owner != manifest.source.name() => {
@@ -131,26 +127,20 @@ impl PluginCheck {
         })
     }
 
-    fn problems(&self, manifest: &Manifest, entry: &Entry, job: &Job) -> Vec<Diagnostic> {
+    /// What is wrong with the plugin of an entry.
+    fn problems(&self, manifest: &Manifest, entry: &Entry) -> Option<Diagnostic> {
+        let name = entry.component.as_deref()?;
         let plugins = match self {
             PluginCheck::Open(plugins) => plugins,
             PluginCheck::Unreadable(why) => {
-                return vec![
-                    manifest
-                        .component_problem(entry, why.clone())
-                        .with_hint("name another directory with --plugins"),
-                ];
+                let problem = manifest.component_problem(entry, why.clone());
+                return Some(problem.with_hint("name another directory with --plugins"));
             }
         };
-        let mut problems = Vec::new();
-        match plugins.availability(&job.component) {
-            Availability::Ready | Availability::Loading => {}
-            Availability::Missing => problems.push(missing_plugin(manifest, entry, job, plugins)),
-            Availability::Rejected(why) => {
-                problems.push(rejected_plugin(manifest, entry, job, why));
-            }
+        match plugins.availability(name) {
+            Availability::Ready | Availability::Loading => None,
+            Availability::Missing => Some(missing_plugin(manifest, entry, name, plugins)),
+            Availability::Rejected(why) => Some(rejected_plugin(manifest, entry, name, why)),
         }
-        problems.extend(missing_dirs(manifest, entry, job));
-        problems
     }
 }

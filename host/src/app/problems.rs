@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::job::manifest::Entry;
-use crate::job::{Diagnostic, Job, JobId, Manifest};
+use crate::job::{Diagnostic, JobId, Manifest};
 use crate::runtime::directory::Plugins;
 use crate::suggest::nearest;
 
@@ -23,14 +23,11 @@ pub(super) fn taken(manifest: &Manifest, entry: &Entry, id: &JobId, owner: &str)
 pub(super) fn rejected_plugin(
     manifest: &Manifest,
     entry: &Entry,
-    job: &Job,
+    name: &str,
     why: String,
 ) -> Diagnostic {
     manifest
-        .component_problem(
-            entry,
-            format!("the plugin {} cannot be used", job.component),
-        )
+        .component_problem(entry, format!("the plugin {name} cannot be used"))
         .with_label(why)
 }
 
@@ -38,43 +35,40 @@ pub(super) fn rejected_plugin(
 pub(super) fn missing_plugin(
     manifest: &Manifest,
     entry: &Entry,
-    job: &Job,
+    name: &str,
     plugins: &Plugins,
 ) -> Diagnostic {
     let names = plugins.names();
     let problem = manifest
-        .component_problem(entry, format!("no such plugin: {}", job.component))
+        .component_problem(entry, format!("no such plugin: {name}"))
         .with_label(format!(
             "there is no such file in {}",
             plugins.path().display()
         ));
-    match nearest(&job.component, names.iter().map(|name| &**name)) {
+    match nearest(name, names.iter().map(|name| &**name)) {
         Some(near) => problem.with_hint(format!("did you mean \"{near}\"?")),
         None if names.is_empty() => problem.with_hint("the directory has no plugin at all"),
         None => problem.with_hint("put the file there, and the job starts to run"),
     }
 }
 
-/// The problems of directories that a job is granted and that are not there.
+/// The problems of directories that an entry is granted and that are not there.
 pub(super) fn missing_dirs<'a>(
     manifest: &'a Manifest,
     entry: &'a Entry,
-    job: &'a Job,
 ) -> impl Iterator<Item = Diagnostic> + 'a {
-    job.grants
+    entry
+        .grants
         .dirs
         .iter()
         .zip(&entry.dir_spans)
         .filter_map(move |(dir, span)| {
             let why = directory_problem(&dir.host)?;
+            let message = format!("the granted directory cannot be opened: {why}");
             Some(
-                Diagnostic::error(
-                    &manifest.source,
-                    span.clone(),
-                    format!("the granted directory cannot be opened: {why}"),
-                )
-                .with_label(dir.host.display().to_string())
-                .with_job(entry.id.clone()),
+                Diagnostic::error(&manifest.source, span.clone(), message)
+                    .with_label(dir.host.display().to_string())
+                    .with_job(entry.id.clone()),
             )
         })
 }

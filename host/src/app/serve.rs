@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use super::catalog::{Catalog, Change};
 use super::watch::{Watcher, directory_of};
 use super::{AppError, CachePlace, Guests, engine_for};
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::clock::{self, Clock, SystemClock, Timestamp};
 use crate::dispatcher::{Dispatcher, Parts};
 use crate::event::{Event, Events};
 use crate::firing::fire_due;
@@ -183,6 +183,7 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     let mut host = Host {
         catalog: Catalog::new(sources.len()),
         failures: vec![None; sources.len()],
+        refresh: options.refresh,
         names: sources
             .iter()
             .map(|source| source.name().to_owned())
@@ -318,6 +319,7 @@ struct Host {
     /// What was last wrong with each source as a whole.
     failures: Vec<Option<SourceError>>,
     names: Vec<String>,
+    refresh: Duration,
     plugins: Arc<Plugins>,
     scheduler: Scheduler,
     dispatcher: Dispatcher<Runtime>,
@@ -361,7 +363,12 @@ impl Host {
             plugins: self.plugins.names().len(),
         });
 
+        let mut looked = clock::monotonic();
         loop {
+            if looked.elapsed() >= self.refresh {
+                self.look_again();
+                looked = clock::monotonic();
+            }
             let now = self.clock.now();
             fire_due(&mut self.scheduler, &self.dispatcher, now).await;
             tokio::select! {
@@ -372,6 +379,15 @@ impl Host {
                     None => return,
                 },
                 () = self.clock.sleep_until(self.wake(now)) => {}
+            }
+        }
+    }
+
+    /// Looks whether what a definition waits for has come about.
+    fn look_again(&mut self) {
+        for source in 0..self.names.len() {
+            if self.catalog.waits(source) {
+                self.reconcile(source);
             }
         }
     }

@@ -38,13 +38,20 @@ pub(super) struct Reader<'s> {
 #[derive(Default)]
 struct Draft<'n, 'a> {
     id: Option<JobId>,
-    component: Option<Arc<str>>,
     trigger: Option<Trigger>,
     trigger_member: Option<&'n Member<'a>>,
     zone_member: Option<&'n Member<'a>>,
     has_component: bool,
     /// Keys that were probably meant by unknown ones.
     meant: Vec<&'static str>,
+}
+
+/// What a job needs of the host, as far as that can be read.
+struct Needs {
+    component: Option<Arc<str>>,
+    component_span: Range<usize>,
+    grants: Arc<Grants>,
+    dir_spans: Vec<Range<usize>>,
 }
 
 impl<'s> Reader<'s> {
@@ -75,14 +82,17 @@ impl<'s> Reader<'s> {
     pub(super) fn read(&mut self, mut decoder: Decoder<'_>, node: &Node<'_>) {
         let example = r#"{"id": "hello", "component": "hello.wasm", "trigger": "@every 5s"}"#;
         let members = decoder.object("a job", node, example);
-        let mut component_span = node.span.clone();
-        let mut dir_spans = Vec::new();
+        let mut needs = Needs {
+            component: None,
+            component_span: node.span.clone(),
+            grants: Grants::none(),
+            dir_spans: Vec::new(),
+        };
         let (mut id, mut job) = (None, None);
         if let Some(members) = members {
             // The id first: what follows is said about it.
             id = self.read_id(&mut decoder, node, members);
-            let places = (&mut component_span, &mut dir_spans);
-            job = self.read_members(&mut decoder, node, members, id.clone(), places);
+            job = self.read_members(&mut decoder, node, members, id.clone(), &mut needs);
         }
         let result = match job {
             Some(job) if decoder.problems.is_empty() => Ok(Arc::new(job)),
@@ -98,8 +108,10 @@ impl<'s> Reader<'s> {
         self.entries.push(Entry {
             id,
             result,
-            component_span,
-            dir_spans: dir_spans.into(),
+            component: needs.component,
+            component_span: needs.component_span,
+            grants: needs.grants,
+            dir_spans: needs.dir_spans.into(),
         });
     }
 
@@ -166,7 +178,7 @@ impl<'s> Reader<'s> {
         node: &Node<'_>,
         members: &'n [Member<'a>],
         id: Option<JobId>,
-        (component_span, dir_spans): (&mut Range<usize>, &mut Vec<Range<usize>>),
+        needs: &mut Needs,
     ) -> Option<Job> {
         let mut draft = Draft {
             id,
@@ -176,7 +188,6 @@ impl<'s> Reader<'s> {
         let mut version = None;
         let mut params = None;
         let mut args: Arc<[String]> = Arc::default();
-        let mut grants = Grants::none();
         let mut limits = self.settings.limits;
         let mut enabled = self.settings.enabled;
         let mut run_on_start = self.settings.run_on_start;
@@ -190,8 +201,8 @@ impl<'s> Reader<'s> {
                 }
                 "component" => {
                     draft.has_component = true;
-                    *component_span = value.span.clone();
-                    draft.component = self.component(decoder, value);
+                    needs.component_span = value.span.clone();
+                    needs.component = self.component(decoder, value);
                 }
                 "trigger" | "cron_expression" => match draft.trigger_member {
                     // The same key twice has been told of.
@@ -212,7 +223,8 @@ impl<'s> Reader<'s> {
                 "args" => args = read_args(decoder, value),
                 "limits" => limits = decoder.limits(value, &limits, &self.options.maximum),
                 "grants" => {
-                    (grants, *dir_spans) = grants::decode(decoder, value, &self.options.base);
+                    (needs.grants, needs.dir_spans) =
+                        grants::decode(decoder, value, &self.options.base);
                 }
                 "enabled" => enabled = decoder.truth("`enabled`", value).unwrap_or(enabled),
                 "version" => version = decoder.integer("`version`", value, 0),
@@ -238,7 +250,7 @@ impl<'s> Reader<'s> {
         Some(Job {
             id: draft.id?,
             description,
-            component: draft.component?,
+            component: needs.component.clone()?,
             trigger: draft.trigger?,
             run_on_start,
             enabled,
@@ -246,7 +258,7 @@ impl<'s> Reader<'s> {
             params,
             args,
             limits: limits.values,
-            grants,
+            grants: needs.grants.clone(),
             max_instances: instances,
             origin: Origin {
                 file: self.source.name().clone(),

@@ -24,7 +24,7 @@ use super::decode::{DEFAULTS, Decoder, FILE, JOB, PlacedLimits};
 use super::definition::{Reader, Settings, max_instances};
 use super::diagnostic::{Diagnostic, SourceText};
 use super::document::{self, Member, Node, Repeated, Value};
-use super::{Job, JobId, Limits};
+use super::{Grants, Job, JobId, Limits};
 use crate::trigger::Zone;
 
 /// What a job file is read with.
@@ -64,10 +64,14 @@ pub struct Entry {
     pub id: Option<JobId>,
     /// The job, or everything wrong with it.
     pub result: Result<Arc<Job>, Vec<Diagnostic>>,
+    /// Its component, if that could be read, also where something else is wrong with the job.
+    pub component: Option<Arc<str>>,
     /// Where its component is named, in bytes: the place for whatever the plugins directory has
     /// to say. The whole entry if it names none.
     pub component_span: Range<usize>,
-    /// Where each directory of [`Grants::dirs`](super::Grants::dirs) is named, in the same order.
+    /// Its grants, as far as they could be read, also where something else is wrong with the job.
+    pub grants: Arc<Grants>,
+    /// Where each directory of its grants is named, in the same order.
     pub dir_spans: Box<[Range<usize>]>,
 }
 
