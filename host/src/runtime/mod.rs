@@ -47,6 +47,9 @@ use crate::run::{Attempt, Cause, Execution, SkipReason};
 /// must not use up the files that the host may have open.
 const MAX_HANDLES: usize = 256;
 
+/// The most random bytes that a run may ask for in one call.
+const MAX_RANDOM: u64 = 4 << 20;
+
 /// Runs jobs in the sandbox.
 pub struct Runtime {
     engine: Engine,
@@ -255,6 +258,8 @@ fn wasi_for(
     builder.wall_clock(GuestClock(clock.clone()));
     // No network is granted to anyone; this refuses it before an address is even looked at.
     builder.allow_tcp(false).allow_udp(false);
+    // One call of the host is not interrupted: this bounds how long it takes.
+    builder.max_random_size(MAX_RANDOM);
     Ok(match plugin.entry {
         Entry::Core(_) => {
             let mut context = builder.build_p1();
