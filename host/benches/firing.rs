@@ -103,7 +103,7 @@ fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
 /// A directory with the guests: a typed one that returns at once, and the example command.
 fn plugins_dir() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for name in ["typed", "spin"] {
+    for name in ["typed", "command", "spin"] {
         let wasm = wat::parse_file(format!("{ROOT}/tests/guests/{name}.wat")).unwrap();
         std::fs::write(dir.path().join(format!("{name}.wasm")), wasm).unwrap();
     }
@@ -204,17 +204,22 @@ async fn typed_against_bare(host: &Host) {
 async fn command_against_bare(host: &Host) {
     let grants =
         format!(r#""grants": {{"env": {{"A": "b"}}, "dirs": ["{ROOT}/examples::/data:ro"]}}"#);
-    let job = job("clock", &format!(r#""component": "clock.wasm", {grants}"#));
-    let wasm = std::fs::read(format!("{ROOT}/plugins/clock.wasm")).unwrap();
-    let bare = BareCommand::new(&host.engine, &wasm);
-    let what = "WASI command: firing / bare wasmtime loop";
-    take_turns(
-        what,
-        1.3,
-        async || host.fire(&job, 500).await,
-        async || bare.run(500).await,
-    )
-    .await;
+    // One that only prints a line, and the example in Rust, which reads its parameters.
+    for (name, file) in [
+        ("command", "tests/guests/command.wat"),
+        ("clock", "plugins/clock.wasm"),
+    ] {
+        let job = job(name, &format!(r#""component": "{name}.wasm", {grants}"#));
+        let wasm = wat::parse_file(format!("{ROOT}/{file}")).unwrap();
+        let bare = BareCommand::new(&host.engine, &wasm);
+        take_turns(
+            &format!("WASI command ({name}): firing / bare wasmtime loop"),
+            1.3,
+            async || host.fire(&job, 500).await,
+            async || bare.run(500).await,
+        )
+        .await;
+    }
 }
 
 async fn against_a_process(host: &Host) {

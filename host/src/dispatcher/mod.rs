@@ -10,7 +10,9 @@
 //!   the place *before* the firing is recorded, so that two firings of one moment cannot both
 //!   take the last one.
 //! - The host runs at most `max_running` at once. More of them wait, first come, first served.
-//! - A worker that is done takes the next run from the queue: no task is made for it.
+//! - A worker that is done takes the next run from the queue: no task is made for it. Another
+//!   worker is added only when a run waits or computes for long while others are queued, so that
+//!   a thousand short runs take as many tasks as there are threads.
 //! - A panic in an executor ends that run as failed, and nothing else.
 //! - The time limit is the executor's to enforce: it alone can end a guest that spins.
 
@@ -97,6 +99,8 @@ struct Inner<E> {
     parts: Parts,
     executor: E,
     slots: Arc<Slots>,
+    /// How many threads carry out runs.
+    threads: usize,
 }
 
 /// Who is running and who waits. Locked for a few look-ups, never while anything runs.
@@ -116,6 +120,9 @@ struct State {
     /// For each job, how many runs are admitted and have not ended.
     instances: HashMap<JobId, u32>,
     workers: usize,
+    /// How many of the workers are in the first stretch of a run: it has not yet waited, nor
+    /// computed for long. As many as there are threads at most, for more would only wait.
+    fresh: usize,
     stopping: bool,
 }
 
@@ -174,11 +181,13 @@ pub struct Drained {
 impl<E: Executor> Dispatcher<E> {
     /// A dispatcher that carries out runs with `executor`.
     pub fn new(executor: E, parts: Parts) -> Self {
+        let threads = parts.runtime.metrics().num_workers().max(1);
         Dispatcher {
             inner: Arc::new(Inner {
                 parts,
                 executor,
                 slots: Arc::default(),
+                threads,
             }),
         }
     }
@@ -223,7 +232,6 @@ impl<E: Executor> Dispatcher<E> {
     /// Starts recorded runs, or queues them while as many run as the host allows. Never waits.
     /// Once the host is stopping they are skipped instead.
     pub fn dispatch(&self, runs: Vec<(Arc<Run>, Admission)>) {
-        let mut first_runs = Vec::new();
         let mut refused = Vec::new();
         let mut state = self.inner.slots.state.lock();
         for (run, mut admission) in runs {
@@ -234,19 +242,10 @@ impl<E: Executor> Dispatcher<E> {
             admission.job = None; // the place is the run's from here on
             let cancel = Cancel::new();
             state.flights.insert(run.id, cancel.clone());
-            let queued = Queued { run, cancel };
-            if state.workers < self.inner.parts.max_running.max(1) {
-                state.workers += 1;
-                first_runs.push(queued);
-            } else {
-                state.queue.push_back(queued);
-            }
+            state.queue.push_back(Queued { run, cancel });
         }
         drop(state);
-        for queued in first_runs {
-            let worker = self.inner.clone().work(queued);
-            drop(self.inner.parts.runtime.spawn(worker));
-        }
+        self.inner.add_workers();
         for (run, admission) in refused {
             self.inner.skip_run(&run);
             drop(admission);
@@ -351,34 +350,82 @@ impl Slots {
         }
     }
 
-    /// A run has its record: its places are free. Gives the next run to the worker that asks,
-    /// or dismisses it.
-    fn land(&self, run: &Run, worker: bool) -> Option<Queued> {
+    /// A run has its record: its places are free.
+    fn land(&self, run: &Run) {
         let mut state = self.state.lock();
         state.land(run);
-        let next = if worker {
+        self.tell_if_idle(&state);
+    }
+
+    /// The same for the run of a worker, which is given the next one, or dismissed. `fresh` says
+    /// whether the run was over within its first stretch.
+    fn land_and_take(&self, run: &Run, fresh: bool, threads: usize) -> Option<Queued> {
+        let mut state = self.state.lock();
+        state.land(run);
+        if fresh {
+            state.fresh -= 1;
+        }
+        let next = if state.fresh < threads {
             state.queue.pop_front()
         } else {
-            None
+            None // enough workers are about to take it
         };
-        if worker && next.is_none() {
+        if next.is_some() {
+            state.fresh += 1;
+        } else {
             state.workers -= 1;
         }
+        self.tell_if_idle(&state);
+        next
+    }
+
+    fn tell_if_idle(&self, state: &State) {
         if state.stopping && state.flights.is_empty() {
             self.idle.notify_waiters();
         }
-        next
     }
 }
 
 impl<E: Executor> Inner<E> {
-    /// Carries out one run after the other until the queue is empty.
+    /// Adds workers for what is queued, as far as there are threads for their first stretches.
+    fn add_workers(self: &Arc<Self>) {
+        loop {
+            let queued = {
+                let mut state = self.slots.state.lock();
+                if state.fresh >= self.threads || state.workers >= self.parts.max_running.max(1) {
+                    return;
+                }
+                let Some(queued) = state.queue.pop_front() else {
+                    return;
+                };
+                state.workers += 1;
+                state.fresh += 1;
+                queued
+            };
+            drop(self.parts.runtime.spawn(self.clone().work(queued)));
+        }
+    }
+
+    /// Carries out one run after the other until there is none for it.
     async fn work(self: Arc<Self>, first: Queued) {
         let mut next = Some(first);
         while let Some(queued) = next {
             let run = queued.run.clone();
-            self.carry_out(queued).await;
-            next = self.slots.land(&run, true);
+            let mut fresh = true;
+            {
+                let mut carried_out = pin!(self.carry_out(queued));
+                poll_fn(|context| {
+                    let polled = carried_out.as_mut().poll(context);
+                    if polled.is_pending() && std::mem::take(&mut fresh) {
+                        // It may take its time: another worker sees to the queue meanwhile.
+                        self.slots.state.lock().fresh -= 1;
+                        self.add_workers();
+                    }
+                    polled
+                })
+                .await;
+            }
+            next = self.slots.land_and_take(&run, fresh, self.threads);
             // A queue of runs that never wait must not keep other tasks from this thread.
             consume_budget().await;
         }
@@ -419,7 +466,7 @@ impl<E: Executor> Inner<E> {
     async fn record(&self, attempt: Attempt, finished_at: Timestamp, execution: Execution) {
         let run = attempt.run.clone();
         self.tell(attempt, finished_at, execution).await;
-        self.slots.land(&run, false);
+        self.slots.land(&run);
     }
 
     /// Records the end of a run, then tells of it.

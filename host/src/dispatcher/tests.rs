@@ -191,11 +191,12 @@ async fn a_job_that_is_still_running_is_not_admitted_again() {
         host.fire(&twice).await.unwrap_err(),
         SkipReason::MaxInstances(2)
     );
-    assert_eq!(host.dispatcher.in_flight(), 2);
-    host.open(1);
-    for _ in 0..3 {
+    for _ in 0..2 {
         host.told().await;
     }
+    assert_eq!(host.dispatcher.in_flight(), 2);
+    host.open(1);
+    host.told().await;
     host.settle().await;
     // A place is free for whoever allows two, and none for the old definition's one.
     assert_eq!(
@@ -235,6 +236,35 @@ async fn an_executor_that_is_not_ready_says_why() {
 }
 
 #[tokio::test]
+async fn a_worker_is_added_only_for_a_run_that_waits() {
+    let mut host = host(4);
+    let workers = |host: &Host| host.dispatcher.inner.slots.state.lock().workers;
+    for n in 0..3 {
+        host.fire(&component(&n.to_string(), "quick.wasm"))
+            .await
+            .unwrap();
+    }
+    // The test's runtime has one thread, and no run has begun.
+    assert_eq!(workers(&host), 1);
+    for n in 0..3 {
+        assert_eq!(host.told().await, format!("started {n}"));
+        assert!(host.told().await.starts_with("finished"));
+    }
+    for n in 3..6 {
+        host.fire(&component(&n.to_string(), "gate.wasm"))
+            .await
+            .unwrap();
+    }
+    for n in 3..6 {
+        assert_eq!(host.told().await, format!("started {n}"));
+    }
+    assert_eq!(workers(&host), 3);
+    host.open(3);
+    host.settle().await;
+    assert_eq!(workers(&host), 0);
+}
+
+#[tokio::test]
 async fn more_than_the_host_allows_wait_their_turn_in_order() {
     let mut host = host(2);
     for n in 0..6 {
@@ -242,12 +272,12 @@ async fn more_than_the_host_allows_wait_their_turn_in_order() {
             .await
             .unwrap();
     }
+    assert_eq!(host.told().await, "started 0");
+    assert_eq!(host.told().await, "started 1");
     assert_eq!(
         (host.dispatcher.in_flight(), host.dispatcher.queued()),
         (2, 4)
     );
-    assert_eq!(host.told().await, "started 0");
-    assert_eq!(host.told().await, "started 1");
     for n in 2..6 {
         host.open(1);
         let finished = host.told().await;
