@@ -23,6 +23,7 @@ mod tests;
 use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -116,7 +117,7 @@ struct State {
     /// Runs that wait for a worker.
     queue: VecDeque<Queued>,
     /// Every run that has not ended, the queued ones too.
-    flights: HashMap<RunId, Cancel>,
+    flights: HashMap<RunId, Cancel, BuildHasherDefault<RandomBits>>,
     /// For each job, how many runs are admitted and have not ended.
     instances: HashMap<JobId, u32>,
     workers: usize,
@@ -124,6 +125,28 @@ struct State {
     /// computed for long. As many as there are threads at most, for more would only wait.
     fresh: usize,
     stopping: bool,
+}
+
+/// Hashes run ids, most of whose bits are random already.
+#[derive(Debug, Default)]
+struct RandomBits(u64);
+
+impl Hasher for RandomBits {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, id: u128) {
+        #[allow(clippy::cast_possible_truncation)] // the lower half is random
+        let bits = id as u64;
+        self.0 = bits;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Debug)]

@@ -109,10 +109,16 @@ pub async fn run_plugin(
         let echo = echo.clone().map(|echo| (stream, echo));
         CappedPipe::new(job.limits.output, echo)
     };
-    let (output, log) = (pipe(Stream::Output), pipe(Stream::Log));
-    let wasi = match wasi_for(plugin, attempt, clock, &output, &log) {
-        Ok(wasi) => wasi,
-        Err(error) => return outcome::not_started(error),
+    let mut printed = None;
+    let wasi = if plugin.wasi {
+        let (output, log) = printed.insert((pipe(Stream::Output), pipe(Stream::Log)));
+        match wasi_for(plugin, attempt, clock, output, log) {
+            Ok(wasi) => wasi,
+            Err(error) => return outcome::not_started(error),
+        }
+    } else {
+        // What imports nothing of WASI prints nothing.
+        Wasi::None
     };
     let state = GuestState::new(job.limits.memory, deadline, cancel.clone(), wasi);
     let mut store = engine.store(state, job.limits.fuel);
@@ -141,7 +147,14 @@ pub async fn run_plugin(
         elapsed: started.elapsed(),
     };
     drop(store);
-    outcome::conclude(job, plugin.shape, ending, spent, &output, &log)
+    let printed = printed.map(|(output, log)| (output.take(), log.take()));
+    outcome::conclude(
+        job,
+        plugin.shape,
+        ending,
+        spent,
+        printed.unwrap_or_default(),
+    )
 }
 
 /// Calls the guest's entry and says how that ended.
@@ -221,9 +234,6 @@ fn wasi_for(
     output: &CappedPipe,
     log: &CappedPipe,
 ) -> Result<Wasi, String> {
-    if !plugin.wasi {
-        return Ok(Wasi::None);
-    }
     let job = &attempt.run.job;
     let mut builder = WasiCtx::builder();
     let command = !matches!(plugin.entry, Entry::Typed(_));

@@ -9,7 +9,7 @@ use wasmtime_wasi::I32Exit;
 
 use super::MAX_HANDLES;
 use super::bindings::quarterjack::job::types as wit;
-use super::guest::{CappedPipe, Ended, Refusal};
+use super::guest::{Ended, Refusal};
 use super::shape::Shape;
 use crate::job::Job;
 use crate::run::{Execution, Outcome, Output, Retry};
@@ -75,6 +75,9 @@ pub(super) struct Spent {
     pub(super) elapsed: Duration,
 }
 
+/// What a pipe kept, and how many bytes it dropped.
+pub(super) type Printed = (Vec<u8>, u64);
+
 /// The record of an attempt for which no instance was ever made.
 pub(super) fn not_started(error: String) -> Execution {
     Execution::without_guest(Outcome::Failed, error, Retry::ByPolicy)
@@ -86,11 +89,8 @@ pub(super) fn conclude(
     shape: Shape,
     ending: Ending,
     spent: Spent,
-    output: &CappedPipe,
-    log: &CappedPipe,
+    ((printed, printed_dropped), (log, log_dropped)): (Printed, Printed),
 ) -> Execution {
-    let (printed, printed_dropped) = output.take();
-    let (log, log_dropped) = log.take();
     let verdict = judge(job, ending, &spent);
     let (output, output_dropped) = match verdict.output {
         Some((output, dropped)) => (Some(output), dropped),
