@@ -246,11 +246,13 @@ fn wasi_for(
         builder.stdout(log.clone());
     }
     builder.stderr(log.clone());
-    builder.arg(&job.component);
-    builder.args(&job.args);
-    describe_run(&mut builder, attempt);
-    // After the host's own, so that a definition that sets one of those names has its way.
-    builder.envs(&job.grants.env);
+    if plugin.environment {
+        builder.arg(&job.component);
+        builder.args(&job.args);
+        describe_run(&mut builder, attempt);
+        // After the host's own, so that a definition that sets one of those names has its way.
+        builder.envs(&job.grants.env);
+    }
     for dir in &job.grants.dirs {
         let access = match dir.access {
             Access::ReadOnly => FsPerms::ReadOnly,

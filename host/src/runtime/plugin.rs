@@ -33,6 +33,8 @@ pub struct Plugin {
     pub shape: Shape,
     /// Whether it imports anything of WASI.
     pub(super) wasi: bool,
+    /// Whether it can ask for its arguments and environment.
+    pub(super) environment: bool,
     /// How many slots of the engine's pool it takes.
     pub(super) slots: u32,
     pub(super) entry: Entry,
@@ -148,6 +150,11 @@ impl Loader {
                 .imports
                 .iter()
                 .any(|import| import.name.starts_with("wasi")),
+            environment: inspection.imports.iter().any(|import| {
+                ["environ_", "args_", "wasi:cli/environment@"]
+                    .iter()
+                    .any(|part| import.name.contains(part))
+            }),
             slots,
             entry,
         });
