@@ -356,7 +356,7 @@ impl Host {
             }
         }
         for message in early {
-            self.handle(message);
+            self.handle(message).await;
         }
         self.tell(Event::HostStarted {
             jobs: self.scheduler.len(),
@@ -366,7 +366,7 @@ impl Host {
         let mut looked = clock::monotonic();
         loop {
             if looked.elapsed() >= self.refresh {
-                self.look_again();
+                self.look_again().await;
                 looked = clock::monotonic();
             }
             let now = self.clock.now();
@@ -375,7 +375,7 @@ impl Host {
                 biased;
                 () = stop.reached(Stopping::Graceful) => return,
                 message = messages.recv() => match message {
-                    Some(message) => self.handle(message),
+                    Some(message) => self.handle(message).await,
                     None => return,
                 },
                 () = self.clock.sleep_until(self.wake(now)) => {}
@@ -384,10 +384,10 @@ impl Host {
     }
 
     /// Looks whether what a definition waits for has come about.
-    fn look_again(&mut self) {
+    async fn look_again(&mut self) {
         for source in 0..self.names.len() {
             if self.catalog.waits(source) {
-                self.reconcile(source);
+                self.reconcile(source).await;
             }
         }
     }
@@ -400,14 +400,14 @@ impl Host {
             .map_or(latest, |next| next.min(latest))
     }
 
-    fn handle(&mut self, message: Message) {
+    async fn handle(&mut self, message: Message) {
         match message {
             Message::Read(source, Ok(snapshot)) => {
                 if let Some(failure) = self.failures.get_mut(source) {
                     *failure = None;
                 }
                 self.catalog.set(source, snapshot.manifest);
-                self.reconcile(source);
+                self.reconcile(source).await;
             }
             Message::Read(source, Err(error)) => {
                 let Some(last) = self.failures.get_mut(source) else {
@@ -431,7 +431,7 @@ impl Host {
                 }
                 for source in 0..self.names.len() {
                     if self.catalog.concerns(source, &names) {
-                        self.reconcile(source);
+                        self.reconcile(source).await;
                     }
                 }
             }
@@ -439,7 +439,7 @@ impl Host {
         }
     }
 
-    fn reconcile(&mut self, source: usize) {
+    async fn reconcile(&mut self, source: usize) {
         let done = self.catalog.reconcile(source, &self.plugins);
         let is_change = done.is_change();
         let now = self.clock.now();
@@ -460,6 +460,9 @@ impl Host {
                 }
                 Change::Removed(job) => {
                     self.scheduler.remove(&job.id);
+                    if let Err(error) = self.store.forget(&job.id).await {
+                        tracing::warn!(job = %job.id, %error, "a removed job is not forgotten");
+                    }
                     self.tell(Event::JobRemoved { job });
                 }
                 Change::Rejected(job, problems) => {
