@@ -22,11 +22,10 @@ use super::{Exit, Refusal, remark, signals};
 use crate::app::{self, RunOnce};
 use crate::dispatcher::{Cancel, CancelReason};
 use crate::event::EventJson;
-use crate::job::{DirGrant, Grants, Job, JobId, Limits, Origin, check_env_name};
+use crate::job::{DirGrant, Grants, Job, JobId, Limits, check_env_name};
 use crate::run::{FinishedRun, Outcome, Output};
 use crate::runtime::guest::Stream;
 use crate::suggest::nearest;
-use crate::trigger::Trigger;
 
 /// The arguments of `run`.
 #[derive(Debug, Args)]
@@ -199,21 +198,7 @@ fn job_of_file(path: &Path) -> Job {
     let text = |part: Option<&std::ffi::OsStr>| {
         part.map_or_else(String::new, |part| part.to_string_lossy().into_owned())
     };
-    Job {
-        id: JobId::new(text(path.file_stem())),
-        description: None,
-        component: text(path.file_name()).into(),
-        trigger: Trigger::Manual,
-        run_on_start: false,
-        enabled: true,
-        version: None,
-        params: None,
-        args: Arc::default(),
-        limits: Limits::DEFAULT,
-        grants: Grants::none(),
-        max_instances: 1,
-        origin: Origin::default(),
-    }
+    Job::by_hand(JobId::new(text(path.file_stem())), text(path.file_name()))
 }
 
 /// Says that a file is not there, and which one may be meant.

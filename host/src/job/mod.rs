@@ -101,6 +101,27 @@ pub struct Job {
     pub origin: Origin,
 }
 
+impl Job {
+    /// A job of nothing but a component: started by hand, with the default limits and no grants.
+    pub fn by_hand(id: JobId, component: impl Into<Arc<str>>) -> Job {
+        Job {
+            id,
+            description: None,
+            component: component.into(),
+            trigger: Trigger::Manual,
+            run_on_start: false,
+            enabled: true,
+            version: None,
+            params: None,
+            args: Arc::default(),
+            limits: Limits::DEFAULT,
+            grants: Grants::none(),
+            max_instances: 1,
+            origin: Origin::default(),
+        }
+    }
+}
+
 /// Where a definition comes from.
 #[derive(Debug, Clone, Default)]
 pub struct Origin {

@@ -168,26 +168,14 @@ mod tests {
 
     use super::*;
     use crate::clock::parse_instant;
-    use crate::job::{Grants, Job, JobId, Origin};
+    use crate::job::{Job, Origin};
     use crate::run::{Attempt, Cause, Execution, Retry, Run, RunId};
-    use crate::trigger::Trigger;
 
     fn run(outcome: Outcome, error: Option<&str>, origin: Origin) -> FinishedRun {
         let now = parse_instant("2026-01-01T00:00:00Z").unwrap();
         let job = Job {
-            id: JobId::new("report"),
-            description: None,
-            component: "report.wasm".into(),
-            trigger: Trigger::Manual,
-            run_on_start: false,
-            enabled: true,
-            version: None,
-            params: None,
-            args: Arc::default(),
-            limits: Limits::DEFAULT,
-            grants: Grants::none(),
-            max_instances: 1,
             origin,
+            ..Job::by_hand("report".into(), "report.wasm")
         };
         FinishedRun {
             attempt: Attempt {
