@@ -328,18 +328,7 @@ fn is_plugin_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::engine::Engine;
-
-    fn loader() -> Loader {
-        Loader::new(Engine::new(4, 1 << 20).unwrap(), None)
-    }
-
-    fn command(marker: &str) -> Vec<u8> {
-        wat::parse_str(format!(
-            r#"(module (memory 1) (data (i32.const 0) "{marker}") (func (export "_start")))"#
-        ))
-        .unwrap()
-    }
+    use crate::runtime::plugin::tests::{command, loader};
 
     /// Looks until nothing settles, loading what is found.
     fn settle(plugins: &Plugins) -> Vec<Change> {

@@ -275,14 +275,16 @@ pub(super) fn read_in(dir: &Dir, name: &Path) -> Result<(Metadata, Vec<u8>), Plu
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn loader() -> Loader {
+    /// A loader of a small engine, without a cache.
+    pub(in crate::runtime) fn loader() -> Loader {
         Loader::new(Engine::new(4, 1 << 20).unwrap(), None)
     }
 
-    fn command(marker: &str) -> Vec<u8> {
+    /// A command that does nothing; another marker makes it another file.
+    pub(in crate::runtime) fn command(marker: &str) -> Vec<u8> {
         wat::parse_str(format!(
             r#"(module (memory 1) (data (i32.const 0) "{marker}") (func (export "_start")))"#
         ))
