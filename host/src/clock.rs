@@ -244,36 +244,20 @@ pub fn format_instant(instant: Timestamp) -> String {
     text
 }
 
-/// Serialises instants as [`format_instant`] writes them; for `#[serde(with = …)]`.
-pub mod rfc3339 {
+/// Serialises instants that may be missing as [`format_instant`] writes them; for
+/// `#[serde(with = …)]`.
+pub mod rfc3339_option {
     use super::{Timestamp, format_instant};
     use serde::Serializer;
 
-    /// Writes an instant.
+    /// Writes an instant, or null.
     ///
     /// # Errors
     /// Those of the serialiser.
-    pub fn serialize<S: Serializer>(instant: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&format_instant(*instant))
-    }
-
-    /// The same for an instant that may be missing.
-    pub mod option {
-        use super::super::{Timestamp, format_instant};
-        use serde::Serializer;
-
-        /// Writes an instant, or null.
-        ///
-        /// # Errors
-        /// Those of the serialiser.
-        pub fn serialize<S: Serializer>(
-            instant: &Option<Timestamp>,
-            to: S,
-        ) -> Result<S::Ok, S::Error> {
-            match instant {
-                Some(instant) => to.serialize_str(&format_instant(*instant)),
-                None => to.serialize_none(),
-            }
+    pub fn serialize<S: Serializer>(instant: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+        match instant {
+            Some(instant) => to.serialize_str(&format_instant(*instant)),
+            None => to.serialize_none(),
         }
     }
 }

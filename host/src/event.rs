@@ -12,7 +12,7 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::clock::{Timestamp, rfc3339};
+use crate::clock::{Timestamp, rfc3339_option};
 use crate::job::{Diagnostic, Job, JobId};
 use crate::run::{Attempt, Cause, FinishedRun, Outcome, Output, RunId, SkipReason};
 
@@ -230,7 +230,7 @@ pub struct EventJson<'a> {
     /// The name of the event, such as `run.finished`.
     pub event: &'static str,
     /// When it happened.
-    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'static str>,
@@ -242,11 +242,11 @@ pub struct EventJson<'a> {
     attempt: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<Cause>,
-    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
     scheduled_at: Option<Timestamp>,
-    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
     started_at: Option<Timestamp>,
-    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
     finished_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<Outcome>,
@@ -272,7 +272,7 @@ pub struct EventJson<'a> {
     cpu_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_ms: Option<f64>,
-    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
+    #[serde(with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
     next_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fields: Option<&'a [&'static str]>,

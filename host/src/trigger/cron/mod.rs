@@ -78,20 +78,9 @@ impl CronTrigger {
         })
     }
 
-    /// The expression as it was written, one space between its fields, without the zone.
-    pub fn expression(&self) -> &str {
-        &self.text
-    }
-
     /// The zone whose wall clock it follows.
     pub fn zone(&self) -> Zone {
         self.zone
-    }
-
-    /// Whether the job follows real time through changes of the clock: its minute or its hour
-    /// begins with `*`.
-    pub fn is_wildcard(&self) -> bool {
-        self.wildcard
     }
 
     /// The first instant strictly after `after`; None: never again.
