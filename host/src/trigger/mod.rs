@@ -3,33 +3,46 @@
 //! ```text
 //!   text ──parse──► Trigger ──next_after(instant)──► instant
 //!                     │
-//!       ┌─────────────┼───────────┐
-//!     cron/         interval    manual
-//!       │ fields: what the text says        (cron/parse.rs)
-//!       │ dates:  which days match           (cron/dates.rs, on the crate `cron`)
-//!       ▼
-//!     zone: wall clock ◄─► instant, gaps and folds
+//!    ┌────────────┬───┴──────┬────────┬──────────────┬───────────────┐
+//!  cron/      calendar/      at    interval    combined (any, all)  bounded (start, end,
+//!    │ parse      │          │                                      max_runs, not_on, jitter)
+//!    │ dates      │          │
+//!    └────────────┴──► wall ─┴─► zone: wall clock ◄─► instant, gaps and folds
 //! ```
 //!
 //! Nothing here reads a clock or keeps state: `next_after` of an instant is the same however one
 //! came there, its answers strictly increase, and two equal triggers fire at the same instants.
-//! Cron triggers answer for the years 1970 to 2100.
+//! Triggers that go by a wall clock answer for the years 1970 to 2100.
+//!
+//! Some triggers have no instants of their own: [`Trigger::Manual`] waits for a person,
+//! [`Trigger::Reboot`] for the start of the host and [`Trigger::After`] for another job.
 
+mod at;
+mod bounded;
+mod combined;
 mod cron;
 mod interval;
+mod spread;
+mod text;
+mod wall;
 mod zone;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+pub use at::{AtTrigger, LocalTime, Moment};
+pub use bounded::{Bounded, Bounds};
+pub use combined::Combined;
 pub use cron::CronTrigger;
 pub use interval::IntervalTrigger;
+pub use wall::Dst;
 pub use zone::{TzDatabase, TzOrigin, UnknownZone, WallInstant, Zone, tz_database};
 
-use crate::units;
+use text::Source;
 
 /// When a job runs. Two definitions with an equal trigger keep their schedule on a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +51,63 @@ pub enum Trigger {
     Cron(CronTrigger),
     /// Every so often, in real time.
     Interval(IntervalTrigger),
+    /// Once.
+    At(AtTrigger),
+    /// Whenever one of several triggers fires.
+    Any(Combined),
+    /// At the instants at which all of several triggers fire.
+    All(Combined),
+    /// Another trigger, within bounds.
+    Bounded(Box<Bounded>),
+    /// When a run of another job has ended.
+    After(After),
+    /// When the host starts.
+    Reboot,
     /// Never by itself: only when someone asks.
     Manual,
+}
+
+/// The end of another job's run, as a trigger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct After {
+    /// The id of the other job.
+    pub job: Arc<str>,
+    /// How its run must have ended.
+    pub on: Ending,
+}
+
+/// How a run must have ended for what comes after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ending {
+    /// It succeeded.
+    #[default]
+    Success,
+    /// It ended in any other way.
+    Failure,
+    /// It ended.
+    Always,
+}
+
+/// What the text of a trigger is read with.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading<'a> {
+    /// The zone of a cron expression that names no other.
+    pub zone: Zone,
+    /// What becomes of a run whose time a change of the clock skips.
+    pub dst: Dst,
+    /// The id of the job, by which `H` is spread. Without one `H` is refused.
+    pub job: Option<&'a str>,
+}
+
+impl From<Zone> for Reading<'_> {
+    /// In a zone, with the rules of crontab and without `H`.
+    fn from(zone: Zone) -> Self {
+        Reading {
+            zone,
+            dst: Dst::default(),
+            job: None,
+        }
+    }
 }
 
 /// Why a text is no trigger, and where.
@@ -56,21 +124,10 @@ pub struct TriggerError {
     pub span: Range<usize>,
 }
 
-/// The macros of crontab(5) and the expressions they stand for.
-const MACROS: &[(&str, &str)] = &[
-    ("@yearly", "0 0 1 1 *"),
-    ("@annually", "0 0 1 1 *"),
-    ("@monthly", "0 0 1 * *"),
-    ("@weekly", "0 0 * * 0"),
-    ("@daily", "0 0 * * *"),
-    ("@midnight", "0 0 * * *"),
-    ("@hourly", "0 * * * *"),
-];
-
 impl Trigger {
     /// Reads a trigger as people write it: a cron expression, a macro such as `@daily`,
-    /// `@every 90s`, or `@manually`. `zone` is where a cron expression is read, unless the text
-    /// begins with `CRON_TZ=` or `TZ=`.
+    /// `@every 90s`, `@reboot`, or `@manually`. A zone in front of it (`CRON_TZ=` or `TZ=`) wins
+    /// over that of `reading`, which may be just a zone.
     ///
     /// ```
     /// use quarterjack::trigger::{Trigger, Zone};
@@ -85,25 +142,32 @@ impl Trigger {
     ///
     /// # Errors
     /// What is wrong with the text, where, and what may stand there.
-    pub fn parse(text: &str, zone: Zone) -> Result<Trigger, TriggerError> {
-        let source = Source::read(text, zone)?;
+    pub fn parse<'a>(
+        text: &'a str,
+        reading: impl Into<Reading<'a>>,
+    ) -> Result<Trigger, TriggerError> {
+        let source = Source::read(text, reading.into())?;
         match source.keyword() {
             Some("every") => source.interval().map(Trigger::Interval),
             Some("manually") => source.alone().map(|()| Trigger::Manual),
+            Some("reboot") => source.alone().map(|()| Trigger::Reboot),
             _ => source.cron().map(Trigger::Cron),
         }
     }
 
-    /// Reads a cron expression or a macro such as `@daily`. `zone` is where it is read, unless
-    /// the text begins with `CRON_TZ=` or `TZ=`.
+    /// Reads a cron expression or a macro such as `@daily`, as [`Trigger::parse`] does.
     ///
     /// # Errors
     /// What is wrong with the text, where, and what may stand there.
-    pub fn cron(expression: &str, zone: Zone) -> Result<Trigger, TriggerError> {
-        let source = Source::read(expression, zone)?;
+    pub fn cron<'a>(
+        expression: &'a str,
+        reading: impl Into<Reading<'a>>,
+    ) -> Result<Trigger, TriggerError> {
+        let source = Source::read(expression, reading.into())?;
         let instead = match source.keyword() {
             Some("every") => "\"@every …\" is a trigger of its own, or {\"interval\": \"5s\"}",
             Some("manually") => "\"@manually\" is a trigger of its own",
+            Some("reboot") => "\"@reboot\" is a trigger of its own",
             _ => return source.cron().map(Trigger::Cron),
         };
         Err(TriggerError {
@@ -127,7 +191,11 @@ impl Trigger {
         match self {
             Trigger::Cron(cron) => cron.next_after(after),
             Trigger::Interval(interval) => interval.next_after(after),
-            Trigger::Manual => None,
+            Trigger::At(at) => at.next_after(after),
+            Trigger::Any(any) => any.next_of_any(after),
+            Trigger::All(all) => all.next_of_all(after),
+            Trigger::Bounded(bounded) => bounded.next_after(after),
+            Trigger::After(_) | Trigger::Reboot | Trigger::Manual => None,
         }
     }
 
@@ -137,7 +205,42 @@ impl Trigger {
         match self {
             Trigger::Cron(cron) => cron.latest_in(after, until),
             Trigger::Interval(interval) => interval.latest_in(after, until),
-            Trigger::Manual => None,
+            Trigger::At(at) => at.latest_in(after, until),
+            Trigger::Any(any) => any.latest_of_any(after, until),
+            Trigger::All(all) => all.latest_of_all(after, until),
+            Trigger::Bounded(bounded) => bounded.latest_in(after, until),
+            Trigger::After(_) | Trigger::Reboot | Trigger::Manual => None,
+        }
+    }
+
+    /// When the run for an instant of the trigger is due: at the instant, or as much later as
+    /// its jitter says. Never as late as the next instant.
+    pub fn due(&self, scheduled: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Trigger::Bounded(bounded) => bounded.due(scheduled),
+            _ => scheduled,
+        }
+    }
+
+    /// The most that [`due`](Self::due) may be late.
+    pub fn jitter(&self) -> Duration {
+        match self {
+            Trigger::Bounded(bounded) => bounded.bounds().jitter.unwrap_or_default(),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// The trigger with its number of runs counted from `now`, where it does not say from when
+    /// they count itself. None if there is nothing to count: the trigger is then good as it is.
+    pub fn counted_from(&self, now: DateTime<Utc>) -> Option<Trigger> {
+        match self {
+            Trigger::Any(any) => any.counted_from(now).map(Trigger::Any),
+            Trigger::All(all) => all.counted_from(now).map(Trigger::All),
+            Trigger::Bounded(bounded) => {
+                let counted = bounded.counted_from(now)?;
+                Some(Trigger::Bounded(Box::new(counted)))
+            }
+            _ => None,
         }
     }
 
@@ -146,15 +249,52 @@ impl Trigger {
     pub fn never_fires(&self) -> Option<String> {
         match self {
             Trigger::Cron(cron) => cron.never_fires(),
-            Trigger::Interval(_) | Trigger::Manual => None,
+            Trigger::Any(any) => any.never_any(),
+            Trigger::All(all) => all.never_all(),
+            Trigger::Bounded(bounded) => bounded.never_fires(),
+            Trigger::Interval(_)
+            | Trigger::At(_)
+            | Trigger::After(_)
+            | Trigger::Reboot
+            | Trigger::Manual => None,
         }
     }
 
-    /// The zone whose wall clock the trigger follows; None if it follows none.
+    /// Whether the trigger has instants: it goes by time, be it among other things.
+    pub fn has_instants(&self) -> bool {
+        match self {
+            Trigger::After(_) | Trigger::Reboot | Trigger::Manual => false,
+            Trigger::Any(any) => any.parts().iter().any(Trigger::has_instants),
+            _ => true,
+        }
+    }
+
+    /// Whether it fires when the host starts.
+    pub fn fires_at_start(&self) -> bool {
+        match self {
+            Trigger::Reboot => true,
+            Trigger::Any(any) => any.parts().iter().any(Trigger::fires_at_start),
+            _ => false,
+        }
+    }
+
+    /// The jobs whose end it waits for.
+    pub fn upstreams(&self) -> Vec<&After> {
+        match self {
+            Trigger::After(after) => vec![after],
+            Trigger::Any(any) => any.parts().iter().flat_map(Trigger::upstreams).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The zone whose wall clock the trigger follows; None if it follows none, or several.
     pub fn zone(&self) -> Option<Zone> {
         match self {
             Trigger::Cron(cron) => Some(cron.zone()),
-            Trigger::Interval(_) | Trigger::Manual => None,
+            Trigger::At(at) => at.zone(),
+            Trigger::Any(parts) | Trigger::All(parts) => parts.zone(),
+            Trigger::Bounded(bounded) => bounded.zone(),
+            Trigger::Interval(_) | Trigger::After(_) | Trigger::Reboot | Trigger::Manual => None,
         }
     }
 }
@@ -165,154 +305,36 @@ impl fmt::Display for Trigger {
         match self {
             Trigger::Cron(cron) => cron.fmt(f),
             Trigger::Interval(interval) => interval.fmt(f),
+            Trigger::At(at) => at.fmt(f),
+            Trigger::Any(any) => any.write(" or ", f),
+            Trigger::All(all) => all.write(" and ", f),
+            Trigger::Bounded(bounded) => bounded.fmt(f),
+            Trigger::After(after) => after.fmt(f),
+            Trigger::Reboot => f.write_str("@reboot"),
             Trigger::Manual => f.write_str("@manually"),
         }
     }
 }
 
-/// A trigger's text, its zone prefix taken off.
-struct Source<'a> {
-    zone: Zone,
-    /// What is left: begins with something visible, or is empty.
-    body: &'a str,
-    /// Where `body` begins in the given text.
-    offset: usize,
+impl Ending {
+    /// Whether a run that did or did not succeed is meant.
+    pub fn includes(self, succeeded: bool) -> bool {
+        match self {
+            Ending::Success => succeeded,
+            Ending::Failure => !succeeded,
+            Ending::Always => true,
+        }
+    }
 }
 
-impl<'a> Source<'a> {
-    fn read(text: &'a str, zone: Zone) -> Result<Source<'a>, TriggerError> {
-        let mut source = Source {
-            zone,
-            body: text.trim_ascii_start(),
-            offset: 0,
+/// `after report`, `after report fails`, `after report ends`.
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match self.on {
+            Ending::Success => "",
+            Ending::Failure => " fails",
+            Ending::Always => " ends",
         };
-        source.offset = text.len() - source.body.len();
-        let prefix = ["CRON_TZ=", "TZ="]
-            .into_iter()
-            .find(|prefix| source.body.starts_with(prefix));
-        if let Some(prefix) = prefix {
-            let (assignment, rest) = source
-                .body
-                .split_once(|c: char| c.is_ascii_whitespace())
-                .unwrap_or((source.body, ""));
-            let name = assignment.strip_prefix(prefix).unwrap_or_default();
-            let start = source.offset + prefix.len();
-            source.zone = Zone::parse(name).map_err(|unknown| TriggerError {
-                message: format!("no such time zone: \"{name}\""),
-                label: "an IANA name such as Europe/Berlin stands here".to_owned(),
-                hint: unknown.hint(),
-                span: start..start + name.len(),
-            })?;
-            source.body = rest.trim_ascii_start();
-            source.offset = text.len() - source.body.len();
-        }
-        Ok(source)
-    }
-
-    /// The text's bytes from its first to its last visible one.
-    fn span(&self) -> Range<usize> {
-        self.offset..self.offset + self.body.trim_ascii_end().len()
-    }
-
-    /// The first word and what follows it.
-    fn split(&self) -> (&'a str, &'a str) {
-        let end = self
-            .body
-            .find(|c: char| c.is_ascii_whitespace())
-            .unwrap_or(self.body.len());
-        self.body.split_at(end)
-    }
-
-    /// `every` or `manually` if that is what the text begins with.
-    fn keyword(&self) -> Option<&'static str> {
-        let word = self.split().0.strip_prefix('@')?;
-        ["every", "manually"]
-            .into_iter()
-            .find(|keyword| word.eq_ignore_ascii_case(keyword))
-    }
-
-    /// That nothing follows the first word.
-    fn alone(&self) -> Result<(), TriggerError> {
-        let (word, rest) = self.split();
-        if rest.trim_ascii().is_empty() {
-            return Ok(());
-        }
-        let start = self.offset + self.body.len() - rest.trim_ascii_start().len();
-        Err(TriggerError {
-            message: format!("nothing may follow `{word}`"),
-            label: "remove this".to_owned(),
-            hint: None,
-            span: start..self.span().end,
-        })
-    }
-
-    fn interval(&self) -> Result<IntervalTrigger, TriggerError> {
-        let (word, rest) = self.split();
-        let duration = rest.trim_ascii();
-        let start = self.offset + self.body.len() - rest.trim_ascii_start().len();
-        let span = if duration.is_empty() {
-            self.span()
-        } else {
-            start..start + duration.len()
-        };
-        if duration.is_empty() {
-            return Err(TriggerError {
-                message: format!("`{word}` says not how often"),
-                label: "a duration is missing after this".to_owned(),
-                hint: Some("write for example `@every 90s`".to_owned()),
-                span,
-            });
-        }
-        let period = units::parse_duration(duration).map_err(|error| TriggerError {
-            message: error.message,
-            label: error.label,
-            hint: None,
-            span: span.clone(),
-        })?;
-        IntervalTrigger::with_span(period, span)
-    }
-
-    fn cron(&self) -> Result<CronTrigger, TriggerError> {
-        if !self.body.starts_with('@') {
-            return CronTrigger::parse(self.body, self.body, self.offset, self.zone);
-        }
-        let (word, _) = self.split();
-        let refuse = |message: String, hint: String| TriggerError {
-            message,
-            label: "a macro is @yearly, @monthly, @weekly, @daily, @hourly, @every or @manually"
-                .to_owned(),
-            hint: Some(hint),
-            span: self.offset..self.offset + word.len(),
-        };
-        if let Some((_, expression)) = MACROS
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(word))
-        {
-            self.alone()?;
-            return CronTrigger::parse(expression, word, self.offset, self.zone);
-        }
-        if word.eq_ignore_ascii_case("@reboot") {
-            return Err(refuse(
-                "`@reboot` is not a time".to_owned(),
-                "to run once at each start of the host, write \"@manually\" and \
-                 \"run_on_start\": true"
-                    .to_owned(),
-            ));
-        }
-        let lower = word.to_lowercase();
-        let near = MACROS
-            .iter()
-            .map(|(name, _)| *name)
-            .chain(["@every", "@manually"])
-            .map(|name| (strsim::damerau_levenshtein(name, &lower), name))
-            .min()
-            .filter(|(distance, _)| *distance <= 3);
-        Err(refuse(
-            format!("no such macro: `{word}`"),
-            match near {
-                Some((_, name)) => format!("did you mean `{name}`?"),
-                None => "write a cron expression of five fields, such as `0 4 * * *`".to_owned(),
-            },
-        ))
+        write!(f, "after {}{verb}", self.job)
     }
 }

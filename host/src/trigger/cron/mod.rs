@@ -1,17 +1,10 @@
 //! Cron triggers: an expression on the wall clock of a zone.
 //!
 //! The days come from `dates`, the times of the day are bit sets, and the way from the wall
-//! clock to instants is here. It does what Debian's cron does when clocks change:
-//!
-//! - A **fixed-time** job fires when the wall clock first reaches its time. So when its time lies
-//!   in a skipped hour, it fires once, at the first instant after the gap; and in a repeated hour
-//!   it fires the first time only. A skip of more than three hours (a zone that changed sides of
-//!   the date line) is not caught up with.
-//! - A **wildcard** job, one whose minute or hour begins with `*`, follows real time: it fires at
-//!   every instant at which the wall clock matches, in both passes of a repeated hour, and not at
-//!   all for times that were skipped.
-//!
-//! Expressions with seconds or a year follow the same rules.
+//! clock to instants is that of `wall`. As with Debian's cron, a **fixed-time** job goes by the
+//! clock (a skipped time runs after the gap, a repeated one the first time only), and a
+//! **wildcard** job, one whose minute or hour begins with `*`, goes by elapsed time. Expressions
+//! with seconds or a year follow the same rules.
 
 mod dates;
 mod parse;
@@ -22,17 +15,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use self::dates::Dates;
-use super::zone::{Reach, Transitions};
-use super::{TriggerError, Zone};
-
-/// A skip of the clock up to this long is a change of daylight saving; fixed-time jobs inside it
-/// run after it. In seconds.
-const LONGEST_CATCH_UP: i64 = 3 * 60 * 60;
+use super::wall::{self, Pace, WallTimes};
+use super::{Reading, TriggerError, Zone};
 
 const DAY: i64 = 86_400;
 
 /// Fires when the wall clock of a zone matches an expression. Two are equal if their expressions
-/// (but for white space) and their zones are.
+/// (but for white space), their zones, and what they do at changes of the clock are.
 #[derive(Debug, Clone)]
 pub struct CronTrigger {
     /// As it was written, one space between the fields, without the zone.
@@ -40,8 +29,7 @@ pub struct CronTrigger {
     dates: Arc<Dates>,
     times: Times,
     zone: Zone,
-    /// Follows real time through changes of the clock.
-    wildcard: bool,
+    pace: Pace,
 }
 
 /// The times of a day that match: a bit for each second, minute and hour.
@@ -59,9 +47,9 @@ impl CronTrigger {
         expression: &str,
         shown: &str,
         offset: usize,
-        zone: Zone,
+        reading: Reading<'_>,
     ) -> Result<CronTrigger, TriggerError> {
-        let parsed = parse::parse(expression, offset)?;
+        let parsed = parse::parse(expression, offset, reading.job)?;
         let mut text = String::with_capacity(shown.len());
         for word in shown.split_ascii_whitespace() {
             if !text.is_empty() {
@@ -73,8 +61,12 @@ impl CronTrigger {
             text: text.into_boxed_str(),
             dates: Dates::shared(parsed.rule),
             times: parsed.times,
-            zone,
-            wildcard: parsed.wildcard,
+            zone: reading.zone,
+            pace: if parsed.wildcard {
+                Pace::Elapsed
+            } else {
+                Pace::Clock(reading.dst)
+            },
         })
     }
 
@@ -83,27 +75,20 @@ impl CronTrigger {
         self.zone
     }
 
+    /// Whether its times are due when the clock first reaches them, and not whenever the clock
+    /// shows them: no `*` begins its minute or hour.
+    pub fn is_fixed_time(&self) -> bool {
+        self.pace != Pace::Elapsed
+    }
+
     /// The first instant strictly after `after`; None: never again.
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let zone = self.zone.transitions();
-        let after = after.timestamp();
-        let next = if self.wildcard {
-            self.next_wildcard(zone, after.checked_add(1)?)
-        } else {
-            self.next_fixed(zone, after)
-        };
-        DateTime::from_timestamp(next?, 0)
+        wall::next_after(self, self.zone, self.pace, after)
     }
 
     /// The latest instant after `after` and not after `until`.
     pub fn latest_in(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let zone = self.zone.transitions();
-        let latest = if self.wildcard {
-            self.latest_wildcard(zone, after.timestamp(), until.timestamp())
-        } else {
-            self.latest_fixed(zone, until.timestamp())
-        };
-        DateTime::from_timestamp(latest?, 0).filter(|instant| *instant > after)
+        wall::latest_in(self, self.zone, self.pace, after, until)
     }
 
     /// Why the trigger never fires, if it does not.
@@ -121,107 +106,9 @@ impl CronTrigger {
             )
         }))
     }
+}
 
-    /// The first matching instant from `utc` on, following real time.
-    fn next_wildcard(&self, zone: &Transitions, utc: i64) -> Option<i64> {
-        let mut index = zone.index_at(utc);
-        let mut segment = zone.segment(index);
-        // No wall time in low..wall matches. None: nothing from `low` on does.
-        let mut low = segment.wall(utc);
-        let mut wall = self.next_wall(low);
-        loop {
-            let found = wall.map(|wall| segment.utc(wall));
-            let Some(next) = zone.get(index + 1) else {
-                return found;
-            };
-            if let Some(found) = found
-                && found < next.start
-            {
-                return Some(found);
-            }
-            index += 1;
-            segment = next;
-            let begin = segment.start_wall();
-            // Set back to before what was searched, or forward over what was found: search anew.
-            if begin < low || wall.is_some_and(|wall| begin > wall) {
-                low = begin;
-                wall = self.next_wall(low);
-            }
-        }
-    }
-
-    /// The latest matching instant in after+1..=until, following real time.
-    fn latest_wildcard(&self, zone: &Transitions, after: i64, until: i64) -> Option<i64> {
-        let mut index = zone.index_at(until);
-        let mut segment = zone.segment(index);
-        // No wall time in wall+1..=high matches.
-        let mut high = segment.wall(until);
-        let mut wall = self.latest_wall(high);
-        loop {
-            if let Some(wall) = wall
-                && wall >= segment.start_wall()
-            {
-                return Some(segment.utc(wall));
-            }
-            if segment.start <= after {
-                return None;
-            }
-            index = index.checked_sub(1)?;
-            let end = segment.start - 1;
-            segment = zone.segment(index);
-            let last = segment.wall(end);
-            if last > high || wall.is_some_and(|wall| wall > last) {
-                high = last;
-                wall = self.latest_wall(high);
-            }
-        }
-    }
-
-    /// The latest wall time that the clock has shown up to `utc`: what fixed-time jobs go by.
-    fn reached(zone: &Transitions, utc: i64) -> i64 {
-        let segment = zone.segment(zone.index_at(utc));
-        segment.wall(utc).max(segment.reach.saturating_sub(1))
-    }
-
-    fn next_fixed(&self, zone: &Transitions, after: i64) -> Option<i64> {
-        let mut wall = self.next_wall(Self::reached(zone, after).checked_add(1)?)?;
-        loop {
-            match zone.first_reach(wall) {
-                Reach::At { utc, .. } => return Some(utc),
-                Reach::Gap {
-                    start,
-                    begin_wall,
-                    end_wall,
-                } => {
-                    if end_wall - begin_wall <= LONGEST_CATCH_UP {
-                        return Some(start);
-                    }
-                    wall = self.next_wall(end_wall)?;
-                }
-            }
-        }
-    }
-
-    fn latest_fixed(&self, zone: &Transitions, until: i64) -> Option<i64> {
-        let mut wall = self.latest_wall(Self::reached(zone, until))?;
-        loop {
-            match zone.first_reach(wall) {
-                Reach::At { utc, .. } => return Some(utc),
-                Reach::Gap {
-                    start,
-                    begin_wall,
-                    end_wall,
-                } => {
-                    if end_wall - begin_wall <= LONGEST_CATCH_UP {
-                        return Some(start);
-                    }
-                    wall = self.latest_wall(begin_wall - 1)?;
-                }
-            }
-        }
-    }
-
-    /// The first matching wall time from `wall` on, in seconds.
+impl WallTimes for CronTrigger {
     fn next_wall(&self, wall: i64) -> Option<i64> {
         let day = wall.div_euclid(DAY);
         if self.dates.matches(day)
@@ -232,7 +119,6 @@ impl CronTrigger {
         Some(self.dates.next_after(day)? * DAY + self.times.next(0)?)
     }
 
-    /// The latest matching wall time up to and with `wall`, in seconds.
     fn latest_wall(&self, wall: i64) -> Option<i64> {
         let day = wall.div_euclid(DAY);
         if self.dates.matches(day)
@@ -246,7 +132,12 @@ impl CronTrigger {
 
 impl PartialEq for CronTrigger {
     fn eq(&self, other: &Self) -> bool {
-        self.zone == other.zone && self.text == other.text
+        // The same text means different times in two jobs where `H` spreads them.
+        self.zone == other.zone
+            && self.pace == other.pace
+            && self.text == other.text
+            && self.times == other.times
+            && Arc::ptr_eq(&self.dates, &other.dates) // equal rules share theirs
     }
 }
 

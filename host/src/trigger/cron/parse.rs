@@ -7,7 +7,7 @@
 mod values;
 
 use self::values::{
-    Field, HOUR, MINUTE, MONTH, MONTH_DAY, Piece, SECOND, WEEKDAY, YEAR, hinted, is_number,
+    Field, Form, HOUR, MINUTE, MONTH, MONTH_DAY, Piece, SECOND, WEEKDAY, YEAR, hinted, is_number,
     not_a_value, out_of_range, value, values, whole_number,
 };
 use super::Times;
@@ -22,8 +22,9 @@ pub(super) struct Parsed {
     pub(super) wildcard: bool,
 }
 
-/// Reads an expression that begins at byte `at` of the text that errors point into.
-pub(super) fn parse(text: &str, at: usize) -> Result<Parsed, TriggerError> {
+/// Reads an expression that begins at byte `at` of the text that errors point into; `job` is the
+/// id by which `H` is spread.
+pub(super) fn parse(text: &str, at: usize, job: Option<&str>) -> Result<Parsed, TriggerError> {
     let whole = Piece { text, at }.trimmed();
     let mut fields = [whole; 7];
     let mut count = 0;
@@ -53,20 +54,23 @@ pub(super) fn parse(text: &str, at: usize) -> Result<Parsed, TriggerError> {
         _ => return Err(wrong_count(whole, count, None)),
     };
     let [minute, hour, month_day, month, weekday] = five;
-    let open_step = count > 5;
+    let form = Form {
+        open_step: count > 5,
+        job,
+    };
 
     let seconds = match second {
-        Some(piece) => set(&SECOND, piece, open_step)?,
+        Some(piece) => set(&SECOND, piece, form)?,
         None => 1,
     };
-    let minutes = set(&MINUTE, minute, open_step)?;
+    let minutes = set(&MINUTE, minute, form)?;
     // An hour's bits are below 24, a month's below 13.
-    let hours = set(&HOUR, hour, open_step)? as u32;
-    let month_days = month_days(month_day, open_step)?;
-    let months = set(&MONTH, month, open_step)? as u16;
-    let (weekdays, plus) = weekdays(weekday, open_step)?;
+    let hours = set(&HOUR, hour, form)? as u32;
+    let month_days = month_days(month_day, form)?;
+    let months = set(&MONTH, month, form)? as u16;
+    let (weekdays, plus) = weekdays(weekday, form)?;
     let years = match year {
-        Some(piece) => years(piece)?,
+        Some(piece) => years(piece, form)?,
         None => Years::ALL,
     };
     let is_open = |piece: Piece| piece.text.starts_with(['*', '?']);
@@ -122,28 +126,28 @@ fn parts(piece: Piece<'_>) -> impl Iterator<Item = Piece<'_>> {
 }
 
 /// A field without specials, as a bit set.
-fn set(field: &Field, piece: Piece, open_step: bool) -> Result<u64, TriggerError> {
+fn set(field: &Field, piece: Piece, form: Form) -> Result<u64, TriggerError> {
     let mut bits = 0;
     for part in parts(piece) {
-        bits |= values(field, part, piece, open_step)?.bits();
+        bits |= values(field, part, piece, form)?.bits();
     }
     Ok(bits)
 }
 
-fn years(piece: Piece) -> Result<Years, TriggerError> {
+fn years(piece: Piece, form: Form) -> Result<Years, TriggerError> {
     if matches!(piece.text, "*" | "?") {
         return Ok(Years::ALL);
     }
     let mut years = Years::NONE;
     for part in parts(piece) {
-        for year in values(&YEAR, part, piece, true)?.iter() {
+        for year in values(&YEAR, part, piece, form)?.iter() {
             years.insert(year);
         }
     }
     Ok(years)
 }
 
-fn month_days(piece: Piece, open_step: bool) -> Result<MonthDays, TriggerError> {
+fn month_days(piece: Piece, form: Form) -> Result<MonthDays, TriggerError> {
     let mut found = MonthDays::default();
     for part in parts(piece) {
         let last = part.text.get(..1).filter(|l| l.eq_ignore_ascii_case("l"));
@@ -180,14 +184,14 @@ fn month_days(piece: Piece, open_step: bool) -> Result<MonthDays, TriggerError> 
             }
         } else {
             // Days are at most 31.
-            found.days |= values(&MONTH_DAY, part, piece, open_step)?.bits() as u32;
+            found.days |= values(&MONTH_DAY, part, piece, form)?.bits() as u32;
         }
     }
     Ok(found)
 }
 
 /// The day-of-week field, and whether a `+` asks for both day fields to match.
-fn weekdays(piece: Piece, open_step: bool) -> Result<(Weekdays, bool), TriggerError> {
+fn weekdays(piece: Piece, form: Form) -> Result<(Weekdays, bool), TriggerError> {
     let mut found = Weekdays::default();
     let plus = piece.text.starts_with('+');
     let field = if plus { piece.split_at(1).1 } else { piece };
@@ -226,7 +230,7 @@ fn weekdays(piece: Piece, open_step: bool) -> Result<(Weekdays, bool), TriggerEr
             }
             found.last |= weekday_bit(day, part)?;
         } else {
-            let bits = values(&WEEKDAY, part, field, open_step)?.bits();
+            let bits = values(&WEEKDAY, part, field, form)?.bits();
             // 7 is Sunday, too.
             found.days |= (bits | bits >> 7) as u8 & 0x7f;
         }

@@ -281,3 +281,28 @@ fn a_trigger_is_small() {
     };
     assert!(Arc::ptr_eq(&one.dates, &other.dates));
 }
+
+#[test]
+fn a_trigger_may_opt_out_of_the_run_after_a_gap() {
+    let zone = Zone::parse("Europe/Berlin").unwrap();
+    let reading = crate::trigger::Reading {
+        dst: crate::trigger::Dst::Skip,
+        ..zone.into()
+    };
+    let after = at("2027-03-27T12:00:00Z");
+    let skip = Trigger::parse("30 2,4 * * *", reading).unwrap();
+    let run = Trigger::parse("30 2,4 * * *", zone).unwrap();
+    let gap = at("2027-03-28T01:00:00Z");
+    assert_eq!(upcoming(&run, after, 2), [gap, at("2027-03-28T02:30:00Z")]);
+    assert_eq!(
+        upcoming(&skip, after, 2),
+        [at("2027-03-28T02:30:00Z"), at("2027-03-29T00:30:00Z")]
+    );
+    assert_eq!(skip.latest_in(after, at("2027-03-28T02:00:00Z")), None);
+    assert_eq!(run.latest_in(after, at("2027-03-28T02:00:00Z")), Some(gap));
+    // A repeated hour runs once either way, and the two are not the same trigger.
+    assert_ne!(skip, run);
+    // A wildcard job follows elapsed time, whatever it says.
+    let wildcard = Trigger::parse("*/30 * * * *", reading).unwrap();
+    assert_eq!(Trigger::parse("*/30 * * * *", zone).unwrap(), wildcard);
+}

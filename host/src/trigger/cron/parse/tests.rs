@@ -104,8 +104,84 @@ fn what_is_plainly_meant_is_spelled_out() {
     assert_eq!(hint("0 0 * * mo"), "did you mean `mon`?");
     assert!(hint("0 0 * * ＭＯＮ").contains("`Ｍ` is not a plain letter"));
     assert!(hint("0 0 * * L").contains("`friL`"));
-    assert!(refused("H 4 * * *").message.contains("not supported"));
-    assert!(refused("H(0-29) 4 * * *").message.contains("not supported"));
+}
+
+/// The minute, hour, day, month and weekday of the next instant.
+fn spread(text: &str, job: &str) -> Vec<u32> {
+    use chrono::{Datelike, Timelike};
+    let reading = crate::trigger::Reading {
+        job: Some(job),
+        ..Zone::UTC.into()
+    };
+    let trigger = Trigger::parse(text, reading).unwrap_or_else(|error| panic!("{text}: {error}"));
+    assert_eq!(trigger.to_string(), text);
+    let next = trigger
+        .next_after("2025-12-31T23:59:59Z".parse().unwrap())
+        .unwrap();
+    vec![
+        next.minute(),
+        next.hour(),
+        next.day(),
+        next.month(),
+        next.weekday().num_days_from_sunday(),
+    ]
+}
+
+#[test]
+fn jobs_are_spread_by_their_ids() {
+    let mut places = std::collections::HashSet::new();
+    for n in 0..50 {
+        let job = format!("job-{n}");
+        let place = spread("H H * * *", &job);
+        assert_eq!(place, spread("H H * * *", &job));
+        places.insert(place);
+        let inside = spread("H(10-19) H(22-23) H H(3-4) *", &job);
+        assert!((10..20).contains(&inside[0]) && (22..24).contains(&inside[1]));
+        assert!((1..=28).contains(&inside[2]) && (3..=4).contains(&inside[3]));
+        assert!((5..=6).contains(&spread("0 0 * * H(fri-sat)", &job)[4]));
+        // Every tenth minute from one of the first ten on; the hours do not matter for that.
+        assert!(spread("H/10 * * * *", &job)[0] < 10);
+        assert!((30..=33).contains(&spread("H(30-59)/4 * * * *", &job)[0]));
+        assert!(spread("H/90 * * * *", &job)[0] < 60);
+    }
+    assert!(places.len() > 40);
+    let reading = crate::trigger::Reading {
+        job: Some("a"),
+        ..Zone::UTC.into()
+    };
+    let hourly = Trigger::parse("H/15 * * * *", reading).unwrap();
+    let first = hourly
+        .next_after("2026-01-01T00:00:00Z".parse().unwrap())
+        .unwrap();
+    let second = hourly.next_after(first).unwrap();
+    assert_eq!((second - first).num_minutes(), 15);
+    // The same text in another job is another trigger.
+    let other = crate::trigger::Reading {
+        job: Some("b"),
+        ..reading
+    };
+    assert_ne!(
+        Trigger::parse("H H * * *", reading),
+        Trigger::parse("H H * * *", other)
+    );
+}
+
+#[test]
+fn a_spread_that_cannot_be_is_refused() {
+    assert_refused(
+        "H 4 * * *",
+        "H",
+        "`H` is spread by the id of a job, and there is none",
+    );
+    assert_refused(
+        "H(5) 4 * * *",
+        "H(5)",
+        "`H(5)` says not between which values",
+    );
+    assert_refused("H(5-99) 4 * * *", "99", "minute 99 is out of range");
+    assert_refused("H(9-5) 4 * * *", "9-5", "`9-5` runs backwards");
+    assert_refused("H-5 4 * * *", "H", "`H` is not a minute");
+    assert_refused("0 0 0 1 1 * H", "H", "`H` does not stand for a year");
 }
 
 #[test]
@@ -139,7 +215,9 @@ fn wrap_around_hints_say_the_same() {
 fn macros_and_prefixes() {
     assert_refused("@dayly", "@dayly", "no such macro: `@dayly`");
     assert_eq!(hint("@dayly"), "did you mean `@daily`?");
-    assert!(hint("@reboot").contains("\"run_on_start\": true"));
+    assert_eq!(hint("@rebot"), "did you mean `@reboot`?");
+    assert_refused("@reboot now", "now", "nothing may follow `@reboot`");
+    assert_eq!(Trigger::parse("@Reboot", Zone::UTC), Ok(Trigger::Reboot));
     assert_refused("@daily 5", "5", "nothing may follow `@daily`");
     assert_refused("@manually now", "now", "nothing may follow `@manually`");
     assert_refused("@every 90", "90", "a unit is missing: did you mean `90s`?");

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::super::dates::YEARS;
 use crate::trigger::TriggerError;
+use crate::trigger::spread::spread;
 
 /// A field: its name, its range and its names.
 pub(super) struct Field {
@@ -67,6 +68,15 @@ pub(super) const YEAR: Field = Field {
     names: &[],
     label: "a year is 1970-2100",
 };
+
+/// What holds for all fields of an expression.
+#[derive(Clone, Copy)]
+pub(super) struct Form<'a> {
+    /// `N/step` means from N on: in any form but crontab's own of five fields.
+    pub(super) open_step: bool,
+    /// The id of the job, by which `H` is spread.
+    pub(super) job: Option<&'a str>,
+}
 
 /// A piece of the text and where it begins.
 #[derive(Clone, Copy)]
@@ -153,12 +163,12 @@ pub(super) fn hinted(mut error: TriggerError, hint: impl Into<String>) -> Trigge
     error
 }
 
-/// One part of a list: `*`, `5`, `5-9`, each with or without `/step`.
+/// One part of a list: `*`, `5`, `5-9`, `H`, `H(5-9)`, each with or without `/step`.
 pub(super) fn values(
     field: &Field,
     part: Piece,
     list: Piece,
-    open_step: bool,
+    form: Form,
 ) -> Result<Values, TriggerError> {
     if part.text.is_empty() {
         // Point to a comma beside it, or to the whole where there is none.
@@ -179,6 +189,9 @@ pub(super) fn values(
         None => (part, None),
     };
     let every = step.map(|step| step_of(field, part, step)).transpose()?;
+    if let Some(inside) = spread_part(range) {
+        return spread_values(field, range, inside, every, form);
+    }
     let (from, to) = if range.text == "*" {
         (field.lowest, field.highest)
     } else if range.text == "?" {
@@ -211,7 +224,7 @@ pub(super) fn values(
                 let highest = field
                     .highest
                     .min(if field.names.len() == 7 { 6 } else { u32::MAX });
-                if !open_step {
+                if !form.open_step {
                     return Err(hinted(
                         part.error(
                             format!("`{}` steps through no range", part.text),
@@ -228,6 +241,87 @@ pub(super) fn values(
         from,
         to,
         step: every.unwrap_or(1),
+    })
+}
+
+/// What follows the `H` of a part that begins with one, if it does: nothing, or `(5-9)`.
+fn spread_part(range: Piece<'_>) -> Option<Piece<'_>> {
+    let head = range.text.get(..1)?;
+    let (_, inside) = range.split_at(1);
+    (head.eq_ignore_ascii_case("h") && (inside.text.is_empty() || inside.text.starts_with('(')))
+        .then_some(inside)
+}
+
+/// `H`: one value of the field, or every `step`-th from one on, which the job's id decides. As in
+/// Jenkins, a day of the month is one that every month has.
+fn spread_values(
+    field: &Field,
+    range: Piece,
+    inside: Piece,
+    step: Option<u32>,
+    form: Form,
+) -> Result<Values, TriggerError> {
+    const LABEL: &str = "H, H(9-17), H/15 or H(0-29)/10";
+    if field.name == YEAR.name {
+        return Err(range.error("`H` does not stand for a year", field.label));
+    }
+    let (from, to) = if inside.text.is_empty() {
+        let highest = match field.name {
+            name if name == MONTH_DAY.name => 28,
+            name if name == WEEKDAY.name => 6,
+            _ => field.highest,
+        };
+        (field.lowest, highest)
+    } else {
+        let ends = inside
+            .text
+            .strip_prefix('(')
+            .and_then(|it| it.strip_suffix(')'));
+        let ends = ends.map(|text| Piece {
+            text,
+            at: inside.at + 1,
+        });
+        match ends.and_then(|ends| Some((ends, ends.split_once('-')?))) {
+            Some((ends, (first, last))) => {
+                range_of(field, ends, first, last, step).map_err(|mut error| {
+                    error.hint = None; // a list of two is not one place
+                    error
+                })?
+            }
+            None => {
+                return Err(range.error(
+                    format!("`{}` says not between which values", range.text),
+                    LABEL,
+                ));
+            }
+        }
+    };
+    let Some(job) = form.job else {
+        return Err(hinted(
+            range.error(
+                "`H` is spread by the id of a job, and there is none",
+                field.label,
+            ),
+            "name the job whose id it is, or write the value itself",
+        ));
+    };
+    let values = to - from + 1;
+    // Each field has a place of its own, or all jobs of one minute would share their hour.
+    let place = |bound: u32| spread(job, field.name.as_bytes(), u64::from(bound)) as u32; // < bound
+    Ok(match step {
+        None => {
+            let value = from + place(values);
+            Values {
+                from: value,
+                to: value,
+                step: 1,
+            }
+        }
+        Some(step) => Values {
+            from: from + place(step.min(values)),
+            to,
+            step,
+        },
     })
 }
 
@@ -354,15 +448,6 @@ pub(super) fn out_of_range(field: &Field, piece: Piece) -> TriggerError {
 
 pub(super) fn not_a_value(field: &Field, piece: Piece) -> TriggerError {
     let text = piece.text;
-    if text.eq_ignore_ascii_case("h") || text.to_ascii_lowercase().starts_with("h(") {
-        return hinted(
-            piece.error(
-                "`H`, a value spread by the job's name, is not supported",
-                field.label,
-            ),
-            format!("write the {} itself", field.name),
-        );
-    }
     let error = piece.error(format!("`{text}` is not {}", field.one()), field.label);
     let lower = text.to_lowercase();
     // `Monday` for `mon`, `sept` for `sep`.
