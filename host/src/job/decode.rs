@@ -71,7 +71,10 @@ pub(super) static JOB: Keys = Keys {
 pub(super) static TRIGGER: Keys = Keys {
     of: "a trigger",
     home: "in the job's `trigger`",
-    known: &["cron", "timezone", "interval"],
+    known: &[
+        "cron", "interval", "at", "any", "all", "after", "on", "timezone", "dst", "start", "end",
+        "max_runs", "jitter",
+    ],
 };
 
 /// The keys of `limits`.

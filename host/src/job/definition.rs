@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::decode::{Decoder, JOB, PlacedLimits, TRIGGER};
+use super::decode::{Decoder, JOB, PlacedLimits};
 use super::diagnostic::{Diagnostic, SourceText, quoted};
 use super::document::{Member, Node, Value};
 use super::manifest::{Entry, Options};
-use super::{Grants, Job, JobId, Origin, grants};
+use super::{Grants, Job, JobId, Origin, grants, trigger};
 use crate::suggest::nearest;
-use crate::trigger::{Trigger, TriggerError, Zone};
+use crate::trigger::{Dst, Trigger, Zone};
 
 /// What holds for all jobs of a file.
 pub(super) struct Settings {
@@ -307,41 +307,32 @@ impl<'s> Reader<'s> {
                 Some("\"@manually\" is for a job that runs only when asked to".into());
             return;
         };
-        let zone = own_zone
-            .as_ref()
-            .and_then(|(_, zone)| *zone)
-            .unwrap_or(self.settings.zone);
         let value = &member.value;
-        let (place, trigger) = match (&*member.key, &value.value) {
-            ("cron_expression", Value::String(text)) => (value, Trigger::cron(text, zone)),
+        let is_object = matches!(value.value, Value::Object(_));
+        if let (Some((own, _)), true) = (&own_zone, is_object) {
+            let message = "`timezone` stands beside a trigger that is an object";
+            decoder.error(&own.key_span, message, "move it into `trigger`");
+        }
+        let zone = match &own_zone {
+            Some((_, Some(zone))) if !is_object => *zone,
+            _ => self.settings.zone,
+        };
+        let context = trigger::Context {
+            zone,
+            dst: Dst::default(),
+            job: draft.id.as_ref().map_or("", JobId::as_str),
+        };
+        let read = match (&*member.key, &value.value) {
+            ("cron_expression", Value::String(_)) => trigger::cron(decoder, value, context),
             ("cron_expression", _) => {
                 let expected = "a cron expression such as \"*/5 * * * *\"";
                 decoder.wrong_type("`cron_expression`", expected, value, "");
-                return;
+                None
             }
-            (_, Value::String(text)) => (value, Trigger::parse(text, zone)),
-            (_, Value::Object(members)) => {
-                if let Some((own, _)) = own_zone {
-                    let message = "`timezone` stands beside a trigger that is an object";
-                    decoder.error(&own.key_span, message, "move it into `trigger`");
-                }
-                match read_trigger_object(decoder, value, members, self.settings.zone) {
-                    Some(read) => read,
-                    None => return,
-                }
-            }
-            _ => {
-                let expected = "a string such as \"*/5 * * * *\" or \"@every 5s\", or an object such as {\"interval\": \"5s\"}";
-                decoder.wrong_type("`trigger`", expected, value, "");
-                return;
-            }
+            _ => trigger::read(decoder, "`trigger`", value, context),
         };
-        let trigger = match trigger {
-            Ok(trigger) => trigger,
-            Err(error) => return decoder.trigger_error(place, error),
-        };
-        let is_text = matches!(value.value, Value::String(_));
-        if let (Some((own, Some(_))), None, true) = (&own_zone, trigger.zone(), is_text) {
+        let Some(trigger) = read else { return };
+        if let (Some((own, Some(_))), None, false) = (&own_zone, trigger.zone(), is_object) {
             let message = "`timezone` beside a trigger that has no use for one";
             decoder.error(
                 &own.key_span,
@@ -350,87 +341,14 @@ impl<'s> Reader<'s> {
             );
         }
         if let Some(reason) = trigger.never_fires() {
+            let place = trigger::place_of_warning(value);
             let message = format!("{} never fires", this_job(draft));
-            let warning = Diagnostic::warning(self.source, place.span.clone(), message)
+            let warning = Diagnostic::warning(self.source, place, message)
                 .with_label(reason)
                 .with_job(draft.id.clone());
             self.warnings.push(warning);
         }
         draft.trigger = Some(trigger);
-    }
-}
-
-/// Reads `{"cron", "timezone"}` or `{"interval"}`; gives the node that holds the expression.
-fn read_trigger_object<'n, 'a>(
-    decoder: &mut Decoder<'_>,
-    node: &Node<'_>,
-    members: &'n [Member<'a>],
-    file_zone: Zone,
-) -> Option<(&'n Node<'a>, Result<Trigger, TriggerError>)> {
-    let find = |key: &str| members.iter().find(|member| member.key == key);
-    let (cron, interval, zone) = (find("cron"), find("interval"), find("timezone"));
-    let mut known = true;
-    for member in members {
-        match &*member.key {
-            "cron" | "interval" | "timezone" => {}
-            "cron_expression" => {
-                known = false;
-                let message = "unknown key \"cron_expression\" in a trigger";
-                decoder.error(
-                    &member.key_span,
-                    message,
-                    "inside of `trigger` it is \"cron\"",
-                );
-            }
-            _ => {
-                known = false;
-                decoder.unknown_key(member, &TRIGGER);
-            }
-        }
-    }
-    let own_zone = zone.map(|member| decoder.zone(&member.value));
-    match (cron, interval) {
-        (Some(cron), None) => match &cron.value.value {
-            Value::String(text) => {
-                let zone = own_zone.flatten().unwrap_or(file_zone);
-                Some((&cron.value, Trigger::cron(text, zone)))
-            }
-            _ => {
-                let expected = "a cron expression such as \"*/5 * * * *\"";
-                decoder.wrong_type("`cron`", expected, &cron.value, "");
-                None
-            }
-        },
-        (None, Some(interval)) => {
-            if let Some(zone) = zone {
-                let message = "`timezone` beside `interval`";
-                decoder.error(
-                    &zone.key_span,
-                    message,
-                    "an interval has no time zone: leave it out",
-                );
-            }
-            let period = decoder.duration("`interval`", &interval.value)?;
-            Some((&interval.value, Trigger::every(period)))
-        }
-        (Some(_), Some(interval)) => {
-            let message = "a trigger has either `cron` or `interval`";
-            decoder.error(
-                &interval.key_span,
-                message,
-                "make it two jobs if both are meant",
-            );
-            None
-        }
-        (None, None) => {
-            // A misspelt key has been told of, and is the one that is missing.
-            if known {
-                let start = node.span.start..node.span.start + 1;
-                let label = "add \"cron\": \"*/5 * * * *\" or \"interval\": \"5s\"";
-                decoder.error(&start, "the trigger does not say when", label);
-            }
-            None
-        }
     }
 }
 

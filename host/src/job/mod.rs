@@ -13,6 +13,7 @@ pub mod schema;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod trigger;
 
 use std::borrow::Borrow;
 use std::fmt;

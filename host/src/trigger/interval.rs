@@ -4,7 +4,8 @@
 //! period since 1970-01-01T00:00:00Z. So it never drifts, a restart or a reload keeps the tick,
 //! two hosts agree on it, and `next` can tell it without asking a running host. What it costs:
 //! a job every 5 s does not begin 5 s after it was added but at the next multiple, and one every
-//! 7 days does so on Thursdays at midnight UTC; a cron expression says such things better.
+//! 7 days does so on Thursdays at midnight UTC; a cron expression says such things better, or
+//! another instant to count from.
 
 use std::fmt;
 use std::ops::Range;
@@ -20,6 +21,8 @@ use crate::units;
 pub struct IntervalTrigger {
     /// In milliseconds; at least 1.
     period: i64,
+    /// A tick, in milliseconds since the epoch: from 0 to the period, exclusive.
+    phase: i64,
 }
 
 impl IntervalTrigger {
@@ -29,6 +32,18 @@ impl IntervalTrigger {
     /// A period below one millisecond, or one that is not whole milliseconds.
     pub fn new(period: Duration) -> Result<Self, TriggerError> {
         Self::with_span(period, 0..0)
+    }
+
+    /// A trigger that fires once in every `period`, at `start` among others.
+    ///
+    /// # Errors
+    /// A period below one millisecond, or one that is not whole milliseconds.
+    pub fn from(period: Duration, start: DateTime<Utc>) -> Result<Self, TriggerError> {
+        let interval = Self::new(period)?;
+        Ok(IntervalTrigger {
+            phase: start.timestamp_millis().rem_euclid(interval.period),
+            ..interval
+        })
     }
 
     /// The same; an error points to `span` of the text it was read from.
@@ -52,7 +67,7 @@ impl IntervalTrigger {
             ));
         }
         match i64::try_from(period.as_millis()) {
-            Ok(period) => Ok(IntervalTrigger { period }),
+            Ok(period) => Ok(IntervalTrigger { period, phase: 0 }),
             Err(_) => Err(refuse(
                 "the interval is too long",
                 "an interval is at most 1000 years",
@@ -68,18 +83,20 @@ impl IntervalTrigger {
     /// The first instant strictly after `after`; None beyond the end of the calendar.
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         // Whole milliseconds below `after`: the multiple after them is after it, too.
-        let ticks = after.timestamp_millis().div_euclid(self.period);
+        let ticks = (after.timestamp_millis() - self.phase).div_euclid(self.period);
         ticks
             .checked_add(1)?
-            .checked_mul(self.period)
+            .checked_mul(self.period)?
+            .checked_add(self.phase)
             .and_then(DateTime::from_timestamp_millis)
     }
 
     /// The latest instant after `after` and not after `until`.
     pub fn latest_in(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let ticks = until.timestamp_millis().div_euclid(self.period);
+        let ticks = (until.timestamp_millis() - self.phase).div_euclid(self.period);
         ticks
-            .checked_mul(self.period)
+            .checked_mul(self.period)?
+            .checked_add(self.phase)
             .and_then(DateTime::from_timestamp_millis)
             .filter(|instant| *instant > after)
     }
@@ -124,6 +141,22 @@ mod tests {
             trigger.next_after(at("1969-12-31T23:59:58Z")),
             Some(at("1970-01-01T00:00:00Z"))
         );
+    }
+
+    #[test]
+    fn it_may_count_from_another_instant() {
+        let start = at("2026-01-01T00:00:07Z");
+        let trigger = IntervalTrigger::from(Duration::from_secs(3600), start).unwrap();
+        assert_eq!(
+            trigger.next_after(start - chrono::TimeDelta::milliseconds(1)),
+            Some(start)
+        );
+        assert_eq!(trigger.next_after(start), Some(at("2026-01-01T01:00:07Z")));
+        assert_eq!(
+            trigger.latest_in(start, at("2026-01-01T03:00:06Z")),
+            Some(at("2026-01-01T02:00:07Z"))
+        );
+        assert_ne!(trigger, every(3_600_000));
     }
 
     #[test]
