@@ -11,7 +11,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use chrono::{DateTime, Datelike as _, SecondsFormat, SubsecRound as _, Timelike as _, Utc};
+use chrono::{
+    DateTime, Datelike as _, SecondsFormat, SubsecRound as _, TimeDelta, Timelike as _, Utc,
+};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -165,6 +167,90 @@ impl Clock for ManualClock {
     }
 }
 
+/// What the clocks of the machine show at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Readings {
+    /// The time of day, which can be set.
+    pub now: Timestamp,
+    /// Real time since some moment, time that the machine was suspended included.
+    pub real: Duration,
+    /// The same without the time that the machine was suspended.
+    pub awake: Duration,
+}
+
+impl Readings {
+    /// What they show now.
+    pub fn take() -> Readings {
+        use rustix::time::{ClockId, clock_gettime};
+        let length = |id: ClockId| {
+            let time = clock_gettime(id);
+            // Neither runs below zero, and nanoseconds are below a thousand million.
+            Duration::new(
+                u64::try_from(time.tv_sec).unwrap_or(0),
+                u32::try_from(time.tv_nsec).unwrap_or(0),
+            )
+        };
+        #[cfg(target_os = "linux")]
+        let real = length(ClockId::Boottime);
+        #[cfg(not(target_os = "linux"))]
+        let real = length(ClockId::Monotonic);
+        Readings {
+            now: SystemClock.now(),
+            real,
+            awake: length(ClockId::Monotonic),
+        }
+    }
+}
+
+/// What has happened to time besides passing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jump {
+    /// The clock was set forward by so much.
+    Forward(Duration),
+    /// The clock was set back by so much.
+    Back(Duration),
+    /// The machine was suspended for so long.
+    Suspended(Duration),
+}
+
+/// Notices when the clock is set or the machine was suspended.
+#[derive(Debug)]
+pub struct ClockWatch {
+    last: Readings,
+}
+
+impl ClockWatch {
+    /// Steps below this are corrections, as a time server makes them.
+    const LEAST: Duration = Duration::from_secs(1);
+
+    /// Watches from these readings on.
+    pub fn new(readings: Readings) -> Self {
+        ClockWatch { last: readings }
+    }
+
+    /// Compares with the last look: what has happened in between.
+    pub fn look(&mut self, readings: Readings) -> Vec<Jump> {
+        let last = std::mem::replace(&mut self.last, readings);
+        let real = readings.real.saturating_sub(last.real);
+        let asleep = real.saturating_sub(readings.awake.saturating_sub(last.awake));
+        let mut jumps = Vec::new();
+        if asleep >= Self::LEAST {
+            jumps.push(Jump::Suspended(asleep));
+        }
+        let passed = readings.now - last.now;
+        let set = passed - TimeDelta::from_std(real).unwrap_or(passed);
+        let by = set.abs().to_std().unwrap_or_default();
+        if by >= Self::LEAST {
+            jumps.push(if set > TimeDelta::zero() {
+                Jump::Forward(by)
+            } else {
+                Jump::Back(by)
+            });
+        }
+        jumps
+    }
+}
+
 /// The monotonic clock, for measuring lengths of time. It never goes back.
 #[allow(clippy::disallowed_methods)] // the one place that may
 pub fn monotonic() -> Instant {
@@ -279,6 +365,37 @@ mod tests {
         assert!(late.as_mut().poll(&mut context).is_pending());
         clock.advance(Duration::from_secs(1));
         late.await;
+    }
+
+    #[test]
+    fn a_clock_that_is_set_and_a_machine_that_slept_are_told_apart() {
+        let readings = |now: i64, real: u64, awake: u64| Readings {
+            now: DateTime::from_timestamp(now, 0).unwrap(),
+            real: Duration::from_secs(real),
+            awake: Duration::from_secs(awake),
+        };
+        let seconds = Duration::from_secs;
+        let mut watch = ClockWatch::new(readings(1_000, 50, 50));
+        assert_eq!(watch.look(readings(1_002, 52, 52)), []);
+        assert_eq!(
+            watch.look(readings(4_604, 54, 54)),
+            [Jump::Forward(seconds(3_600))]
+        );
+        assert_eq!(
+            watch.look(readings(1_006, 56, 56)),
+            [Jump::Back(seconds(3_600))]
+        );
+        assert_eq!(
+            watch.look(readings(8_206, 7_256, 56)),
+            [Jump::Suspended(seconds(7_200))]
+        );
+        assert_eq!(
+            watch.look(readings(1_000, 7_266, 57)),
+            [Jump::Suspended(seconds(9)), Jump::Back(seconds(7_216))]
+        );
+        // The real clocks agree with each other.
+        let mut real = ClockWatch::new(Readings::take());
+        assert_eq!(real.look(Readings::take()), []);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use parking_lot::RwLock;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::clock::{Timestamp, rfc3339_option};
+use crate::clock::{Jump, Timestamp, rfc3339_option};
 use crate::job::{Diagnostic, Job, JobId};
 use crate::run::{Attempt, Cause, FinishedRun, Outcome, Output, RunId, SkipReason};
 
@@ -39,6 +39,11 @@ pub enum Event {
         runs: Vec<(Outcome, u64)>,
         /// How many firings did not become a run.
         skipped: u64,
+    },
+    /// The clock was set, or the machine was suspended.
+    ClockJumped {
+        /// What happened, and by how much.
+        jump: Jump,
     },
     /// A job is new.
     JobAdded {
@@ -300,6 +305,10 @@ pub struct EventJson<'a> {
     runs: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     skipped: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<f64>,
 }
 
 fn millis(time: Duration) -> f64 {
@@ -325,6 +334,19 @@ impl<'a> EventJson<'a> {
                 skipped: Some(*skipped),
                 ..EventJson::default()
             },
+            Event::ClockJumped { jump } => {
+                let (kind, by) = match jump {
+                    Jump::Forward(by) => ("set_forward", by),
+                    Jump::Back(by) => ("set_back", by),
+                    Jump::Suspended(by) => ("suspended", by),
+                };
+                EventJson {
+                    event: "clock.jumped",
+                    kind: Some(kind),
+                    seconds: Some(millis(*by) / 1e3),
+                    ..EventJson::default()
+                }
+            }
             Event::JobAdded { job, next } => EventJson {
                 event: "job.added",
                 next_at: *next,

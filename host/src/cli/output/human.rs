@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use crate::cli::output::printer::Renderer;
 use crate::cli::output::table::{JobTable, NAME_WIDTH};
 use crate::cli::output::{Paint, Tone, Viewer, cut, harmless, outcome_word, plural, summary};
-use crate::clock::Timestamp;
+use crate::clock::{Jump, Timestamp};
 use crate::event::{Event, Stamped};
 use crate::job::{Diagnostic, JobId, Severity};
 use crate::run::{Attempt, Cause, FinishedRun, Outcome};
@@ -163,6 +163,24 @@ impl Human {
             Event::HostStopped { runs, skipped } => {
                 self.time(at, to)?;
                 writeln!(to, "stopped   {}", totals(runs, *skipped))
+            }
+            Event::ClockJumped { jump } => {
+                self.start(at, "clock", to)?;
+                let (what, by, then) = match jump {
+                    Jump::Forward(by) => ("set forward by", by, "what was missed is told below"),
+                    Jump::Back(by) => (
+                        "set back by",
+                        by,
+                        "no instant runs twice, and frequent jobs go on at once",
+                    ),
+                    Jump::Suspended(by) => (
+                        "stood still: the machine was suspended for",
+                        by,
+                        "what was missed is told below",
+                    ),
+                };
+                let what = paint.paint(Tone::Warn, what);
+                writeln!(to, "{what} {}; {then}", format_duration(*by))
             }
             Event::JobRejected { job, problems } => self.rejected(at, job.as_ref(), problems, to),
             Event::JobsReloaded { source, unchanged } => self.edited(at, source, *unchanged, to),
