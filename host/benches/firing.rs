@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use quarterjack::clock::{Clock, SystemClock};
-use quarterjack::dispatcher::{Dispatcher, Parts};
+use quarterjack::dispatcher::{Dispatcher, Ends, Parts};
 use quarterjack::event::{Event, Events};
 use quarterjack::firing::{fire, fire_due};
 use quarterjack::job::manifest::Options;
@@ -138,6 +138,7 @@ impl Host {
                 store: Arc::new(MemoryStore::default()),
                 clock,
                 events: events.clone(),
+                ends: Ends::default(),
                 runtime: guests,
                 max_running: 256,
             },

@@ -36,12 +36,6 @@ pub async fn fire_due<E: Executor>(
     dispatcher: &Dispatcher<E>,
     now: Timestamp,
 ) -> Fired {
-    if let Some(by) = scheduler.set_back_by(now) {
-        tracing::warn!(
-            seconds = by.num_seconds(),
-            "the clock was set back; no instant runs twice, and frequent jobs go on at once"
-        );
-    }
     fire(scheduler.due(now), dispatcher, now).await
 }
 
@@ -135,7 +129,7 @@ mod tests {
 
     use super::*;
     use crate::clock::ManualClock;
-    use crate::dispatcher::{Cancel, Parts};
+    use crate::dispatcher::{Cancel, Ends, Parts};
     use crate::event::{Event, Events};
     use crate::job::{Job, JobId};
     use crate::run::{Attempt, Execution, Outcome};
@@ -182,6 +176,7 @@ mod tests {
                 store,
                 clock: Arc::new(clock.clone()),
                 events: events.clone(),
+                ends: Ends::default(),
                 runtime: tokio::runtime::Handle::current(),
                 max_running: 1_000,
             };

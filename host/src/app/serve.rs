@@ -11,24 +11,27 @@
 //! The control loop owns the schedule and never blocks: files are read and compiled on other
 //! threads, and guests run on theirs.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{mpsc, watch};
 
 use super::catalog::{Catalog, Change};
 use super::watch::{Watcher, directory_of};
 use super::{AppError, CachePlace, Guests, engine_for};
-use crate::clock::{self, Clock, SystemClock, Timestamp};
-use crate::dispatcher::{Dispatcher, Parts};
+use crate::clock::{self, Clock, ClockWatch, Readings, SystemClock, Timestamp};
+use crate::dispatcher::{Dispatcher, Ends, Parts, RunEnded};
 use crate::event::{Event, Events};
-use crate::firing::fire_due;
-use crate::job::Limits;
+use crate::firing::{fire, fire_due};
+use crate::job::{JobId, Limits};
+use crate::run::SkipReason;
 use crate::runtime::Runtime;
 use crate::runtime::directory::{self, Plugins};
 use crate::runtime::plugin::Loader;
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Due, Scheduler};
 use crate::source::{FileSource, JobSource, Snapshot, SourceError};
 use crate::store::{MemoryStore, Store};
 
@@ -163,12 +166,14 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let runtime = Runtime::new(engine, plugins.clone(), clock.clone());
+    let (ends, mut ended) = Ends::new();
     let dispatcher = Dispatcher::new(
         runtime,
         Parts {
             store: store.clone(),
             clock: clock.clone(),
             events: events.clone(),
+            ends: ends.clone(),
             runtime: guests.handle(),
             max_running: options.max_running,
         },
@@ -190,16 +195,18 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
             .collect(),
         plugins,
         scheduler: Scheduler::new(),
+        at_start: HashSet::new(),
         dispatcher,
+        ends,
         clock,
         store,
         events,
     };
-    host.run(first, messages, &stop).await;
+    host.run(first, messages, &mut ended, &stop).await;
     for reader in &readers {
         reader.abort();
     }
-    host.come_to_rest(options.grace, &stop).await;
+    host.come_to_rest(options.grace, &mut ended, &stop).await;
     Ok(())
 }
 
@@ -322,7 +329,10 @@ struct Host {
     refresh: Duration,
     plugins: Arc<Plugins>,
     scheduler: Scheduler,
+    /// Jobs that are to run because the host starts, and are not in service yet.
+    at_start: HashSet<JobId>,
     dispatcher: Dispatcher<Runtime>,
+    ends: Ends,
     clock: Arc<dyn Clock>,
     store: Arc<dyn Store>,
     events: Events,
@@ -334,8 +344,14 @@ impl Host {
         &mut self,
         first: Vec<Result<Snapshot, SourceError>>,
         mut messages: mpsc::Receiver<Message>,
+        ended: &mut UnboundedReceiver<RunEnded>,
         stop: &Stop,
     ) {
+        for snapshot in first.iter().flatten() {
+            let jobs = snapshot.manifest.jobs();
+            let at_start = jobs.filter(|job| job.trigger.fires_at_start());
+            self.at_start.extend(at_start.map(|job| job.id.clone()));
+        }
         // Nothing is put into service before the plugins of the start are, so that a job does
         // not miss its plugin by a moment; what the sources say meanwhile is kept.
         let mut early: Vec<Message> = first
@@ -364,7 +380,11 @@ impl Host {
         });
 
         let mut looked = clock::monotonic();
+        let mut watch = ClockWatch::new(Readings::take());
         loop {
+            for jump in watch.look(Readings::take()) {
+                self.tell(Event::ClockJumped { jump });
+            }
             if looked.elapsed() >= self.refresh {
                 self.look_again().await;
                 looked = clock::monotonic();
@@ -378,6 +398,10 @@ impl Host {
                     Some(message) => self.handle(message).await,
                     None => return,
                 },
+                Some(run) = ended.recv() => {
+                    let due = self.scheduler.ended(&run.job, run.succeeded, run.at);
+                    fire(due, &self.dispatcher, self.clock.now()).await;
+                }
                 () = self.clock.sleep_until(self.wake(now)) => {}
             }
         }
@@ -446,7 +470,11 @@ impl Host {
         for change in done.changes {
             match change {
                 Change::Added(job) => {
-                    self.scheduler.upsert(job.clone(), now);
+                    if self.at_start.remove(&job.id) {
+                        self.scheduler.start(job.clone(), now);
+                    } else {
+                        self.scheduler.upsert(job.clone(), now);
+                    }
                     let next = self.scheduler.next_of(&job.id);
                     self.tell(Event::JobAdded { job, next });
                 }
@@ -469,6 +497,10 @@ impl Host {
                     self.tell(Event::JobRejected { job, problems });
                 }
             }
+        }
+        if is_change {
+            let waited_for = self.scheduler.waited_for();
+            self.ends.wait_for(waited_for.map(JobId::from).collect());
         }
         if is_change && let Some(name) = self.names.get(source) {
             self.tell(Event::JobsReloaded {
@@ -516,7 +548,12 @@ impl Host {
     }
 
     /// Starts nothing more, waits for what is in flight, and takes leave.
-    async fn come_to_rest(&self, grace: Duration, stop: &Stop) {
+    async fn come_to_rest(
+        &mut self,
+        grace: Duration,
+        ended: &mut UnboundedReceiver<RunEnded>,
+        stop: &Stop,
+    ) {
         let in_flight = self.dispatcher.in_flight();
         if in_flight > 0 {
             self.tell(Event::HostStopping { in_flight, grace });
@@ -528,6 +565,16 @@ impl Host {
         };
         if drained.is_none() {
             self.dispatcher.drain(Duration::ZERO).await;
+        }
+        // What would come after the last runs does not come any more, and that is told.
+        while let Ok(run) = ended.try_recv() {
+            for due in self.scheduler.ended(&run.job, run.succeeded, run.at) {
+                if let Due::Fire(firing) = due {
+                    let reason = SkipReason::Stopping;
+                    self.dispatcher
+                        .skip(firing.job, firing.scheduled_at, reason);
+                }
+            }
         }
         let totals = self.store.totals().await.unwrap_or_default();
         self.tell(Event::HostStopped {

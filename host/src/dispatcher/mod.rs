@@ -3,7 +3,8 @@
 //! ```text
 //! admit ──▶ Admission ─┐
 //!                      ├─dispatch──▶ queue ──▶ worker ──Executor──▶ FinishedRun ──▶ store
-//! store.fire ──▶ Run ──┘                                                  └────────▶ events
+//! store.fire ──▶ Run ──┘                                                  ├────────▶ events
+//!                                                                        └────────▶ ends
 //! ```
 //!
 //! - A job has at most `max_instances` runs queued or running; [`Dispatcher::admit`] reserves
@@ -17,6 +18,7 @@
 //! - The time limit is the executor's to enforce: it alone can end a guest that spins.
 
 mod cancel;
+mod ends;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +45,7 @@ use crate::run::{Attempt, Execution, FinishedRun, Outcome, Retry, Run, RunId, Sk
 use crate::store::{Skip, Store};
 
 pub use cancel::{Cancel, CancelReason};
+pub use ends::{Ends, RunEnded};
 
 /// What carries out attempts.
 pub trait Executor: Send + Sync + 'static {
@@ -69,6 +72,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Who is told.
     pub events: Events,
+    /// Who is told of the ends that other jobs wait for.
+    pub ends: Ends,
     /// Where attempts are carried out.
     pub runtime: Handle,
     /// How many runs may be carried out at once; at least 1.
@@ -514,6 +519,7 @@ impl<E: Executor> Inner<E> {
                 "a run has ended and its end could not be recorded"
             );
         }
+        self.parts.ends.tell(&run);
         self.parts
             .events
             .emit(finished_at, Event::RunFinished { run });

@@ -76,6 +76,7 @@ fn host_with(max_running: usize, store: Arc<dyn Store>) -> Host {
         store,
         clock: Arc::new(clock.clone()),
         events,
+        ends: Ends::default(),
         runtime: Handle::current(),
         max_running,
     };

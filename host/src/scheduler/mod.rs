@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! upsert / remove ──▶ Scheduler ──due(now)──▶ Fire(Firing) | Skip { reason }
-//!                        │
+//! ended(run) ─────────▶  │   ──▶ Fire(Firing) of the jobs that come after
 //!                        └─next_wake()──▶ when to ask again
 //! ```
 //!
@@ -10,6 +10,14 @@
 //!
 //! - **No drift.** A job's next instant is computed from the instant it was scheduled for,
 //!   never from the time it was looked at.
+//! - **Jitter.** An instant is due as much later as its trigger says; it keeps its name, and the
+//!   next one is computed from it all the same. A job that comes into service between an
+//!   instant and the time it is due still has it before it.
+//! - **Counted runs.** A trigger that allows so many runs and does not say from when they count
+//!   is counted from when the job came into service; a definition with an equal trigger goes on
+//!   counting.
+//! - **After another job.** The end of a run is an instant of each job that waits for it: see
+//!   [`Scheduler::ended`].
 //! - **A reload keeps the tick.** A new definition with an equal trigger keeps its next
 //!   instant; a changed trigger (or a job that is enabled again) counts from now.
 //! - **Late.** When several instants of a job have fallen due at once (the host was stalled,
@@ -32,6 +40,7 @@
 //! Every operation on one job costs O(log n). The queue deletes lazily: an entry counts only
 //! while it is its job's next instant, and the queue is rebuilt when most of it is stale.
 
+mod chains;
 mod passed;
 
 use std::cmp::{Ordering, Reverse};
@@ -43,6 +52,8 @@ use chrono::TimeDelta;
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId};
 use crate::run::{Cause, Firing, SkipReason};
+use crate::trigger::{After, Trigger};
+use chains::Chains;
 use passed::Passed;
 
 /// How late a firing may be and still count as on time.
@@ -95,6 +106,7 @@ pub struct Scheduler {
     /// How many jobs have ever been added: the order of definition.
     added: u64,
     passed: Passed,
+    chains: Chains,
 }
 
 /// A job's place.
@@ -103,16 +115,20 @@ struct Slot {
     /// Nothing in a place that is free.
     job: Option<Arc<Job>>,
     sequence: u64,
-    /// When it is due next. With `starting` set, the instant it was added; else the first
-    /// instant of its trigger after `base`.
+    /// The job's trigger, where it had to be told from when to count runs.
+    counted: Option<Box<Trigger>>,
+    /// Its next instant. With `starting` set, the instant it was added; else the first instant
+    /// of its trigger after `base`.
     next: Option<Timestamp>,
+    /// When that is due.
+    due: Option<Timestamp>,
     /// Up to here the trigger's instants are dealt with.
     base: Timestamp,
     /// Whether the next firing is the one that `run_on_start` asks for.
     starting: bool,
 }
 
-/// A job's next instant, or one that it used to have.
+/// When a job is due next, or used to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     at: Timestamp,
@@ -133,19 +149,72 @@ impl PartialOrd for Entry {
 }
 
 impl Slot {
-    /// The first instant of the job's trigger after `base`, or none if it is not to fire.
-    fn compute(&self) -> Option<Timestamp> {
-        let job = self.job.as_deref()?;
-        job.enabled.then(|| after(job, self.base)).flatten()
+    /// A job that came into service at `now`.
+    fn new(job: Arc<Job>, sequence: u64, now: Timestamp) -> Slot {
+        Slot {
+            counted: counted_from(&job.trigger, now),
+            job: Some(job),
+            sequence,
+            next: None,
+            due: None,
+            base: now,
+            starting: false,
+        }
+    }
+
+    fn trigger(&self) -> Option<&Trigger> {
+        match &self.counted {
+            Some(counted) => Some(counted),
+            None => Some(&self.job.as_ref()?.trigger),
+        }
+    }
+
+    /// Sets the next instant to be dealt with.
+    fn set(&mut self, next: Option<Timestamp>) {
+        self.due = match (next, self.trigger()) {
+            (Some(next), Some(trigger)) if !self.starting => Some(trigger.due(next)),
+            _ => next,
+        };
+        self.next = next;
+    }
+
+    /// Sets the first instant of the trigger after `base`, or none if it is not to fire.
+    fn advance(&mut self) {
+        let enabled = self.job.as_ref().is_some_and(|job| job.enabled);
+        let next = self
+            .trigger()
+            .filter(|_| enabled)
+            .and_then(|trigger| after(trigger, self.base));
+        self.set(next);
+    }
+
+    /// Begins at `now`: with the instant that is past but not yet due, if there is one that is
+    /// not dealt with, or else with the first after it.
+    fn begin(&mut self, now: Timestamp, dealt_with: Option<Timestamp>) {
+        self.base = now;
+        let Some(trigger) = self.trigger() else {
+            return;
+        };
+        let jitter = TimeDelta::from_std(trigger.jitter()).unwrap_or(TimeDelta::zero());
+        if jitter > TimeDelta::zero()
+            && let Some(past) = trigger.latest_in(now - jitter, now)
+            && trigger.due(past) > now
+            && dealt_with.is_none_or(|dealt_with| past > dealt_with)
+        {
+            self.base = past - TimeDelta::nanoseconds(1);
+        }
+        self.advance();
     }
 }
 
-/// The job's first instant after `instant`. A trigger that did not advance would make the
+fn counted_from(trigger: &Trigger, now: Timestamp) -> Option<Box<Trigger>> {
+    trigger.counted_from(now).map(Box::new)
+}
+
+/// The trigger's first instant after `instant`. A trigger that did not advance would make the
 /// callers' loops endless: it counts as one that never fires again.
-fn after(job: &Job, instant: Timestamp) -> Option<Timestamp> {
-    job.trigger
-        .next_after(instant)
-        .filter(|next| *next > instant)
+fn after(trigger: &Trigger, instant: Timestamp) -> Option<Timestamp> {
+    trigger.next_after(instant).filter(|next| *next > instant)
 }
 
 impl Scheduler {
@@ -158,24 +227,36 @@ impl Scheduler {
     pub fn upsert(&mut self, job: Arc<Job>, now: Timestamp) -> Change {
         let change = match self.index.get(&job.id) {
             Some(&slot) => self.replace(slot, job, now),
-            None => self.add(job, now),
+            None => self.add(job, now, false),
         };
         self.tidy();
         change
     }
 
-    fn add(&mut self, job: Arc<Job>, now: Timestamp) -> Change {
+    /// Adds a job at the start of the host: one with the trigger `@reboot` fires at once. A job
+    /// that is there already is replaced, as [`upsert`](Self::upsert) does.
+    pub fn start(&mut self, job: Arc<Job>, now: Timestamp) -> Change {
+        if self.index.contains_key(&job.id) {
+            return self.upsert(job, now);
+        }
+        let change = self.add(job, now, true);
+        self.tidy();
+        change
+    }
+
+    fn add(&mut self, job: Arc<Job>, now: Timestamp, at_start: bool) -> Change {
         let id = job.id.clone();
-        let starting = job.run_on_start && job.enabled;
-        let mut slot = Slot {
-            job: Some(job),
-            sequence: self.added,
-            next: None,
-            base: now,
-            starting,
-        };
+        self.chains.add(&job);
+        let mut slot = Slot::new(job, self.added, now);
         self.added += 1;
-        slot.next = if starting { Some(now) } else { slot.compute() };
+        slot.starting = slot.job.as_ref().is_some_and(|job| {
+            job.enabled && (job.run_on_start || at_start && job.trigger.fires_at_start())
+        });
+        if slot.starting {
+            slot.set(Some(now));
+        } else {
+            slot.begin(now, None);
+        }
         let place = match self.free.pop() {
             Some(place) => place,
             None => u32::try_from(self.slots.len()).unwrap_or(u32::MAX),
@@ -193,21 +274,31 @@ impl Scheduler {
         let Some(slot) = self.slots.get_mut(place as usize) else {
             return Change::Kept; // the index names only places that exist
         };
-        let same = slot
-            .job
+        let old = slot.job.replace(job.clone());
+        let same_trigger = old.as_ref().is_some_and(|old| old.trigger == job.trigger);
+        if old
             .as_ref()
-            .is_some_and(|old| old.enabled == job.enabled && old.trigger == job.trigger);
-        slot.job = Some(job);
-        if same {
+            .is_some_and(|old| old.enabled == job.enabled && same_trigger)
+        {
             return Change::Kept;
         }
-        // A clock that was set back by a little must not make the last instant due again.
-        if slot.base - now > WAITED_OUT || slot.base < now {
-            slot.base = now;
+        if let Some(old) = &old {
+            self.chains.remove(old);
         }
-        slot.starting &= slot.job.as_ref().is_some_and(|job| job.enabled);
+        self.chains.add(&job);
+        if !same_trigger {
+            slot.counted = counted_from(&job.trigger, now);
+        }
+        slot.starting &= job.enabled;
         if !slot.starting {
-            slot.next = slot.compute();
+            let ahead = slot.base - now;
+            if ahead > TimeDelta::zero() && ahead <= WAITED_OUT {
+                // A clock that was set back by a little does not make the last instant due again.
+                slot.advance();
+            } else {
+                let dealt_with = slot.base;
+                slot.begin(now, Some(dealt_with));
+            }
             enqueue(&mut self.queue, slot, place);
         }
         Change::Rescheduled
@@ -218,8 +309,12 @@ impl Scheduler {
         let place = self.index.remove(id)?;
         let slot = self.slots.get_mut(place as usize)?;
         let job = slot.job.take();
-        slot.next = None;
+        slot.set(None);
+        slot.counted = None;
         self.free.push(place);
+        if let Some(job) = &job {
+            self.chains.remove(job);
+        }
         self.tidy();
         job
     }
@@ -259,25 +354,29 @@ impl Scheduler {
             };
             if slot.starting {
                 slot.starting = false;
-                slot.next = slot.compute();
+                slot.advance();
                 due.push(Due::Fire(Firing {
                     job,
                     cause: Cause::Schedule,
                     scheduled_at: entry.at,
                 }));
             } else {
-                let late = Late::of(&job, entry.at, now, &mut budget);
+                let (Some(first), Some(trigger)) = (slot.next, slot.trigger()) else {
+                    continue; // what is queued has an instant
+                };
+                let late = Late::of(trigger, first, now, &mut budget);
+                let delay = trigger.due(late.latest) - late.latest;
                 slot.base = late.latest;
-                slot.next = late.next;
+                slot.set(late.next);
                 if late.missed != Some(0) {
                     missed = true;
                     due.push(Due::Skip {
                         job: job.clone(),
-                        scheduled_at: self.passed.name(entry.at),
+                        scheduled_at: self.passed.name(first),
                         reason: SkipReason::Missed(late.missed),
                     });
                 }
-                let cause = if now - late.latest < PUNCTUAL {
+                let cause = if now - late.latest - delay < PUNCTUAL {
                     Cause::Schedule
                 } else {
                     Cause::CatchUp
@@ -304,29 +403,30 @@ impl Scheduler {
     /// Lets the jobs go on that a clock set back to `now` would silence.
     fn resume(&mut self, now: Timestamp) {
         for (place, slot) in self.slots.iter_mut().enumerate() {
-            let (Some(job), Some(next)) = (slot.job.as_deref(), slot.next) else {
+            let (Some(trigger), Some(next), Some(due)) = (slot.trigger(), slot.next, slot.due)
+            else {
                 continue;
             };
-            let silent = next - now;
+            let silent = due - now;
             if silent <= WAITED_OUT {
                 continue;
             }
             if slot.starting {
                 slot.base = now;
-                slot.next = Some(now);
+                slot.set(Some(now));
             } else {
-                let Some(first) = after(job, now).filter(|first| *first < next) else {
+                let Some(first) = after(trigger, now).filter(|first| *first < next) else {
                     continue;
                 };
                 // The job's gaps, at the old time and at the new: the longer is its pace.
                 // A burst (five times around 02:00) is one occasion, not a fast job.
-                let second = after(job, first).unwrap_or(next);
+                let second = after(trigger, first).unwrap_or(next);
                 let pace = (second - first).max(next - slot.base);
                 if silent < pace * 2 {
                     continue;
                 }
                 slot.base = now;
-                slot.next = Some(first);
+                slot.set(Some(first));
             }
             if let Ok(place) = u32::try_from(place) {
                 enqueue(&mut self.queue, slot, place);
@@ -334,9 +434,48 @@ impl Scheduler {
         }
     }
 
+    /// What the end of a run makes due: the jobs that come after its job and are told by how
+    /// it ended, in the order of definition. Each firing is for the instant `at` at which the run
+    /// ended, or the first after it that the job has not had yet.
+    pub fn ended(&mut self, job: &JobId, succeeded: bool, at: Timestamp) -> Vec<Due> {
+        let mut due: Vec<(u64, Due)> = Vec::new();
+        for follower in self.chains.after(job).to_vec() {
+            let Some(slot) = self
+                .index
+                .get(&follower)
+                .and_then(|place| self.slots.get_mut(*place as usize))
+            else {
+                continue;
+            };
+            let Some(follower) = slot.job.clone().filter(|follower| follower.enabled) else {
+                continue;
+            };
+            let told = |after: &&After| *after.job == *job.as_str() && after.on.includes(succeeded);
+            if !follower.trigger.upstreams().iter().any(told) {
+                continue;
+            }
+            let scheduled_at = self.chains.instant(&follower.id, at);
+            due.push((
+                slot.sequence,
+                Due::Fire(Firing {
+                    job: follower,
+                    cause: Cause::Upstream,
+                    scheduled_at,
+                }),
+            ));
+        }
+        due.sort_by_key(|(sequence, _)| *sequence);
+        due.into_iter().map(|(_, due)| due).collect()
+    }
+
+    /// The jobs that some other job waits for.
+    pub fn waited_for(&self) -> impl Iterator<Item = &str> {
+        self.chains.waited_for()
+    }
+
     /// When a job is due next; nothing if it never is, or if there is no such job.
     pub fn next_of(&self, id: &JobId) -> Option<Timestamp> {
-        self.slot(id)?.next
+        self.slot(id)?.due
     }
 
     /// The definition that a job has now.
@@ -358,17 +497,17 @@ impl Scheduler {
         self.index.is_empty()
     }
 
-    /// All jobs with their next instants, in no particular order.
+    /// All jobs and when they are due next, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<Job>, Option<Timestamp>)> {
         self.slots
             .iter()
-            .filter_map(|slot| Some((slot.job.as_ref()?, slot.next)))
+            .filter_map(|slot| Some((slot.job.as_ref()?, slot.due)))
     }
 
-    /// The `limit` jobs that are due first, in the order of their next instants and, within
-    /// one, of definition. Those that are never due come last.
+    /// The `limit` jobs that are due first, in the order in which they are due and, within
+    /// one instant, of definition. Those that are never due come last.
     pub fn upcoming(&self, limit: usize) -> Vec<(&Arc<Job>, Option<Timestamp>)> {
-        let key = |slot: &&Slot| (slot.next.is_none(), slot.next, slot.sequence);
+        let key = |slot: &&Slot| (slot.due.is_none(), slot.due, slot.sequence);
         let mut slots: Vec<&Slot> = self.slots.iter().filter(|s| s.job.is_some()).collect();
         if limit == 0 {
             return Vec::new();
@@ -381,7 +520,7 @@ impl Scheduler {
         slots.sort_unstable_by_key(key);
         slots
             .into_iter()
-            .filter_map(|slot| Some((slot.job.as_ref()?, slot.next)))
+            .filter_map(|slot| Some((slot.job.as_ref()?, slot.due)))
             .collect()
     }
 
@@ -400,7 +539,7 @@ impl Scheduler {
                 .enumerate()
                 .filter_map(|(place, slot)| {
                     Some(Reverse(Entry {
-                        at: slot.next?,
+                        at: slot.due?,
                         sequence: slot.sequence,
                         slot: u32::try_from(place).ok()?,
                     }))
@@ -411,7 +550,7 @@ impl Scheduler {
 }
 
 fn enqueue(queue: &mut BinaryHeap<Reverse<Entry>>, slot: &Slot, place: u32) {
-    if let Some(at) = slot.next {
+    if let Some(at) = slot.due {
         queue.push(Reverse(Entry {
             at,
             sequence: slot.sequence,
@@ -422,7 +561,7 @@ fn enqueue(queue: &mut BinaryHeap<Reverse<Entry>>, slot: &Slot, place: u32) {
 
 /// Whether an entry still says when its job is due.
 fn is_live(slot: &Slot, entry: &Entry) -> bool {
-    slot.sequence == entry.sequence && slot.next == Some(entry.at)
+    slot.sequence == entry.sequence && slot.due == Some(entry.at)
 }
 
 /// What has become of a job whose instant `first` is due.
@@ -436,15 +575,15 @@ struct Late {
 }
 
 impl Late {
-    fn of(job: &Job, first: Timestamp, now: Timestamp, budget: &mut u64) -> Late {
+    fn of(trigger: &Trigger, first: Timestamp, now: Timestamp, budget: &mut u64) -> Late {
         let mut latest = first;
         let mut missed = 0;
         loop {
-            let next = after(job, latest);
+            let next = after(trigger, latest);
             match next {
-                Some(due) if due <= now => {
+                Some(next) if next <= now && trigger.due(next) <= now => {
                     missed += 1;
-                    latest = due;
+                    latest = next;
                 }
                 _ => {
                     return Late {
@@ -455,16 +594,30 @@ impl Late {
                 }
             }
             if missed >= COUNTED || *budget == 0 {
-                let latest = job.trigger.latest_in(latest, now).unwrap_or(latest);
+                let latest = latest_due(trigger, latest, now);
                 return Late {
                     latest,
-                    next: after(job, latest),
+                    next: after(trigger, latest),
                     missed: None,
                 };
             }
             *budget -= 1;
         }
     }
+}
+
+/// The latest instant that is due by `now`, after one that is.
+fn latest_due(trigger: &Trigger, known: Timestamp, now: Timestamp) -> Timestamp {
+    let Some(latest) = trigger.latest_in(known, now) else {
+        return known;
+    };
+    if trigger.due(latest) <= now {
+        return latest;
+    }
+    // Each instant is due before the next one comes.
+    trigger
+        .latest_in(known, latest - TimeDelta::nanoseconds(1))
+        .unwrap_or(known)
 }
 
 #[cfg(test)]
