@@ -4,10 +4,10 @@
 //! A definition goes into service when its plugin does, be it later; until then, and while it
 //! is broken, the last good one stays.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::problems::{missing_dirs, missing_plugin, rejected_plugin, taken};
+use super::problems::{Chains, missing_dirs, missing_plugin, rejected_plugin, taken};
 use crate::job::manifest::Entry;
 use crate::job::{Diagnostic, Job, JobId, Manifest};
 use crate::runtime::directory::{Availability, Plugins};
@@ -115,6 +115,9 @@ impl Catalog {
     pub(super) fn reconcile(&mut self, source: usize, plugins: &Plugins) -> Reconciled {
         let mut done = Reconciled::default();
         let names: Vec<Arc<str>> = self.names();
+        // Only worked out where a job comes after another one.
+        let everything = self.has_chains(source).then(|| self.everything());
+        let chains = everything.as_ref().map(Everything::chains);
         let Some(state) = self.sources.get_mut(source) else {
             return done;
         };
@@ -168,6 +171,10 @@ impl Catalog {
                     }
                 },
             };
+            let problems = match &chains {
+                Some(chains) if problems.is_empty() => chains.problems(&manifest, entry),
+                _ => problems,
+            };
             if problems.is_empty() {
                 state.reported.remove(job.id.as_str());
                 state.in_service.insert(job.id.clone(), job.clone());
@@ -197,6 +204,29 @@ impl Catalog {
         done
     }
 
+    fn has_chains(&self, source: usize) -> bool {
+        self.sources
+            .get(source)
+            .and_then(|source| source.manifest.as_ref())
+            .is_some_and(|manifest| manifest.entries.iter().any(|it| !it.upstreams.is_empty()))
+    }
+
+    /// All that the sources want and all that is in service, at this moment.
+    fn everything(&self) -> Everything {
+        Everything {
+            manifests: self
+                .sources
+                .iter()
+                .filter_map(|source| source.manifest.clone())
+                .collect(),
+            in_service: self
+                .sources
+                .iter()
+                .flat_map(|source| source.in_service.values().cloned())
+                .collect(),
+        }
+    }
+
     fn names(&self) -> Vec<Arc<str>> {
         self.sources
             .iter()
@@ -205,6 +235,34 @@ impl Catalog {
                 None => "another source".into(),
             })
             .collect()
+    }
+}
+
+/// What the sources want and what is in service, held while that changes.
+struct Everything {
+    manifests: Vec<Arc<Manifest>>,
+    in_service: Vec<Arc<Job>>,
+}
+
+impl Everything {
+    fn chains(&self) -> Chains<'_> {
+        let entries = || self.manifests.iter().flat_map(|manifest| &manifest.entries);
+        let good: HashSet<&str> = entries()
+            .filter_map(|entry| Some(entry.result.as_ref().ok()?.id.as_str()))
+            .collect();
+        // A job whose present definition is broken goes on under the last good one.
+        let stay = self
+            .in_service
+            .iter()
+            .filter(|job| !good.contains(job.id.as_str()))
+            .map(|job| &**job);
+        let known = entries().filter_map(|entry| entry.id.as_ref());
+        Chains::new(
+            known.chain(self.in_service.iter().map(|job| &job.id)),
+            entries()
+                .filter_map(|entry| entry.result.as_deref().ok())
+                .chain(stay),
+        )
     }
 }
 

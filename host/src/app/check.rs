@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::problems::{missing_dirs, missing_plugin, rejected_plugin, taken};
+use super::problems::{Chains, missing_dirs, missing_plugin, rejected_plugin, taken};
 use super::{AppError, CachePlace, engine_for};
 use crate::job::manifest::Entry;
 use crate::job::{Diagnostic, JobId, Limits, Manifest, Severity};
@@ -69,6 +69,11 @@ pub fn check(
     } else {
         None
     };
+    let entries = || manifests.iter().flat_map(|manifest| &manifest.entries);
+    let chains = Chains::new(
+        entries().filter_map(|entry| entry.id.as_ref()),
+        entries().filter_map(|entry| entry.result.as_deref().ok()),
+    );
     let mut owners: HashMap<JobId, Arc<str>> = HashMap::new();
     for manifest in &manifests {
         let mut found: Vec<Diagnostic> = manifest.warnings.clone();
@@ -79,6 +84,7 @@ pub fn check(
                 errors.extend(plugins.problems(manifest, entry));
             }
             errors.extend(missing_dirs(manifest, entry));
+            errors.extend(chains.problems(manifest, entry));
             if let Some(id) = &entry.id {
                 match owners.get(id) {
                     Some(owner) if owner != manifest.source.name() => {

@@ -1,10 +1,11 @@
 //! What can be wrong with a definition that is sound by itself: its plugin, its directories,
 //! another job with its id. Each is told at its place in the file.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use crate::job::manifest::Entry;
-use crate::job::{Diagnostic, JobId, Manifest};
+use crate::job::{Circles, Diagnostic, Job, JobId, Manifest};
 use crate::runtime::directory::Plugins;
 use crate::suggest::nearest;
 
@@ -17,6 +18,52 @@ pub(super) fn taken(manifest: &Manifest, entry: &Entry, id: &JobId, owner: &str)
         )
         .with_label("this job is not loaded")
         .with_hint("give one of the two another id")
+}
+
+/// The jobs of all sources, as far as what comes after what is concerned.
+pub(super) struct Chains<'j> {
+    known: HashSet<&'j str>,
+    circles: Circles<'j>,
+}
+
+impl<'j> Chains<'j> {
+    /// `known` are the ids of all definitions, good or not, and `jobs` those that can be used.
+    pub(super) fn new(
+        known: impl IntoIterator<Item = &'j JobId>,
+        jobs: impl IntoIterator<Item = &'j Job>,
+    ) -> Self {
+        Chains {
+            known: known.into_iter().map(JobId::as_str).collect(),
+            circles: Circles::among(jobs),
+        }
+    }
+
+    /// The problems of an entry that comes after a job that is not there, or after itself.
+    pub(super) fn problems(&self, manifest: &Manifest, entry: &Entry) -> Vec<Diagnostic> {
+        let mut problems: Vec<Diagnostic> = entry
+            .upstreams
+            .iter()
+            .filter(|(job, _)| !self.known.contains(&**job))
+            .map(|(job, span)| {
+                let problem = Diagnostic::error(
+                    &manifest.source,
+                    span.clone(),
+                    format!("no such job: {job}"),
+                )
+                .with_label("this job would never run")
+                .with_job(entry.id.clone());
+                match nearest(job, self.known.iter().copied()) {
+                    Some(near) => problem.with_hint(format!("did you mean \"{near}\"?")),
+                    None => problem,
+                }
+            })
+            .collect();
+        // Within one file it has been told of.
+        if entry.result.is_ok() {
+            problems.extend(entry.circle_problem(&manifest.source, &self.circles));
+        }
+        problems
+    }
 }
 
 /// The problem of an entry whose plugin is there and cannot be used.

@@ -52,6 +52,7 @@ struct Needs {
     component_span: Range<usize>,
     grants: Arc<Grants>,
     dir_spans: Vec<Range<usize>>,
+    upstreams: Vec<(Arc<str>, Range<usize>)>,
 }
 
 impl<'s> Reader<'s> {
@@ -87,6 +88,7 @@ impl<'s> Reader<'s> {
             component_span: node.span.clone(),
             grants: Grants::none(),
             dir_spans: Vec::new(),
+            upstreams: Vec::new(),
         };
         let (mut id, mut job) = (None, None);
         if let Some(members) = members {
@@ -112,6 +114,7 @@ impl<'s> Reader<'s> {
             component_span: needs.component_span,
             grants: needs.grants,
             dir_spans: needs.dir_spans.into(),
+            upstreams: needs.upstreams.into(),
         });
     }
 
@@ -238,6 +241,11 @@ impl<'s> Reader<'s> {
             }
         }
         self.read_trigger(decoder, node, &mut draft);
+        if let (Some(trigger), Some(member)) = (&draft.trigger, draft.trigger_member)
+            && !trigger.upstreams().is_empty()
+        {
+            trigger::upstreams(&member.value, &mut needs.upstreams);
+        }
         if !draft.has_component && !draft.meant.contains(&"component") {
             let start = node.span.start..node.span.start + 1;
             let message = format!("{} has no `component`", this_job(&draft));

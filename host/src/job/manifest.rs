@@ -24,7 +24,7 @@ use super::decode::{DEFAULTS, Decoder, FILE, JOB, PlacedLimits};
 use super::definition::{Reader, Settings, max_instances};
 use super::diagnostic::{Diagnostic, SourceText};
 use super::document::{self, Member, Node, Repeated, Value};
-use super::{Grants, Job, JobId, Limits};
+use super::{Circles, Grants, Job, JobId, Limits};
 use crate::trigger::Zone;
 
 /// What a job file is read with.
@@ -73,6 +73,32 @@ pub struct Entry {
     pub grants: Arc<Grants>,
     /// Where each directory of its grants is named, in the same order.
     pub dir_spans: Box<[Range<usize>]>,
+    /// The jobs that it comes after, and where each is named.
+    pub upstreams: Box<[(Arc<str>, Range<usize>)]>,
+}
+
+impl Entry {
+    /// What is wrong with the job if it is in one of these circles, whose jobs come after each
+    /// other; `source` is the text of the entry.
+    pub fn circle_problem(
+        &self,
+        source: &Arc<SourceText>,
+        circles: &Circles<'_>,
+    ) -> Option<Diagnostic> {
+        let id = self.id.as_ref()?;
+        let circle = circles.of(id.as_str())?;
+        let span = self.upstreams.first().map(|(_, span)| span.clone());
+        Some(
+            Diagnostic::error(
+                source,
+                span.unwrap_or_else(|| self.component_span.clone()),
+                format!("job `{id}` comes after itself"),
+            )
+            .with_label(circle)
+            .with_hint("one of them needs another trigger")
+            .with_job(Some(id.clone())),
+        )
+    }
 }
 
 impl Manifest {
@@ -102,7 +128,8 @@ impl Manifest {
         for outside in repeated {
             note_repeated(&mut file, outside);
         }
-        let (entries, warnings) = reader.finish();
+        let (mut entries, warnings) = reader.finish();
+        refuse_circles(&source, &mut entries);
         if file.problems.is_empty() {
             return Ok(Manifest {
                 source,
@@ -257,6 +284,25 @@ fn read_defaults(file: &mut Decoder<'_>, node: &Node<'_>, options: &Options, to:
         }
     }
 }
+
+/// Spoils the jobs that come after each other in a circle.
+fn refuse_circles(source: &Arc<SourceText>, entries: &mut [Entry]) {
+    let jobs: Vec<Arc<Job>> = entries
+        .iter()
+        .filter(|entry| !entry.upstreams.is_empty())
+        .filter_map(|entry| entry.result.as_ref().ok().cloned())
+        .collect();
+    if jobs.is_empty() {
+        return;
+    }
+    let circles = Circles::among(jobs.iter().map(|job| &**job));
+    for entry in entries {
+        if let Some(problem) = entry.circle_problem(source, &circles) {
+            entry.result = Err(vec![problem]);
+        }
+    }
+}
+
 fn note_repeated(decoder: &mut Decoder<'_>, repeated: &Repeated<'_>) {
     let line = decoder.source.line(repeated.first.start);
     decoder.error(

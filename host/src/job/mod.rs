@@ -3,6 +3,7 @@
 //! A [`Job`] comes out of [`manifest`] only when everything in it is right; the rest of the
 //! host never sees a definition that it would have to doubt.
 
+mod chains;
 mod decode;
 mod definition;
 mod diagnostic;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+pub use chains::Circles;
 pub use diagnostic::{Diagnostic, MAX_SOURCE_BYTES, Severity, SourceText};
 pub use grants::check_env_name;
 pub use manifest::Manifest;

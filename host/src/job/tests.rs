@@ -528,3 +528,91 @@ fn check_places(text: &str) {
         }
     }
 }
+
+#[test]
+fn every_kind_of_trigger_is_read() {
+    let job = |trigger: &str| {
+        let text = format!(
+            r#"{{"timezone": "Europe/Berlin", "jobs": [{{"id": "a", "component": "a.wasm", "trigger": {trigger}}}]}}"#
+        );
+        let source = Arc::new(SourceText::new("jobs.json", text));
+        let manifest = Manifest::parse(source, &Options::default()).unwrap();
+        let problems = manifest.problems();
+        assert!(problems.is_empty(), "{trigger}: {problems:?}");
+        manifest.jobs().next().unwrap().clone()
+    };
+    let after = "2026-11-22T12:00:00Z".parse().unwrap();
+    let mut told = String::new();
+    for trigger in [
+        r#""@reboot""#,
+        r#""H H * * *""#,
+        r#"{"cron": "30 2 * * *", "dst": "skip"}"#,
+        r#"{"cron": "0 9 * * *", "timezone": "Asia/Tokyo", "start": "2027-01-01", "end": "2027-01-31"}"#,
+        r#"{"interval": "90m", "start": "2026-11-22T09:00", "max_runs": 5}"#,
+        r#"{"interval": "1d", "jitter": "10m"}"#,
+        r#"{"at": "2026-12-24T18:00:00Z"}"#,
+        r#"{"at": "2026-12-24 18:00"}"#,
+        r#"{"at": "2026-12-24 18:00", "timezone": "America/New_York"}"#,
+        r#"{"any": ["0 9 * * *", {"interval": "7h"}, {"after": "b", "on": "failure"}, "@reboot"]}"#,
+        r#"{"any": ["0 9 * * mon", "0 10 * * tue"], "timezone": "Asia/Tokyo", "jitter": "5m"}"#,
+        r#"{"all": ["0 9 * * *", {"interval": "1d", "start": "2026-11-23T09:00"}], "max_runs": 3}"#,
+        r#"{"after": "b"}"#,
+        r#"{"after": 7, "on": "always"}"#,
+    ] {
+        let job = job(trigger);
+        let next = job.trigger.next_after(after);
+        let next = next.map_or("-".to_owned(), crate::clock::format_instant);
+        let zone = job.trigger.zone().map_or("-", |zone| zone.name());
+        told.push_str(&format!(
+            "{trigger}\n    {}   {zone}   {next}\n",
+            job.trigger
+        ));
+    }
+    insta::assert_snapshot!("kinds_of_triggers", told);
+}
+
+#[test]
+fn mistakes_in_bounds_chains_and_combinations() {
+    let mut texts = Vec::new();
+    for trigger in [
+        r#"{"cron": "0 9 * * *", "dst": "skipp"}"#,
+        r#"{"cron": "0 9 * * *", "dst": true}"#,
+        r#"{"interval": "5s", "dst": "skip"}"#,
+        r#"{"cron": "0 9 * * *", "start": "tomorrow"}"#,
+        r#"{"cron": "0 9 * * *", "start": "2027-02-01", "end": "2027-01-01"}"#,
+        r#"{"cron": "0 9 * * *", "start": "2027-02-01T10:00", "end": "2027-02-01T11:00"}"#,
+        r#"{"cron": "0 9 * * *", "max_runs": 0}"#,
+        r#"{"cron": "0 9 * * *", "max_runs": 20000}"#,
+        r#"{"cron": "0 9 * * *", "jitter": 5}"#,
+        r#"{"cron": "0 9 * * *", "on": "success"}"#,
+        r#"{"at": "2026-12-24"}"#,
+        r#"{"at": "24.12.2026"}"#,
+        r#"{"at": "2026-12-24T18:00:00Z", "max_runs": 2}"#,
+        r#"{"any": []}"#,
+        r#"{"any": "0 9 * * *"}"#,
+        r#"{"any": ["0 9 * * *", "61 * * * *", 5, {"cron": "0 10 * * *", "jitter": "5m"}]}"#,
+        r#"{"any": ["0 9 * * *", "@manually"]}"#,
+        r#"{"any": ["@reboot"], "max_runs": 2}"#,
+        r#"{"all": ["0 9 * * *", "@reboot"]}"#,
+        r#"{"all": ["0 9 * * *", {"any": ["0 9 * * *", {"all": ["@daily", "@hourly"]}]}]}"#,
+        r#"{"all": ["0 9 * * *", "0 10 * * *"]}"#,
+        r#"{"after": "b", "on": "succes"}"#,
+        r#"{"after": "b", "jitter": "5s"}"#,
+        r#"{"after": "b", "timezone": "UTC"}"#,
+        r#"{"after": 1.5}"#,
+        r#"{"after": "a"}"#,
+        r#""H(9-5) * * * *""#,
+    ] {
+        texts.push(format!(
+            r#"[{{"id": "a", "component": "a.wasm", "trigger": {trigger}}}]"#
+        ));
+    }
+    texts.push(
+        r#"[{"id": "a", "component": "a.wasm", "trigger": {"after": "b"}},
+ {"id": "b", "component": "a.wasm", "trigger": {"any": ["@daily", {"after": "c"}]}},
+ {"id": "c", "component": "a.wasm", "trigger": {"after": "a", "on": "always"}}]"#
+            .to_owned(),
+    );
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    insta::assert_snapshot!(drawn(&texts));
+}

@@ -2,6 +2,7 @@
 //! it.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::decode::{Decoder, TRIGGER};
@@ -95,6 +96,21 @@ pub(super) fn place_of_warning(node: &Node<'_>) -> Range<usize> {
     }
 }
 
+/// The jobs that a trigger comes after, and where each is named.
+pub(super) fn upstreams(node: &Node<'_>, to: &mut Vec<(Arc<str>, Range<usize>)>) {
+    let Value::Object(members) = &node.value else {
+        return; // a text names no job
+    };
+    for member in members {
+        match (&*member.key, &member.value.value) {
+            ("after", Value::String(job)) => to.push(((**job).into(), member.value.span.clone())),
+            ("after", Value::Number(job)) => to.push(((*job).into(), member.value.span.clone())),
+            ("any", Value::Array(parts)) => parts.iter().for_each(|part| upstreams(part, to)),
+            _ => {}
+        }
+    }
+}
+
 fn read_object(
     decoder: &mut Decoder<'_>,
     node: &Node<'_>,
@@ -146,7 +162,9 @@ fn read_object(
         decoder.error(&second.key_span, message, label);
         return None;
     }
-    misplaced(decoder, members, kind);
+    if misplaced(decoder, members, kind) {
+        return None;
+    }
     let bounds = bounds(decoder, members, context);
     let value = &kind.value;
     let trigger = match &*kind.key {
@@ -161,8 +179,9 @@ fn read_object(
     bounded.filter(|_| decoder.problems.len() == before)
 }
 
-/// Tells of keys that say nothing beside this kind of trigger.
-fn misplaced(decoder: &mut Decoder<'_>, members: &[Member<'_>], kind: &Member<'_>) {
+/// Tells of keys that say nothing beside this kind of trigger; true if there are any.
+fn misplaced(decoder: &mut Decoder<'_>, members: &[Member<'_>], kind: &Member<'_>) -> bool {
+    let mut found = false;
     for member in members {
         let allowed: &[&str] = match &*member.key {
             "timezone" => &["cron", "at", "any", "all"],
@@ -194,7 +213,9 @@ fn misplaced(decoder: &mut Decoder<'_>, members: &[Member<'_>], kind: &Member<'_
             format!("`{}` beside `{}`", member.key, kind.key),
             why,
         );
+        found = true;
     }
+    found
 }
 
 fn dst(decoder: &mut Decoder<'_>, node: &Node<'_>) -> Option<Dst> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use super::at::show;
 use super::combined::holds_all;
@@ -209,11 +209,11 @@ impl Bounded {
         let when = match (bounds.start, bounds.end) {
             (Some(start), Some(end)) => format!(
                 "between {} and {}",
-                show(start, bounds.zone),
-                show(end, bounds.zone)
+                show_start(start, bounds.zone),
+                show_end(end, bounds.zone)
             ),
-            (Some(start), None) => format!("from {} on", show(start, bounds.zone)),
-            (None, Some(end)) => format!("up to {}", show(end, bounds.zone)),
+            (Some(start), None) => format!("from {} on", show_start(start, bounds.zone)),
+            (None, Some(end)) => format!("up to {}", show_end(end, bounds.zone)),
             (None, None) => "on the days that are left".to_owned(),
         };
         Some(format!("it has no instant {when}"))
@@ -229,16 +229,34 @@ impl PartialEq for Bounded {
 
 impl Eq for Bounded {}
 
+/// The first instant that counts; of a day, the day.
+fn show_start(start: DateTime<Utc>, zone: Option<Zone>) -> String {
+    match zone.map(|zone| zone.to_wall(start).0) {
+        Some(wall) if wall.time() == NaiveTime::MIN => wall.date().to_string(),
+        _ => show(start, zone),
+    }
+}
+
+/// The last instant that counts; of a day, the day.
+fn show_end(end: DateTime<Utc>, zone: Option<Zone>) -> String {
+    let next = end + TimeDelta::nanoseconds(1);
+    let wall = |instant| zone.map(|zone: Zone| zone.to_wall(instant).0);
+    match (wall(end), wall(next)) {
+        (Some(last), Some(next)) if last.date() != next.date() => last.date().to_string(),
+        _ => show(end, zone),
+    }
+}
+
 /// The trigger, and each bound in a few words.
 impl fmt::Display for Bounded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bounds = &self.bounds;
         self.inner.fmt(f)?;
         if let Some(start) = bounds.start {
-            write!(f, ", from {}", show(start, bounds.zone))?;
+            write!(f, ", from {}", show_start(start, bounds.zone))?;
         }
         if let Some(end) = bounds.end {
-            write!(f, ", until {}", show(end, bounds.zone))?;
+            write!(f, ", until {}", show_end(end, bounds.zone))?;
         }
         match bounds.max_runs {
             Some(1) => f.write_str(", once")?,
