@@ -49,7 +49,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("run", &["clock", "job"]),
     // `dispatcher` for the trait that it implements.
     ("runtime", &["clock", "dispatcher", "job", "run", "units"]),
-    ("scheduler", &["clock", "job", "run"]),
+    ("scheduler", &["clock", "job", "run", "trigger"]),
     ("source", &["job"]),
     ("store", &["clock", "job", "run"]),
     ("suggest", &[]),

@@ -20,3 +20,4 @@ mod serve;
 mod shapes;
 mod signals;
 mod support;
+mod triggers;
