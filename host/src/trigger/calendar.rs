@@ -1,0 +1,176 @@
+//! Calendar schedules: what cron cannot say, such as every second Monday or the last workday of a
+//! quarter.
+//!
+//! A schedule counts periods (`every`), chooses days in each that counts (`on`) and times of those
+//! days (`at`). It is a matter of the wall clock alone: which instants its times are, and what
+//! becomes of those that a change of the clock skips or repeats, is decided in `wall`.
+//!
+//! - Periods are counted from the one that holds the first day, the trigger's `start`: nothing
+//!   before that day matches. Without a start they are counted from the one that holds 1970-01-01:
+//!   that day, the week from Monday 1969-12-29, January 1970, the year 1970.
+//! - Weeks are ISO weeks: they begin on Monday.
+//! - A period without the day that is asked for (31 April, a fifth Monday) has none: it is
+//!   skipped, as in cron. `last` is the last day of every month.
+//! - Without `on`, the day is that of the start: its weekday, its day of the month, its date.
+//!   Without a start, it is the first of the period.
+//!
+//! ```text
+//!   every, on, at ──parse──► Pattern + times ──► CalendarTrigger ──words──► text
+//!                               │
+//!                             dates: which days match
+//! ```
+//!
+//! Schedules answer for the years 1970 to 2100.
+
+mod dates;
+mod parse;
+mod words;
+
+use std::fmt;
+
+use chrono::NaiveDate;
+
+use self::dates::Days;
+use super::TriggerError;
+use super::wall::WallTimes;
+
+/// The seconds of a day.
+const DAY: i64 = 86_400;
+
+/// Fires at given times of given days of every so many days, weeks, months or years.
+///
+/// Two are equal if they count the same periods from the same first match on, and name the same
+/// days and times, however they were written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalendarTrigger {
+    days: Days,
+    times: Times,
+}
+
+/// Times of the day in seconds since midnight, in order, each once; at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Times(Box<[i64]>);
+
+/// Which of the texts of a calendar schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// How often.
+    Every,
+    /// The day of this index.
+    On(usize),
+    /// The time of this index; index 0 with an empty span where there is none at all.
+    At(usize),
+}
+
+/// Why texts are no calendar schedule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub(crate) struct CalendarError {
+    /// The text that is wrong.
+    pub(crate) part: Part,
+    /// What is wrong with it, and where in it.
+    pub(crate) error: TriggerError,
+}
+
+impl CalendarTrigger {
+    /// Reads a schedule.
+    ///
+    /// - `every`: `day`, `2 weeks`, `3 months`, `year`; or `daily`, `weekly`, `monthly`, `yearly`.
+    ///   At most 1000 days, weeks or months, or 131 years.
+    /// - `on`: days of the period, each text one or several between commas. None: see the
+    ///   module's first lines. Of a week: `mon`, `Monday`, `mon-fri`. Of a month: `15`, `last`,
+    ///   `3 before last`, `second tue`, `last fri`, `first workday` (Monday to Friday),
+    ///   `10th workday`. Of a year: `12-24`, `24 dec`, `last fri of november`. Of days: none.
+    /// - `at`: times, `09:00` or `9:30:15`, each text one or several between commas.
+    /// - `anchor`: the first day that may match, from whose period on periods are counted.
+    ///
+    /// # Errors
+    /// Which text is wrong, where, and what may stand there. A day that never comes (30 February)
+    /// is no error: see [`CalendarTrigger::never_fires`].
+    pub(crate) fn new(
+        every: &str,
+        on: &[&str],
+        at: &[&str],
+        anchor: Option<NaiveDate>,
+    ) -> Result<Self, CalendarError> {
+        let period = parse::every(every).map_err(|error| CalendarError {
+            part: Part::Every,
+            error,
+        })?;
+        let pattern = parse::on(period.unit, on, anchor).map_err(|(index, error)| {
+            let part = Part::On(index);
+            CalendarError { part, error }
+        })?;
+        let times = parse::at(at).map_err(|(index, error)| {
+            let part = Part::At(index);
+            CalendarError { part, error }
+        })?;
+        Ok(CalendarTrigger {
+            days: Days::new(pattern, period.count, anchor),
+            times: Times(times.into_boxed_slice()),
+        })
+    }
+
+    /// Why the schedule never fires, if it does not, e.g. `30 February does not exist`.
+    pub fn never_fires(&self) -> Option<String> {
+        self.days.never()
+    }
+
+    /// The schedule as a sentence without its full stop, e.g. `At 09:00 on the last Friday of
+    /// every third month`.
+    pub fn describe(&self) -> String {
+        words::sentence(&self.days, &self.times)
+    }
+}
+
+/// In the words that it is read from: `every 2 weeks on mon, thu at 09:00`.
+impl fmt::Display for CalendarTrigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&words::canonical(&self.days, &self.times))
+    }
+}
+
+impl WallTimes for CalendarTrigger {
+    fn next_wall(&self, wall: i64) -> Option<i64> {
+        let (day, time) = (wall.div_euclid(DAY), wall.rem_euclid(DAY));
+        let mut found = self.days.next(day)?;
+        if found == day {
+            if let Some(time) = self.times.next(time) {
+                return Some(day * DAY + time);
+            }
+            found = self.days.next(day + 1)?;
+        }
+        Some(found * DAY + self.times.next(0)?)
+    }
+
+    fn latest_wall(&self, wall: i64) -> Option<i64> {
+        let (day, time) = (wall.div_euclid(DAY), wall.rem_euclid(DAY));
+        let mut found = self.days.latest(day)?;
+        if found == day {
+            if let Some(time) = self.times.latest(time) {
+                return Some(day * DAY + time);
+            }
+            found = self.days.latest(day - 1)?;
+        }
+        Some(found * DAY + self.times.latest(DAY - 1)?)
+    }
+}
+
+impl Times {
+    /// The first from `time` on.
+    fn next(&self, time: i64) -> Option<i64> {
+        let index = self.0.partition_point(|other| *other < time);
+        self.0.get(index).copied()
+    }
+
+    /// The latest up to and with `time`.
+    fn latest(&self, time: i64) -> Option<i64> {
+        let index = self.0.partition_point(|other| *other <= time);
+        self.0.get(index.checked_sub(1)?).copied()
+    }
+}
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
