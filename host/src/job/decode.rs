@@ -72,9 +72,16 @@ pub(super) static TRIGGER: Keys = Keys {
     of: "a trigger",
     home: "in the job's `trigger`",
     known: &[
-        "cron", "interval", "at", "any", "all", "after", "on", "timezone", "dst", "start", "end",
-        "max_runs", "jitter",
+        "cron", "interval", "calendar", "at", "any", "all", "after", "on", "timezone", "dst",
+        "start", "end", "max_runs", "jitter",
     ],
+};
+
+/// The keys of a calendar schedule.
+pub(super) static CALENDAR: Keys = Keys {
+    of: "`calendar`",
+    home: "in the trigger's `calendar`",
+    known: &["every", "on", "at"],
 };
 
 /// The keys of `limits`.
@@ -153,7 +160,7 @@ impl<'s> Decoder<'s> {
     ) -> Option<&'static str> {
         let key = &*member.key;
         let message = format!("unknown key {} in {}", quoted(key), keys.of);
-        let home = [&JOB, &LIMITS, &GRANTS, &TRIGGER, &DIR, &FILE]
+        let home = [&JOB, &LIMITS, &GRANTS, &TRIGGER, &CALENDAR, &DIR, &FILE]
             .into_iter()
             .find(|other| other.known.contains(&key));
         let near = keys.meant_by(key);

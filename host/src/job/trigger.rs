@@ -5,13 +5,15 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decode::{Decoder, TRIGGER};
+use chrono::{DateTime, Utc};
+
+use super::decode::{CALENDAR, Decoder, TRIGGER};
 use super::diagnostic::quoted;
 use super::document::{Member, Node, Value};
 use crate::suggest::nearest;
 use crate::trigger::{
-    After, AtTrigger, Bounds, Dst, Ending, IntervalTrigger, Moment, Reading, Trigger, TriggerError,
-    Zone,
+    After, AtTrigger, Bounds, CalendarError, CalendarPart, CalendarTrigger, Dst, Ending,
+    IntervalTrigger, Moment, Reading, Trigger, TriggerError, Zone,
 };
 
 /// What holds where a trigger does not say otherwise.
@@ -36,7 +38,7 @@ impl<'c> Context<'c> {
 }
 
 /// The keys that say what kind of trigger it is.
-const KINDS: [&str; 6] = ["cron", "interval", "at", "any", "all", "after"];
+const KINDS: [&str; 7] = ["cron", "interval", "calendar", "at", "any", "all", "after"];
 
 /// The keys that bound one.
 const BOUNDS: [&str; 4] = ["start", "end", "max_runs", "jitter"];
@@ -170,6 +172,7 @@ fn read_object(
     let trigger = match &*kind.key {
         "cron" => cron(decoder, value, context),
         "interval" => interval(decoder, value, bounds.start),
+        "calendar" => calendar(decoder, value, bounds.start, context),
         "at" => at(decoder, value, context.zone),
         "after" => after(decoder, value, find("on")),
         key => combined(decoder, key, value, context),
@@ -184,10 +187,10 @@ fn misplaced(decoder: &mut Decoder<'_>, members: &[Member<'_>], kind: &Member<'_
     let mut found = false;
     for member in members {
         let allowed: &[&str] = match &*member.key {
-            "timezone" => &["cron", "at", "any", "all"],
-            "dst" => &["cron", "any", "all"],
+            "timezone" => &["cron", "calendar", "at", "any", "all"],
+            "dst" => &["cron", "calendar", "any", "all"],
             "on" => &["after"],
-            key if BOUNDS.contains(&key) => &["cron", "interval", "any", "all"],
+            key if BOUNDS.contains(&key) => &["cron", "interval", "calendar", "any", "all"],
             _ => continue,
         };
         if allowed.contains(&&*kind.key) {
@@ -331,7 +334,7 @@ fn bound(
 fn interval(
     decoder: &mut Decoder<'_>,
     node: &Node<'_>,
-    start: Option<chrono::DateTime<chrono::Utc>>,
+    start: Option<DateTime<Utc>>,
 ) -> Option<Trigger> {
     let period: Duration = decoder.duration("`interval`", node)?;
     let interval = match start {
@@ -346,6 +349,100 @@ fn interval(
             None
         }
     }
+}
+
+/// Reads `{"every", "on", "at"}`; periods are counted from the one of `start`.
+fn calendar(
+    decoder: &mut Decoder<'_>,
+    node: &Node<'_>,
+    start: Option<DateTime<Utc>>,
+    context: Context<'_>,
+) -> Option<Trigger> {
+    let example = r#"{"every": "2 weeks", "on": "mon", "at": "09:00"}"#;
+    let before = decoder.problems.len();
+    let mut every = None;
+    let (mut on, mut at) = (Vec::new(), Vec::new());
+    let mut known = true;
+    for member in decoder.object("`calendar`", node, example)? {
+        let value = &member.value;
+        match &*member.key {
+            "every" => every = decoder.string("`every`", value).map(|text| (text, value)),
+            "on" => on = texts(decoder, "`on`", value),
+            "at" => at = texts(decoder, "`at`", value),
+            _ => {
+                known = false;
+                decoder.unknown_key(member, &CALENDAR);
+            }
+        }
+    }
+    if decoder.problems.len() > before && !known {
+        return None; // what is missing may be what is misspelt
+    }
+    let open = node.span.start..node.span.start + 1;
+    let Some((every, every_node)) = every else {
+        if decoder.problems.len() == before {
+            let label = "add \"every\": \"2 weeks\"";
+            decoder.error(&open, "the calendar does not say how often", label);
+        }
+        return None;
+    };
+    if decoder.problems.len() > before {
+        return None;
+    }
+    let text = |texts: &[(&'_ str, &Node<'_>)]| -> Vec<String> {
+        texts.iter().map(|(text, _)| (*text).to_owned()).collect()
+    };
+    let (on_texts, at_texts) = (text(&on), text(&at));
+    let made = CalendarTrigger::new(
+        every,
+        &on_texts.iter().map(String::as_str).collect::<Vec<_>>(),
+        &at_texts.iter().map(String::as_str).collect::<Vec<_>>(),
+        start.map(|start| context.zone.to_wall(start).0.date()),
+        context.zone,
+        context.dst,
+    );
+    let CalendarError { part, error } = match made {
+        Ok(calendar) => return Some(Trigger::Calendar(calendar)),
+        Err(error) => error,
+    };
+    let place = match part {
+        CalendarPart::Every => Some(every_node),
+        CalendarPart::On(index) => on.get(index).map(|(_, node)| *node),
+        CalendarPart::At(index) => at.get(index).map(|(_, node)| *node),
+    };
+    match place {
+        Some(place) => decoder.trigger_error(place, error),
+        None => {
+            decoder.error(&open, error.message, error.label).hint = error.hint;
+        }
+    }
+    None
+}
+
+/// A text, or a list of them; a whole number counts as its digits.
+fn texts<'n, 'a>(
+    decoder: &mut Decoder<'_>,
+    name: &str,
+    node: &'n Node<'a>,
+) -> Vec<(&'n str, &'n Node<'a>)> {
+    let one = std::slice::from_ref(node);
+    let elements: &'n [Node<'a>] = match &node.value {
+        Value::Array(elements) => elements,
+        _ => one,
+    };
+    let mut texts = Vec::with_capacity(elements.len());
+    for element in elements {
+        let text = match &element.value {
+            Value::Number(digits) => Some(*digits),
+            Value::String(text) => Some(&**text),
+            _ => {
+                decoder.wrong_type(name, "a string or a list of strings", element, "");
+                None
+            }
+        };
+        texts.extend(text.map(|text| (text, element)));
+    }
+    texts
 }
 
 fn at(decoder: &mut Decoder<'_>, node: &Node<'_>, zone: Zone) -> Option<Trigger> {

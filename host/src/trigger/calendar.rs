@@ -15,7 +15,7 @@
 //!   Without a start, it is the first of the period.
 //!
 //! ```text
-//!   every, on, at ──parse──► Pattern + times ──► CalendarTrigger ──words──► text
+//!   every, on, at ──parse──► Pattern + times ──► Schedule ──words──► text
 //!                               │
 //!                             dates: which days match
 //! ```
@@ -28,21 +28,30 @@ mod words;
 
 use std::fmt;
 
-use chrono::NaiveDate;
+use chrono::{DateTime, NaiveDate, Utc};
 
 use self::dates::Days;
-use super::TriggerError;
-use super::wall::WallTimes;
+use super::wall::{self, Dst, Pace, WallTimes};
+use super::{TriggerError, Zone};
 
 /// The seconds of a day.
 const DAY: i64 = 86_400;
 
-/// Fires at given times of given days of every so many days, weeks, months or years.
+/// Fires when the wall clock of a zone shows a time of a calendar schedule, as fixed-time cron
+/// jobs do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalendarTrigger {
+    schedule: Box<Schedule>,
+    zone: Zone,
+    dst: Dst,
+}
+
+/// Given times of given days of every so many days, weeks, months or years.
 ///
 /// Two are equal if they count the same periods from the same first match on, and name the same
 /// days and times, however they were written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CalendarTrigger {
+struct Schedule {
     days: Days,
     times: Times,
 }
@@ -73,6 +82,66 @@ pub(crate) struct CalendarError {
 }
 
 impl CalendarTrigger {
+    /// Reads a schedule for a zone: see the fields of a calendar trigger in the manual.
+    ///
+    /// - `every`: `day`, `2 weeks`, `3 months`, `year`.
+    /// - `on`: days of the period, each text one or several between commas.
+    /// - `at`: times of the day, `09:00` or `9:30:15`, each text one or several between commas.
+    /// - `start`: the first day that may match, from whose period on periods are counted.
+    ///
+    /// # Errors
+    /// Which text is wrong, where, and what may stand there.
+    pub(crate) fn new(
+        every: &str,
+        on: &[&str],
+        at: &[&str],
+        start: Option<NaiveDate>,
+        zone: Zone,
+        dst: Dst,
+    ) -> Result<Self, CalendarError> {
+        Ok(CalendarTrigger {
+            schedule: Box::new(Schedule::new(every, on, at, start)?),
+            zone,
+            dst,
+        })
+    }
+
+    /// The zone whose wall clock it follows.
+    pub fn zone(&self) -> Zone {
+        self.zone
+    }
+
+    /// The first instant strictly after `after`; None: never again.
+    pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        wall::next_after(&*self.schedule, self.zone, Pace::Clock(self.dst), after)
+    }
+
+    /// The latest instant after `after` and not after `until`.
+    pub fn latest_in(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let pace = Pace::Clock(self.dst);
+        wall::latest_in(&*self.schedule, self.zone, pace, after, until)
+    }
+
+    /// Why the trigger never fires, if it does not, e.g. `30 February does not exist`.
+    pub fn never_fires(&self) -> Option<String> {
+        self.schedule.never_fires()
+    }
+
+    /// The schedule as a sentence without its full stop, e.g. `At 09:00 on the last Friday of
+    /// every third month`.
+    pub fn describe(&self) -> String {
+        self.schedule.describe()
+    }
+}
+
+/// In the words that it is read from: `every 2 weeks on mon, thu at 09:00`.
+impl fmt::Display for CalendarTrigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.schedule.fmt(f)
+    }
+}
+
+impl Schedule {
     /// Reads a schedule.
     ///
     /// - `every`: `day`, `2 weeks`, `3 months`, `year`; or `daily`, `weekly`, `monthly`, `yearly`.
@@ -86,8 +155,8 @@ impl CalendarTrigger {
     ///
     /// # Errors
     /// Which text is wrong, where, and what may stand there. A day that never comes (30 February)
-    /// is no error: see [`CalendarTrigger::never_fires`].
-    pub(crate) fn new(
+    /// is no error: see [`Schedule::never_fires`].
+    fn new(
         every: &str,
         on: &[&str],
         at: &[&str],
@@ -105,32 +174,32 @@ impl CalendarTrigger {
             let part = Part::At(index);
             CalendarError { part, error }
         })?;
-        Ok(CalendarTrigger {
+        Ok(Schedule {
             days: Days::new(pattern, period.count, anchor),
             times: Times(times.into_boxed_slice()),
         })
     }
 
     /// Why the schedule never fires, if it does not, e.g. `30 February does not exist`.
-    pub fn never_fires(&self) -> Option<String> {
+    fn never_fires(&self) -> Option<String> {
         self.days.never()
     }
 
     /// The schedule as a sentence without its full stop, e.g. `At 09:00 on the last Friday of
     /// every third month`.
-    pub fn describe(&self) -> String {
+    fn describe(&self) -> String {
         words::sentence(&self.days, &self.times)
     }
 }
 
 /// In the words that it is read from: `every 2 weeks on mon, thu at 09:00`.
-impl fmt::Display for CalendarTrigger {
+impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&words::canonical(&self.days, &self.times))
     }
 }
 
-impl WallTimes for CalendarTrigger {
+impl WallTimes for Schedule {
     fn next_wall(&self, wall: i64) -> Option<i64> {
         let (day, time) = (wall.div_euclid(DAY), wall.rem_euclid(DAY));
         let mut found = self.days.next(day)?;

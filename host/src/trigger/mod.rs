@@ -19,6 +19,7 @@
 
 mod at;
 mod bounded;
+mod calendar;
 mod combined;
 mod cron;
 mod interval;
@@ -36,6 +37,8 @@ use chrono::{DateTime, Utc};
 
 pub use at::{AtTrigger, LocalTime, Moment};
 pub use bounded::{Bounded, Bounds};
+pub use calendar::CalendarTrigger;
+pub(crate) use calendar::{CalendarError, Part as CalendarPart};
 pub use combined::Combined;
 pub use cron::CronTrigger;
 pub use interval::IntervalTrigger;
@@ -51,6 +54,8 @@ pub enum Trigger {
     Cron(CronTrigger),
     /// Every so often, in real time.
     Interval(IntervalTrigger),
+    /// At times of every so many days, weeks, months or years.
+    Calendar(CalendarTrigger),
     /// Once.
     At(AtTrigger),
     /// Whenever one of several triggers fires.
@@ -191,6 +196,7 @@ impl Trigger {
         match self {
             Trigger::Cron(cron) => cron.next_after(after),
             Trigger::Interval(interval) => interval.next_after(after),
+            Trigger::Calendar(calendar) => calendar.next_after(after),
             Trigger::At(at) => at.next_after(after),
             Trigger::Any(any) => any.next_of_any(after),
             Trigger::All(all) => all.next_of_all(after),
@@ -205,6 +211,7 @@ impl Trigger {
         match self {
             Trigger::Cron(cron) => cron.latest_in(after, until),
             Trigger::Interval(interval) => interval.latest_in(after, until),
+            Trigger::Calendar(calendar) => calendar.latest_in(after, until),
             Trigger::At(at) => at.latest_in(after, until),
             Trigger::Any(any) => any.latest_of_any(after, until),
             Trigger::All(all) => all.latest_of_all(after, until),
@@ -249,6 +256,7 @@ impl Trigger {
     pub fn never_fires(&self) -> Option<String> {
         match self {
             Trigger::Cron(cron) => cron.never_fires(),
+            Trigger::Calendar(calendar) => calendar.never_fires(),
             Trigger::Any(any) => any.never_any(),
             Trigger::All(all) => all.never_all(),
             Trigger::Bounded(bounded) => bounded.never_fires(),
@@ -291,6 +299,7 @@ impl Trigger {
     pub fn zone(&self) -> Option<Zone> {
         match self {
             Trigger::Cron(cron) => Some(cron.zone()),
+            Trigger::Calendar(calendar) => Some(calendar.zone()),
             Trigger::At(at) => at.zone(),
             Trigger::Any(parts) | Trigger::All(parts) => parts.zone(),
             Trigger::Bounded(bounded) => bounded.zone(),
@@ -305,6 +314,7 @@ impl fmt::Display for Trigger {
         match self {
             Trigger::Cron(cron) => cron.fmt(f),
             Trigger::Interval(interval) => interval.fmt(f),
+            Trigger::Calendar(calendar) => calendar.fmt(f),
             Trigger::At(at) => at.fmt(f),
             Trigger::Any(any) => any.write(" or ", f),
             Trigger::All(all) => all.write(" and ", f),

@@ -168,7 +168,7 @@ impl On {
 }
 
 impl Case {
-    fn trigger(&self) -> CalendarTrigger {
+    fn trigger(&self) -> Schedule {
         let every = match self.count {
             1 => self.unit.to_owned(),
             count => format!("{count} {}s", self.unit),
@@ -181,7 +181,7 @@ impl Case {
             .map(|at| format!("{}:{:02}:{:02}", at / 3600, at / 60 % 60, at % 60))
             .collect();
         let at: Vec<&str> = at.iter().map(String::as_str).collect();
-        CalendarTrigger::new(&every, &on, &at, self.anchor).unwrap()
+        Schedule::new(&every, &on, &at, self.anchor).unwrap()
     }
 
     fn matches(&self, date: NaiveDate) -> bool {
@@ -278,7 +278,7 @@ proptest! {
             Some((every, on)) => (every, vec![on]),
             None => (every, Vec::new()),
         };
-        let again = CalendarTrigger::new(every, &on, &[at], case.anchor);
+        let again = Schedule::new(every, &on, &[at], case.anchor);
         prop_assert_eq!(again.as_ref(), Ok(&trigger), "{}", text);
         prop_assert_eq!(again.unwrap().to_string(), text);
         prop_assert!(trigger.describe().starts_with("At "));
@@ -296,9 +296,9 @@ proptest! {
     ) {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         for result in [
-            CalendarTrigger::new(&every, &texts, &["9:00"], None),
-            CalendarTrigger::new(unit, &texts, &["9:00"], None),
-            CalendarTrigger::new(unit, &[], &texts, None),
+            Schedule::new(&every, &texts, &["9:00"], None),
+            Schedule::new(unit, &texts, &["9:00"], None),
+            Schedule::new(unit, &[], &texts, None),
         ] {
             let Err(CalendarError { part, error }) = result else { continue };
             let text = match part {

@@ -10,8 +10,8 @@ fn date(text: &str) -> NaiveDate {
     text.parse().unwrap()
 }
 
-fn read(every: &str, on: &[&str], at: &[&str], anchor: Option<&str>) -> CalendarTrigger {
-    CalendarTrigger::new(every, on, at, anchor.map(date)).unwrap()
+fn read(every: &str, on: &[&str], at: &[&str], anchor: Option<&str>) -> Schedule {
+    Schedule::new(every, on, at, anchor.map(date)).unwrap()
 }
 
 fn seconds(text: &str) -> i64 {
@@ -22,7 +22,7 @@ fn seconds(text: &str) -> i64 {
 }
 
 /// The next times from the beginning of a day on; without seconds.
-fn upcoming(trigger: &CalendarTrigger, day: &str, count: usize) -> Vec<String> {
+fn upcoming(trigger: &Schedule, day: &str, count: usize) -> Vec<String> {
     let first = trigger.next_wall(seconds(&format!("{day}T00:00:00")));
     std::iter::successors(first, |wall| trigger.next_wall(wall + 1))
         .take(count)
@@ -334,7 +334,7 @@ fn mistakes() {
     ];
     told += "every\n";
     for text in every {
-        let error = CalendarTrigger::new(text, &[], &["9:00"], None).unwrap_err();
+        let error = Schedule::new(text, &[], &["9:00"], None).unwrap_err();
         assert_eq!(error.part, Part::Every);
         drawn(&error.error, text, &mut told);
     }
@@ -433,7 +433,7 @@ fn mistakes() {
     for (every, texts) in on {
         writeln!(told, "\non, every {every}").unwrap();
         for text in texts {
-            let error = CalendarTrigger::new(every, &[text], &["9:00"], None).unwrap_err();
+            let error = Schedule::new(every, &[text], &["9:00"], None).unwrap_err();
             assert_eq!(error.part, Part::On(0));
             drawn(&error.error, text, &mut told);
         }
@@ -465,7 +465,7 @@ fn mistakes() {
         "９:00",
         "soon",
     ] {
-        let error = CalendarTrigger::new("day", &[], &[text], None).unwrap_err();
+        let error = Schedule::new("day", &[], &[text], None).unwrap_err();
         assert_eq!(error.part, Part::At(0));
         drawn(&error.error, text, &mut told);
     }
@@ -482,12 +482,12 @@ fn however_long_a_text_is() {
     .map(start)
     {
         for unit in ["day", "week", "month", "year"] {
-            let found = CalendarTrigger::new(unit, &[&text], &["9:00"], None);
+            let found = Schedule::new(unit, &[&text], &["9:00"], None);
             assert!(found.unwrap_err().error.message.len() < 200);
         }
         for found in [
-            CalendarTrigger::new(&text, &[], &["9:00"], None),
-            CalendarTrigger::new("day", &[], &[&text], None),
+            Schedule::new(&text, &[], &["9:00"], None),
+            Schedule::new("day", &[], &[&text], None),
         ] {
             assert!(found.unwrap_err().error.message.len() < 200);
         }
@@ -496,12 +496,11 @@ fn however_long_a_text_is() {
 
 #[test]
 fn errors_name_the_text_that_is_wrong() {
-    let part = |every, on: &[&str], at: &[&str]| {
-        CalendarTrigger::new(every, on, at, None).unwrap_err().part
-    };
+    let part =
+        |every, on: &[&str], at: &[&str]| Schedule::new(every, on, at, None).unwrap_err().part;
     assert_eq!(part("weak", &["mon", "x"], &["9:00"]), Part::Every);
     assert_eq!(part("week", &["mon", "x"], &["9:00"]), Part::On(1));
     assert_eq!(part("week", &["mon"], &["9:00", "8:00", "7"]), Part::At(2));
-    let none = CalendarTrigger::new("week", &["mon"], &[], None).unwrap_err();
+    let none = Schedule::new("week", &["mon"], &[], None).unwrap_err();
     assert_eq!((none.part, none.error.span), (Part::At(0), 0..0));
 }
