@@ -1,16 +1,20 @@
 //! The days that an expression matches.
 //!
-//! The crate `cron` does the calendar arithmetic: it is asked for days only, as midnights of a
-//! wall clock posing as UTC, where its results are in order. It knows neither crontab's rule that
-//! joins the two day fields nor `L`, `W` and `#`; so each rule becomes one schedule, or two where
-//! either day field may match, of all days that *could* match, and [`DateRule::matches`] has the
-//! last word on each. Equal rules share one [`Dates`]: most jobs run on one of few sets of days.
+//! Within a month, a rule is a set of bits: what it matches depends on the month's length and the
+//! weekday of its first day alone ([`Shape`]). That is crontab's rule that joins the two day
+//! fields, and `L`, `W` and `#`. Nearly every rule has a day in one of its next few months.
+//!
+//! For those that have not (29 February on a Monday is 28 years away), the crate `cron` searches
+//! the calendar: it is asked for days only, as midnights of a wall clock posing as UTC, where its
+//! results are in order. It knows neither rule above; so its schedule is of all days that *could*
+//! match, and the bits of the month have the last word. Equal rules share one [`Dates`]: most
+//! jobs run on one of few sets of days.
 
 use std::collections::HashMap;
 use std::str::FromStr;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
-use chrono::{DateTime, Datelike, NaiveDate, Weekday};
+use chrono::{DateTime, Datelike, NaiveDate};
 
 use super::DAY;
 
@@ -18,13 +22,12 @@ use super::DAY;
 pub(super) const YEARS: (u32, u32) = (1970, 2100);
 /// The same in days since the epoch.
 const DAYS: std::ops::RangeInclusive<i64> = 0..=47_846;
-/// How many days are looked at one by one before the calendar is asked for the next that could
-/// match: what `L`, `W` and `#` leave of its candidates lies that close together.
-const WEEK: i64 = 7;
+/// How many months that a rule allows are looked at before the calendar is searched: ordinary
+/// rules match a day in one of the next two, 29 February in the next eight.
+const NEAR_MONTHS: u32 = 12;
 
 const ALL_DAYS: u32 = 0xffff_fffe;
-const ALL_WEEKDAYS: u8 = 0x7f;
-const ALL_MONTHS: u16 = 0x1ffe;
+const ALL_MONTHS: u32 = 0x1ffe;
 
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 const MONTHS: [&str; 13] = [
@@ -101,153 +104,205 @@ impl Years {
 }
 
 impl MonthDays {
-    fn matches(&self, date: NaiveDate) -> bool {
-        let (day, length) = (date.day(), month_length(date.year(), date.month()));
-        if self.days >> day & 1 == 1 || self.from_last >> (length - day) & 1 == 1 {
-            return true;
-        }
-        if self.near == 0 && !self.last_workday {
-            return false;
-        }
-        let weekday = date.weekday();
-        if matches!(weekday, Weekday::Sat | Weekday::Sun) {
-            return false;
-        }
-        // Which days' nearest weekday is this one? Itself, and on the edges of a weekend its
-        // Saturday or Sunday; two days off only where the nearer one is in another month.
-        let near = |n: u32| n >= 1 && n <= length && self.near >> n & 1 == 1;
-        near(day)
-            || (weekday == Weekday::Fri && (near(day + 1) || (day + 2 == length && near(day + 2))))
-            || (weekday == Weekday::Mon && (near(day - 1) || (day == 3 && near(1))))
-            || (self.last_workday
-                && (day == length || (weekday == Weekday::Fri && length - day <= 2)))
-    }
-
-    /// The days that could match in a month of `length` days, and whether only Monday to Friday.
-    fn candidates(&self, length: u32) -> u32 {
-        let valid = days_up_to(length);
+    fn days_of(&self, shape: Shape) -> u32 {
         let mut days = self.days;
-        for k in bits(self.from_last).filter(|k| *k < length) {
-            days |= 1 << (length - k);
+        if !self.is_plain() {
+            for before_last in bits(self.from_last).filter(|n| *n < shape.length) {
+                days |= 1 << (shape.length - before_last);
+            }
+            for day in bits(self.near).filter(|day| *day <= shape.length) {
+                days |= 1 << shape.workday_near(day);
+            }
+            if self.last_workday {
+                days |= 1 << shape.workday_near(shape.length);
+            }
         }
-        for n in bits(self.near).filter(|n| *n <= length) {
-            days |= days_up_to((n + 2).min(31)) & !days_up_to(n.saturating_sub(3));
-        }
-        if self.last_workday {
-            days |= valid & !days_up_to(length - 3);
-        }
-        days & valid
+        days & days_up_to(shape.length)
     }
 
     /// Nothing but numbers of days.
     fn is_plain(&self) -> bool {
         self.from_last == 0 && self.near == 0 && !self.last_workday
     }
-
-    fn only_workdays(&self) -> bool {
-        self.days == 0 && self.from_last == 0
-    }
 }
 
 impl Weekdays {
-    fn matches(&self, date: NaiveDate) -> bool {
-        let bit = 1_u8 << date.weekday().num_days_from_sunday();
-        if self.days & bit != 0 {
-            return true;
-        }
-        let week = (date.day() - 1) / 7;
-        self.nth
-            .get(week as usize)
-            .is_some_and(|days| days & bit != 0)
-            || (self.last & bit != 0 && month_length(date.year(), date.month()) - date.day() < 7)
-    }
-
-    /// The days of a month that could match, and the weekdays.
-    fn candidates(&self) -> (u32, u8) {
-        let (mut days, mut weekdays) = (0, self.days | self.last);
-        if self.days != 0 {
-            days = ALL_DAYS;
-        }
+    fn days_of(&self, shape: Shape) -> u32 {
+        let mut days = shape.days_on(self.days);
         if self.last != 0 {
-            days |= ALL_DAYS & !days_up_to(21);
+            days |= shape.days_on(self.last) & !days_up_to(shape.length - 7);
         }
-        for (week, set) in (1_u32..).zip(self.nth) {
-            if set != 0 {
-                days |= days_up_to((week * 7).min(31)) & !days_up_to(week * 7 - 7);
-                weekdays |= set;
+        if self.nth != [0; 5] {
+            for (week, weekdays) in (0_u32..).zip(self.nth) {
+                let of_week = days_up_to((week * 7 + 7).min(31)) & !days_up_to(week * 7);
+                days |= shape.days_on(weekdays) & of_week;
             }
         }
-        (days, weekdays)
+        days & days_up_to(shape.length)
+    }
+}
+
+/// All that the days of a month depend on: its length and the weekday of its first day, with
+/// Sunday as 0.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    length: u32,
+    first_weekday: u32,
+}
+
+impl Shape {
+    /// The weekday of a day, with Sunday as 0.
+    fn weekday(self, day: u32) -> u32 {
+        (self.first_weekday + day + 6) % 7
+    }
+
+    /// The days on any of some weekdays, up to the 31st.
+    fn days_on(self, weekdays: u8) -> u32 {
+        // The weekdays in the order in which they come in this month, five times over.
+        let twice = u32::from(weekdays) | u32::from(weekdays) << 7;
+        let week = u64::from(twice >> self.first_weekday & 0x7f);
+        // Cut to the 31 days: the last four bits of the fifth week fall away.
+        ((week * 0x1020_4081) << 1) as u32
+    }
+
+    /// The day from Monday to Friday that is nearest to a day, in the same month.
+    fn workday_near(self, day: u32) -> u32 {
+        match self.weekday(day) {
+            6 if day == 1 => 3,
+            6 => day - 1,
+            0 if day == self.length => day - 2,
+            0 => day + 1,
+            _ => day,
+        }
+    }
+}
+
+/// A month of the calendar.
+#[derive(Debug, Clone, Copy)]
+struct Month {
+    year: u32,
+    /// 1 to 12.
+    number: u32,
+    /// Its first day, counted from the epoch.
+    first: i64,
+}
+
+impl Month {
+    fn new(year: u32, number: u32) -> Option<Month> {
+        let first = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, number, 1)?;
+        Some(Month {
+            year,
+            number,
+            first: i64::from(first.to_epoch_days()),
+        })
+    }
+
+    /// The month that a day, counted from the epoch, lies in.
+    fn of(day: i64) -> Option<Month> {
+        let date = NaiveDate::from_epoch_days(i32::try_from(day).ok()?)?;
+        Some(Month {
+            year: u32::try_from(date.year()).ok()?,
+            number: date.month(),
+            first: day - i64::from(date.day0()),
+        })
+    }
+
+    fn shape(&self) -> Shape {
+        Shape {
+            length: month_length(self.year, self.number),
+            // The epoch was a Thursday.
+            first_weekday: (self.first + 4).rem_euclid(7) as u32,
+        }
+    }
+
+    /// The days up to and with one of the month, counted from the epoch.
+    fn up_to(&self, day: i64) -> u32 {
+        days_up_to((day - self.first + 1) as u32)
+    }
+
+    /// The first day of a set, counted from the epoch.
+    fn lowest(&self, days: u32) -> Option<i64> {
+        (days != 0).then(|| self.first - 1 + i64::from(days.trailing_zeros()))
+    }
+
+    /// The last day of a set, counted from the epoch.
+    fn highest(&self, days: u32) -> Option<i64> {
+        (days != 0).then(|| self.first + 30 - i64::from(days.leading_zeros()))
     }
 }
 
 impl DateRule {
-    /// Whether a day matches.
-    fn matches(&self, date: NaiveDate) -> bool {
-        if self.months >> date.month() & 1 == 0
-            || !u32::try_from(date.year()).is_ok_and(|year| self.years.contains(year))
-        {
-            return false;
-        }
+    /// The matching days of a month of such a shape, if its number and year match.
+    fn days_of(&self, shape: Shape) -> u32 {
+        let by_month_day = self.month_days.days_of(shape);
+        let by_weekday = self.weekdays.days_of(shape);
         if self.both {
-            self.month_days.matches(date) && self.weekdays.matches(date)
+            by_month_day & by_weekday
         } else {
-            self.month_days.matches(date) || self.weekdays.matches(date)
+            by_month_day | by_weekday
         }
     }
 
-    /// Whether matching days are mostly more than a week apart.
-    fn is_sparse(&self) -> bool {
-        let few_weekdays = self.weekdays.candidates().0.count_ones() <= 7;
-        let few_days = self.month_days.candidates(31).count_ones() <= 7;
-        self.months.count_ones() <= 4
-            || if self.both {
-                few_days || few_weekdays
-            } else {
-                few_days && few_weekdays
-            }
+    /// The matching days of a month.
+    fn days_in(&self, month: &Month) -> u32 {
+        if self.months >> month.number & 1 == 0 || !self.years.contains(month.year) {
+            return 0;
+        }
+        self.days_of(month.shape())
     }
 
-    /// Schedules of days among which all matching ones are. None where no day could match.
-    fn schedules(&self) -> Vec<::cron::Schedule> {
-        let (weekday_days, mut weekdays) = self.weekdays.candidates();
-        if self.both {
-            if self.month_days.only_workdays() {
-                weekdays &= 0b011_1110;
-            }
-            return self
-                .schedule(
-                    &|length| self.month_days.candidates(length) & weekday_days,
-                    weekdays,
-                )
-                .into_iter()
-                .collect();
+    /// The first month after one that its number and year allow.
+    fn month_after(&self, month: &Month) -> Option<Month> {
+        let later = u32::from(self.months) & !days_up_to(month.number);
+        if later != 0 && self.years.contains(month.year) {
+            return Month::new(month.year, later.trailing_zeros());
         }
-        let by_month_day =
-            self.schedule(&|length| self.month_days.candidates(length), ALL_WEEKDAYS);
-        let by_weekday = self.schedule(&|length| weekday_days & days_up_to(length), weekdays);
-        by_month_day.into_iter().chain(by_weekday).collect()
+        let year = (month.year + 1..=YEARS.1).find(|year| self.years.contains(*year))?;
+        Month::new(year, u32::from(self.months).trailing_zeros())
     }
 
-    /// One schedule; `days` are those that could match in a month of a given length. Months that
-    /// have none are left out, so that the crate does not search 131 years for a 30 February.
-    fn schedule(&self, days: &dyn Fn(u32) -> u32, weekdays: u8) -> Option<::cron::Schedule> {
-        let mut months = 0;
-        let mut all_days = 0;
-        for month in bits(u32::from(self.months & ALL_MONTHS)) {
-            let mut of_month = days(month_length(2023, month));
-            if month == 2 {
-                of_month |= days(29);
-            }
-            if of_month != 0 {
-                months |= 1 << month;
-                all_days |= of_month;
+    /// The last month before one that its number and year allow.
+    fn month_before(&self, month: &Month) -> Option<Month> {
+        let earlier = u32::from(self.months) & days_up_to(month.number - 1);
+        if earlier != 0 && self.years.contains(month.year) {
+            return Month::new(month.year, 31 - earlier.leading_zeros());
+        }
+        let mut years = (YEARS.0..month.year).rev();
+        let year = years.find(|year| self.years.contains(*year))?;
+        Month::new(
+            year,
+            31_u32.checked_sub(u32::from(self.months).leading_zeros())?,
+        )
+    }
+
+    /// A schedule of days among which all matching ones are. None where no day could match: the
+    /// crate would search 131 years for a 30 February.
+    fn schedule(&self) -> Option<::cron::Schedule> {
+        let (mut days, mut months, mut weekdays) = (0, 0, 0);
+        for month in bits(u32::from(self.months)) {
+            // Every shape that the month has in some year.
+            let lengths = month_length(2023, month)..=month_length(2024, month);
+            for (length, first_weekday) in lengths.flat_map(|n| (0..7).map(move |day| (n, day))) {
+                let shape = Shape {
+                    length,
+                    first_weekday,
+                };
+                let of_shape = self.days_of(shape);
+                if of_shape != 0 {
+                    days |= of_shape;
+                    months |= 1 << month;
+                }
+                for weekday in 0..7 {
+                    if of_shape & shape.days_on(1 << weekday) != 0 {
+                        weekdays |= 1 << weekday;
+                    }
+                }
             }
         }
-        if months == 0 || weekdays == 0 {
+        if months == 0 {
             return None;
         }
-        let list = |set: u32, all: u32| {
+        let numbers = |set: u32, all: u32| {
             if set == all {
                 return "*".to_owned();
             }
@@ -255,11 +310,8 @@ impl DateRule {
             numbers.join(",")
         };
         // By name: the crate counts weekdays from 1 for Sunday.
-        let names: Vec<&str> = WEEKDAYS
-            .iter()
-            .enumerate()
-            .filter(|(bit, _)| weekdays >> bit & 1 == 1)
-            .map(|(_, name)| *name)
+        let names: Vec<&str> = bits(weekdays)
+            .filter_map(|bit| WEEKDAYS.get(bit as usize).copied())
             .collect();
         let years = if self.years == Years::ALL {
             "*".to_owned()
@@ -272,13 +324,9 @@ impl DateRule {
         };
         let expression = format!(
             "0 0 0 {} {} {} {years}",
-            list(all_days, ALL_DAYS),
-            list(months, u32::from(ALL_MONTHS)),
-            if weekdays == ALL_WEEKDAYS {
-                "*".to_owned()
-            } else {
-                names.join(",")
-            },
+            numbers(days, ALL_DAYS),
+            numbers(months, ALL_MONTHS),
+            names.join(","),
         );
         let schedule = ::cron::Schedule::from_str(&expression);
         debug_assert!(schedule.is_ok(), "{expression}: {schedule:?}");
@@ -286,13 +334,12 @@ impl DateRule {
     }
 }
 
-/// A rule and its schedules.
+/// A rule, and the way to its days.
 #[derive(Debug)]
 pub(super) struct Dates {
     rule: DateRule,
-    schedules: Box<[::cron::Schedule]>,
-    /// How many days to look at one by one before asking the schedules: one or a [`WEEK`].
-    near: i64,
+    /// What [`DateRule::schedule`] makes of it, on first use: few rules ever need theirs.
+    schedule: OnceLock<Option<Box<::cron::Schedule>>>,
 }
 
 /// The rules in use, so that equal ones share their schedules.
@@ -327,57 +374,65 @@ impl Dates {
         }
         let dates = Arc::new(Dates {
             rule,
-            schedules: rule.schedules().into_boxed_slice(),
-            near: if rule.is_sparse() { 1 } else { WEEK },
+            schedule: OnceLock::new(),
         });
         shared.by_rule.insert(rule, Arc::clone(&dates));
         dates
     }
 
+    fn schedule(&self) -> Option<&::cron::Schedule> {
+        self.schedule
+            .get_or_init(|| self.rule.schedule().map(Box::new))
+            .as_deref()
+    }
+
     /// Whether a day, counted from the epoch, matches.
     pub(super) fn matches(&self, day: i64) -> bool {
-        DAYS.contains(&day) && date_of(day).is_some_and(|date| self.rule.matches(date))
+        Month::of(day)
+            .is_some_and(|month| self.rule.days_in(&month) >> (day - month.first + 1) & 1 == 1)
     }
 
     /// The first matching day after `day`, both counted from the epoch.
     pub(super) fn next_after(&self, day: i64) -> Option<i64> {
-        let day = day.max(DAYS.start() - 1);
-        // Most jobs run every week: the next day is near.
-        if let Some(near) = (day + 1..=day + self.near).find(|day| self.matches(*day)) {
-            return Some(near);
-        }
-        let first = |schedule: &::cron::Schedule| {
-            let mut searched = day + self.near;
-            loop {
-                let candidate = next_midnight(schedule, searched)?;
-                let mut week = candidate..candidate + WEEK;
-                if let Some(found) = week.find(|day| self.matches(*day)) {
-                    return Some(found);
-                }
-                searched = week.end - 1;
+        let mut searched = day.max(DAYS.start() - 1);
+        let mut month = Month::of(searched)?;
+        let mut days = self.rule.days_in(&month) & !month.up_to(searched);
+        for _ in 0..NEAR_MONTHS {
+            if let Some(found) = month.lowest(days) {
+                return Some(found);
             }
-        };
-        self.schedules.iter().filter_map(first).min()
+            month = self.rule.month_after(&month)?;
+            days = self.rule.days_in(&month);
+        }
+        loop {
+            if let Some(found) = month.lowest(days) {
+                return Some(found);
+            }
+            searched = month.first + i64::from(month.shape().length) - 1;
+            month = Month::of(next_midnight(self.schedule()?, searched)?)?;
+            days = self.rule.days_in(&month);
+        }
     }
 
     /// The latest matching day before `day`, both counted from the epoch.
     pub(super) fn latest_before(&self, day: i64) -> Option<i64> {
         let day = day.min(DAYS.end() + 1);
-        if let Some(near) = (day - self.near..day).rev().find(|day| self.matches(*day)) {
-            return Some(near);
-        }
-        let latest = |schedule: &::cron::Schedule| {
-            let mut searched = day - self.near;
-            loop {
-                let candidate = previous_midnight(schedule, searched)?;
-                let week = candidate - WEEK + 1..candidate + 1;
-                if let Some(found) = week.clone().rev().find(|day| self.matches(*day)) {
-                    return Some(found);
-                }
-                searched = week.start;
+        let mut month = Month::of(day)?;
+        let mut days = self.rule.days_in(&month) & month.up_to(day - 1);
+        for _ in 0..NEAR_MONTHS {
+            if let Some(found) = month.highest(days) {
+                return Some(found);
             }
-        };
-        self.schedules.iter().filter_map(latest).max()
+            month = self.rule.month_before(&month)?;
+            days = self.rule.days_in(&month);
+        }
+        loop {
+            if let Some(found) = month.highest(days) {
+                return Some(found);
+            }
+            month = Month::of(previous_midnight(self.schedule()?, month.first)?)?;
+            days = self.rule.days_in(&month);
+        }
     }
 
     /// Why no day ever matches, if none does.
@@ -432,15 +487,13 @@ fn previous_midnight(schedule: &::cron::Schedule, day: i64) -> Option<i64> {
     Some(previous.timestamp().div_euclid(DAY))
 }
 
-fn date_of(day: i64) -> Option<NaiveDate> {
-    NaiveDate::from_epoch_days(i32::try_from(day).ok()?)
-}
-
 /// The days of a month; `month` is 1 to 12.
-fn month_length(year: i32, month: u32) -> u32 {
+fn month_length(year: u32, month: u32) -> u32 {
     match month {
         4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
+            29
+        }
         2 => 28,
         _ => 31,
     }
@@ -461,3 +514,6 @@ fn bits(mut set: u32) -> impl Iterator<Item = u32> {
         })
     })
 }
+
+#[cfg(test)]
+mod tests;
