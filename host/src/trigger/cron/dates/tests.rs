@@ -101,6 +101,37 @@ proptest! {
 }
 
 #[test]
+fn the_calendar_takes_over_at_the_end_of_a_month() {
+    // A Friday the 13th is at most 14 months away: just beyond what is looked at before.
+    for (day, weekday) in [1, 13, 28, 31]
+        .into_iter()
+        .flat_map(|d| (0..7).map(move |w| (d, w)))
+    {
+        let dates = Dates::shared(DateRule {
+            month_days: MonthDays {
+                days: 1 << day,
+                ..MonthDays::default()
+            },
+            weekdays: Weekdays {
+                days: 1 << weekday,
+                ..Weekdays::default()
+            },
+            months: 0x1ffe,
+            years: Years::ALL,
+            both: true,
+        });
+        let expected: Vec<i64> = DAYS.filter(|day| dates.matches(*day)).collect();
+        for pair in expected.windows(2).filter(|pair| pair[1] - pair[0] > 365) {
+            for day in pair[0]..pair[1] {
+                assert_eq!(dates.next_after(day), Some(pair[1]));
+                assert_eq!(dates.latest_before(day + 1), Some(pair[0]));
+            }
+        }
+        assert!(dates.schedule.get().is_some());
+    }
+}
+
+#[test]
 fn far_days_are_found_in_the_calendar() {
     let leap_monday = DateRule {
         month_days: MonthDays {
