@@ -7,15 +7,19 @@
 //! For those that have not (29 February on a Monday is 28 years away), the crate `cron` searches
 //! the calendar: it is asked for days only, as midnights of a wall clock posing as UTC, where its
 //! results are in order. It knows neither rule above; so its schedule is of all days that *could*
-//! match, and the bits of the month have the last word. Equal rules share one [`Dates`]: most
-//! jobs run on one of few sets of days.
+//! match, in any year, and the bits of the month have the last word.
+//!
+//! Equal rules share one [`Dates`]: most jobs run on one of few sets of days.
+
+mod month;
 
 use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
-use chrono::{DateTime, Datelike, NaiveDate};
+use chrono::DateTime;
 
+use self::month::{ALL_DAYS, Month, Shape, bits, days_up_to, month_length};
 use super::DAY;
 
 /// The years that expressions can match, first and last.
@@ -26,7 +30,6 @@ const DAYS: std::ops::RangeInclusive<i64> = 0..=47_846;
 /// rules match a day in one of the next two, 29 February in the next eight.
 const NEAR_MONTHS: u32 = 12;
 
-const ALL_DAYS: u32 = 0xffff_fffe;
 const ALL_MONTHS: u32 = 0x1ffe;
 
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
@@ -142,95 +145,6 @@ impl Weekdays {
     }
 }
 
-/// All that the days of a month depend on: its length and the weekday of its first day, with
-/// Sunday as 0.
-#[derive(Debug, Clone, Copy)]
-struct Shape {
-    length: u32,
-    first_weekday: u32,
-}
-
-impl Shape {
-    /// The weekday of a day, with Sunday as 0.
-    fn weekday(self, day: u32) -> u32 {
-        (self.first_weekday + day + 6) % 7
-    }
-
-    /// The days on any of some weekdays, up to the 31st.
-    fn days_on(self, weekdays: u8) -> u32 {
-        // The weekdays in the order in which they come in this month, five times over.
-        let twice = u32::from(weekdays) | u32::from(weekdays) << 7;
-        let week = u64::from(twice >> self.first_weekday & 0x7f);
-        // Cut to the 31 days: the last four bits of the fifth week fall away.
-        ((week * 0x1020_4081) << 1) as u32
-    }
-
-    /// The day from Monday to Friday that is nearest to a day, in the same month.
-    fn workday_near(self, day: u32) -> u32 {
-        match self.weekday(day) {
-            6 if day == 1 => 3,
-            6 => day - 1,
-            0 if day == self.length => day - 2,
-            0 => day + 1,
-            _ => day,
-        }
-    }
-}
-
-/// A month of the calendar.
-#[derive(Debug, Clone, Copy)]
-struct Month {
-    year: u32,
-    /// 1 to 12.
-    number: u32,
-    /// Its first day, counted from the epoch.
-    first: i64,
-}
-
-impl Month {
-    fn new(year: u32, number: u32) -> Option<Month> {
-        let first = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, number, 1)?;
-        Some(Month {
-            year,
-            number,
-            first: i64::from(first.to_epoch_days()),
-        })
-    }
-
-    /// The month that a day, counted from the epoch, lies in.
-    fn of(day: i64) -> Option<Month> {
-        let date = NaiveDate::from_epoch_days(i32::try_from(day).ok()?)?;
-        Some(Month {
-            year: u32::try_from(date.year()).ok()?,
-            number: date.month(),
-            first: day - i64::from(date.day0()),
-        })
-    }
-
-    fn shape(&self) -> Shape {
-        Shape {
-            length: month_length(self.year, self.number),
-            // The epoch was a Thursday.
-            first_weekday: (self.first + 4).rem_euclid(7) as u32,
-        }
-    }
-
-    /// The days up to and with one of the month, counted from the epoch.
-    fn up_to(&self, day: i64) -> u32 {
-        days_up_to((day - self.first + 1) as u32)
-    }
-
-    /// The first day of a set, counted from the epoch.
-    fn lowest(&self, days: u32) -> Option<i64> {
-        (days != 0).then(|| self.first - 1 + i64::from(days.trailing_zeros()))
-    }
-
-    /// The last day of a set, counted from the epoch.
-    fn highest(&self, days: u32) -> Option<i64> {
-        (days != 0).then(|| self.first + 30 - i64::from(days.leading_zeros()))
-    }
-}
-
 impl DateRule {
     /// The matching days of a month of such a shape, if its number and year match.
     fn days_of(&self, shape: Shape) -> u32 {
@@ -275,8 +189,8 @@ impl DateRule {
         )
     }
 
-    /// A schedule of days among which all matching ones are. None where no day could match: the
-    /// crate would search 131 years for a 30 February.
+    /// A schedule of days among which all matching ones are, in any year. None where no day could
+    /// match: the crate would search 131 years for a 30 February.
     fn schedule(&self) -> Option<::cron::Schedule> {
         let (mut days, mut months, mut weekdays) = (0, 0, 0);
         for month in bits(u32::from(self.months)) {
@@ -313,17 +227,8 @@ impl DateRule {
         let names: Vec<&str> = bits(weekdays)
             .filter_map(|bit| WEEKDAYS.get(bit as usize).copied())
             .collect();
-        let years = if self.years == Years::ALL {
-            "*".to_owned()
-        } else {
-            let years: Vec<String> = (YEARS.0..=YEARS.1)
-                .filter(|year| self.years.contains(*year))
-                .map(|year| year.to_string())
-                .collect();
-            years.join(",")
-        };
         let expression = format!(
-            "0 0 0 {} {} {} {years}",
+            "0 0 0 {} {} {} *",
             numbers(days, ALL_DAYS),
             numbers(months, ALL_MONTHS),
             names.join(","),
@@ -340,6 +245,16 @@ pub(super) struct Dates {
     rule: DateRule,
     /// What [`DateRule::schedule`] makes of it, on first use: few rules ever need theirs.
     schedule: OnceLock<Option<Box<::cron::Schedule>>>,
+}
+
+/// Where the next month to look at comes from.
+enum WayOn<'a> {
+    /// It is the next that the rule allows.
+    NextMonth,
+    /// It is that of the schedule's next day.
+    Calendar(&'a ::cron::Schedule),
+    /// No month of any year has a matching day.
+    Nowhere,
 }
 
 /// The rules in use, so that equal ones share their schedules.
@@ -380,12 +295,6 @@ impl Dates {
         dates
     }
 
-    fn schedule(&self) -> Option<&::cron::Schedule> {
-        self.schedule
-            .get_or_init(|| self.rule.schedule().map(Box::new))
-            .as_deref()
-    }
-
     /// Whether a day, counted from the epoch, matches.
     pub(super) fn matches(&self, day: i64) -> bool {
         Month::of(day)
@@ -394,24 +303,21 @@ impl Dates {
 
     /// The first matching day after `day`, both counted from the epoch.
     pub(super) fn next_after(&self, day: i64) -> Option<i64> {
-        let mut searched = day.max(DAYS.start() - 1);
-        let mut month = Month::of(searched)?;
-        let mut days = self.rule.days_in(&month) & !month.up_to(searched);
-        for _ in 0..NEAR_MONTHS {
+        let day = day.max(DAYS.start() - 1);
+        let mut month = Month::of(day)?;
+        let mut days = self.rule.days_in(&month) & !month.up_to(day);
+        for looked in 1.. {
             if let Some(found) = month.lowest(days) {
                 return Some(found);
             }
-            month = self.rule.month_after(&month)?;
+            month = match self.way_on(looked) {
+                WayOn::NextMonth => self.rule.month_after(&month)?,
+                WayOn::Calendar(schedule) => Month::of(next_midnight(schedule, month.last())?)?,
+                WayOn::Nowhere => return None,
+            };
             days = self.rule.days_in(&month);
         }
-        loop {
-            if let Some(found) = month.lowest(days) {
-                return Some(found);
-            }
-            searched = month.first + i64::from(month.shape().length) - 1;
-            month = Month::of(next_midnight(self.schedule()?, searched)?)?;
-            days = self.rule.days_in(&month);
-        }
+        None
     }
 
     /// The latest matching day before `day`, both counted from the epoch.
@@ -419,19 +325,34 @@ impl Dates {
         let day = day.min(DAYS.end() + 1);
         let mut month = Month::of(day)?;
         let mut days = self.rule.days_in(&month) & month.up_to(day - 1);
-        for _ in 0..NEAR_MONTHS {
+        for looked in 1.. {
             if let Some(found) = month.highest(days) {
                 return Some(found);
             }
-            month = self.rule.month_before(&month)?;
+            month = match self.way_on(looked) {
+                WayOn::NextMonth => self.rule.month_before(&month)?,
+                WayOn::Calendar(schedule) => Month::of(previous_midnight(schedule, month.first)?)?,
+                WayOn::Nowhere => return None,
+            };
             days = self.rule.days_in(&month);
         }
-        loop {
-            if let Some(found) = month.highest(days) {
-                return Some(found);
-            }
-            month = Month::of(previous_midnight(self.schedule()?, month.first)?)?;
-            days = self.rule.days_in(&month);
+        None
+    }
+
+    /// How to go on after so many months without a match.
+    fn way_on(&self, looked: u32) -> WayOn<'_> {
+        if looked <= NEAR_MONTHS {
+            return WayOn::NextMonth;
+        }
+        let schedule = self
+            .schedule
+            .get_or_init(|| self.rule.schedule().map(Box::new));
+        match schedule.as_deref() {
+            None => WayOn::Nowhere,
+            Some(schedule) if self.rule.years == Years::ALL => WayOn::Calendar(schedule),
+            // The crate holds years of one's own as a set that takes longer to fill than all
+            // their months take to be looked at.
+            Some(_) => WayOn::NextMonth,
         }
     }
 
@@ -485,34 +406,6 @@ fn previous_midnight(schedule: &::cron::Schedule, day: i64) -> Option<i64> {
     let start = DateTime::from_timestamp(day.checked_mul(DAY)?, 0)?;
     let previous = schedule.after(&start).next_back()?;
     Some(previous.timestamp().div_euclid(DAY))
-}
-
-/// The days of a month; `month` is 1 to 12.
-fn month_length(year: u32, month: u32) -> u32 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
-            29
-        }
-        2 => 28,
-        _ => 31,
-    }
-}
-
-/// Bits 1 to `day`; `day` is at most 31.
-fn days_up_to(day: u32) -> u32 {
-    ALL_DAYS & !(u32::MAX.checked_shl(day + 1).unwrap_or(0))
-}
-
-/// The numbers of the set bits, from the lowest.
-fn bits(mut set: u32) -> impl Iterator<Item = u32> {
-    std::iter::from_fn(move || {
-        (set != 0).then(|| {
-            let bit = set.trailing_zeros();
-            set &= set - 1;
-            bit
-        })
-    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The search against reading every day of the calendar. That the bits of a month mean what they
 //! should is held by the properties of the whole trigger.
 
+use chrono::{Datelike, NaiveDate};
 use proptest::prelude::*;
 
 use super::*;
