@@ -181,6 +181,26 @@ fn the_clock_of_the_day_it_moves_to_decides() {
             "Fri 2027-10-29 23:00:00",
         ]
     );
+    // What fires in that hour alone, by another clock, moves as well.
+    let other_clock = InZone(
+        Trigger::parse("30 21 29 10 *", Zone::UTC).unwrap(),
+        zone("Africa/Cairo"),
+    );
+    assert_eq!(
+        fold.next_after(&other_clock, at("2026-10-29T21:45:00Z")),
+        Some(at("2026-10-30T21:30:00Z"))
+    );
+    // Moved to the hour that comes twice, it happens in the first of the two.
+    let wednesday = not_on(&["2026-10-28"], Instead::NextBusinessDay);
+    let late = trigger("15,45 23 28 10 *", "Africa/Cairo");
+    assert_eq!(
+        wednesday.next_after(&late, at("2026-10-29T20:15:00Z")),
+        Some(at("2026-10-29T20:45:00Z"))
+    );
+    assert_eq!(
+        wednesday.next_after(&late, at("2026-10-29T21:20:00Z")),
+        Some(at("2027-10-28T20:15:00Z"))
+    );
     // Samoa had no Friday in that week.
     let samoa = not_on(&["2011-12-29"], Instead::NextBusinessDay);
     assert_eq!(
@@ -191,6 +211,23 @@ fn the_clock_of_the_day_it_moves_to_decides() {
             1
         ),
         ["Mon 2012-01-02 09:00:00"]
+    );
+}
+
+#[test]
+fn a_day_may_begin_twice() {
+    // In Newfoundland the clock was set back from a minute past midnight.
+    let calendar = not_on(&[], Instead::NextBusinessDay);
+    let inner = trigger("0 0 * * *", "America/St_Johns");
+    let query = Query::new(&calendar, &inner);
+    let sunday = number("2010-11-07".parse().unwrap());
+    assert_eq!(
+        query.first_shown(sunday),
+        at("2010-11-07T02:30:00Z").timestamp()
+    );
+    assert_eq!(
+        query.settled(sunday),
+        at("2010-11-07T03:30:00Z").timestamp()
     );
 }
 
@@ -322,8 +359,9 @@ fn moved(
     })
 }
 
-/// A zone, and the beginning of two months in which its clock is set, if it ever is.
-fn zone_and_time() -> impl Strategy<Value = (Zone, DateTime<Utc>)> {
+/// A zone, the beginning of two months, and a second of them in which its clock is set, if it
+/// ever is.
+fn zone_and_time() -> impl Strategy<Value = (Zone, DateTime<Utc>, i64)> {
     // Whose clocks are set at midnight, by half an hour, by a day, often, or never.
     let zones = [
         "UTC",
@@ -359,7 +397,11 @@ fn zone_and_time() -> impl Strategy<Value = (Zone, DateTime<Utc>)> {
             } else {
                 index.index(4_000_000_000) as i64
             };
-            (zone, DateTime::from_timestamp(second - back, 0).unwrap())
+            (
+                zone,
+                DateTime::from_timestamp(second - back, 0).unwrap(),
+                second,
+            )
         })
 }
 
@@ -400,10 +442,12 @@ proptest! {
 
     #[test]
     fn a_brute_force_agrees(
-        (zone, begin) in zone_and_time(),
+        (zone, begin, change) in zone_and_time(),
         text in expressions(),
         weekdays in prop_oneof![Just(vec![]), Just(vec![5, 6]), Just(vec![4, 5]), prop::collection::vec(0_u32..7, 0..4)],
         stretches in prop::collection::vec((-30_i64..70, 0_i64..12), 0..6),
+        near in prop::collection::vec(-3_i64..2, 0..3),
+        near_probes in prop::collection::vec((-4 * 3_600_000_i64..28 * 3_600_000, 0_i64..2 * DAY * 1000), 12),
         probes in prop::collection::vec((0_i64..60 * DAY * 1000, 0_i64..20 * DAY * 1000), 12),
         instead in prop_oneof![1 => Just(Instead::Skip), 3 => Just(Instead::NextBusinessDay)],
     ) {
@@ -419,6 +463,8 @@ proptest! {
                 excluded.insert(date);
             }
         }
+        // Days around the change of the clock, so that firings move to it and from it.
+        excluded.extend(near.iter().filter_map(|day| date(change.div_euclid(DAY) + day)));
         let mut days = Days::none();
         for date in &excluded {
             days.insert(number(*date), number(*date));
@@ -452,8 +498,11 @@ proptest! {
         prop_assert_eq!(&found, shown);
         prop_assert!(found.len() == expected.len() || found.len() > 3_000);
 
-        for (start, length) in probes {
-            let after = begin + TimeDelta::milliseconds(start);
+        let near_probes = near_probes
+            .into_iter()
+            .map(|(start, length)| (start + 1000 * (change - begin.timestamp()), length));
+        for (start, length) in probes.into_iter().chain(near_probes) {
+            let after = (begin + TimeDelta::milliseconds(start)).clamp(begin, end);
             let until = (after + TimeDelta::milliseconds(length)).min(end);
             let range = (std::ops::Bound::Excluded(after), std::ops::Bound::Included(end));
             let next = firings.range(range).next().copied();
