@@ -50,7 +50,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     // `dispatcher` for the trait that it implements.
     ("runtime", &["clock", "dispatcher", "job", "run", "units"]),
     ("scheduler", &["clock", "job", "run", "trigger"]),
-    ("source", &["job"]),
+    ("source", &["job", "trigger", "units"]),
     ("store", &["clock", "job", "run"]),
     ("suggest", &[]),
     ("trigger", &["suggest", "units"]),

@@ -113,6 +113,7 @@ mod tests {
         let options = Options {
             base: PathBuf::new(),
             maximum: Limits::MAXIMUM,
+            ..Options::default()
         };
         let problem = Manifest::parse(Arc::new(source), &options).unwrap_err();
         CheckReport {

@@ -35,7 +35,7 @@ impl Keys {
 pub(super) static FILE: Keys = Keys {
     of: "a job file",
     home: "at the top of the file",
-    known: &["$schema", "timezone", "defaults", "jobs"],
+    known: &["$schema", "timezone", "calendars", "defaults", "jobs"],
 };
 
 /// The keys of `defaults`.
@@ -73,7 +73,7 @@ pub(super) static TRIGGER: Keys = Keys {
     home: "in the job's `trigger`",
     known: &[
         "cron", "interval", "calendar", "at", "any", "all", "after", "on", "timezone", "dst",
-        "start", "end", "max_runs", "jitter",
+        "start", "end", "max_runs", "not_on", "instead", "jitter",
     ],
 };
 
@@ -82,6 +82,13 @@ pub(super) static CALENDAR: Keys = Keys {
     of: "`calendar`",
     home: "in the trigger's `calendar`",
     known: &["every", "on", "at"],
+};
+
+/// The keys of an exclusion calendar.
+pub(super) static DAYS: Keys = Keys {
+    of: "a calendar of days",
+    home: "in one of the file's `calendars`",
+    known: &["days", "ics"],
 };
 
 /// The keys of `limits`.
@@ -160,9 +167,11 @@ impl<'s> Decoder<'s> {
     ) -> Option<&'static str> {
         let key = &*member.key;
         let message = format!("unknown key {} in {}", quoted(key), keys.of);
-        let home = [&JOB, &LIMITS, &GRANTS, &TRIGGER, &CALENDAR, &DIR, &FILE]
-            .into_iter()
-            .find(|other| other.known.contains(&key));
+        let home = [
+            &JOB, &LIMITS, &GRANTS, &TRIGGER, &CALENDAR, &DAYS, &DIR, &FILE,
+        ]
+        .into_iter()
+        .find(|other| other.known.contains(&key));
         let near = keys.meant_by(key);
         if let Some(home) = home {
             let label = format!("it belongs {}", home.home);

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::calendars::Calendars;
 use super::decode::{Decoder, JOB, PlacedLimits};
 use super::diagnostic::{Diagnostic, SourceText, quoted};
 use super::document::{Member, Node, Value};
@@ -15,6 +16,7 @@ use crate::trigger::{Dst, Trigger, Zone};
 /// What holds for all jobs of a file.
 pub(super) struct Settings {
     pub(super) zone: Zone,
+    pub(super) calendars: Calendars,
     pub(super) limits: PlacedLimits,
     pub(super) enabled: bool,
     pub(super) run_on_start: bool,
@@ -328,6 +330,7 @@ impl<'s> Reader<'s> {
         let context = trigger::Context {
             zone,
             dst: Dst::default(),
+            calendars: &self.settings.calendars,
             job: draft.id.as_ref().map_or("", JobId::as_str),
         };
         let read = match (&*member.key, &value.value) {

@@ -16,15 +16,17 @@
 //! A mistake inside a job spoils that job alone. One outside of all jobs (the text is no JSON, a
 //! file-wide setting is wrong) spoils the file, because what each job means depends on it.
 
+use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::calendars::Calendars;
 use super::decode::{DEFAULTS, Decoder, FILE, JOB, PlacedLimits};
 use super::definition::{Reader, Settings, max_instances};
 use super::diagnostic::{Diagnostic, SourceText};
 use super::document::{self, Member, Node, Repeated, Value};
-use super::{Circles, Grants, Job, JobId, Limits};
+use super::{Circles, Grants, Job, JobId, Limits, ReadFile};
 use crate::trigger::Zone;
 
 /// What a job file is read with.
@@ -34,14 +36,17 @@ pub struct Options {
     pub base: PathBuf,
     /// The most that a job may ask for.
     pub maximum: Limits,
+    /// Reads a file that the job file names, of so many bytes at most.
+    pub read: fn(&Path, usize) -> io::Result<Vec<u8>>,
 }
 
 impl Default for Options {
-    /// The working directory, and [`Limits::MAXIMUM`].
+    /// The working directory, [`Limits::MAXIMUM`], and no other files.
     fn default() -> Self {
         Options {
             base: PathBuf::new(),
             maximum: Limits::MAXIMUM,
+            read: |_, _| Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -55,6 +60,8 @@ pub struct Manifest {
     pub entries: Vec<Entry>,
     /// What is perhaps not meant so, such as a trigger that never fires.
     pub warnings: Vec<Diagnostic>,
+    /// The other files that its meaning depends on.
+    pub files: Vec<ReadFile>,
 }
 
 /// One job of a job file.
@@ -112,7 +119,8 @@ impl Manifest {
             .repeated
             .sort_by_key(|repeated| repeated.span.start);
         let mut file = Decoder::new(&source);
-        let (settings, jobs) = read_file(&mut file, &document.root, options);
+        let (mut settings, jobs) = read_file(&mut file, &document.root, options);
+        let files = std::mem::take(&mut settings.calendars.files);
         let mut reader = Reader::new(&source, options, settings, jobs.len());
         let mut repeated = document.repeated.iter().peekable();
         for node in jobs {
@@ -135,6 +143,7 @@ impl Manifest {
                 source,
                 entries,
                 warnings,
+                files,
             });
         }
         let mut problems = file.problems;
@@ -190,6 +199,7 @@ fn read_file<'n, 'a>(
     };
     let mut settings = Settings {
         zone: Zone::UTC,
+        calendars: Calendars::default(),
         limits: PlacedLimits {
             values,
             lines: [0; 4],
@@ -235,6 +245,7 @@ fn read_file<'n, 'a>(
                     settings.zone = zone;
                 }
             }
+            "calendars" => settings.calendars = Calendars::read(file, value, options),
             "defaults" => read_defaults(file, value, options, &mut settings),
             "jobs" => {
                 let example =

@@ -3,6 +3,7 @@
 //! A [`Job`] comes out of [`manifest`] only when everything in it is right; the rest of the
 //! host never sees a definition that it would have to doubt.
 
+mod calendars;
 mod chains;
 mod decode;
 mod definition;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+pub use calendars::ReadFile;
 pub use chains::Circles;
 pub use diagnostic::{Diagnostic, MAX_SOURCE_BYTES, Severity, SourceText};
 pub use grants::check_env_name;

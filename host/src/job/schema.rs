@@ -13,7 +13,9 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::super::decode::{CALENDAR, DEFAULTS, DIR, FILE, GRANTS, JOB, Keys, LIMITS, TRIGGER};
+    use super::super::decode::{
+        CALENDAR, DAYS, DEFAULTS, DIR, FILE, GRANTS, JOB, Keys, LIMITS, TRIGGER,
+    };
     use super::super::document;
     use super::super::manifest::{Manifest, Options};
     use super::super::{Limits, SourceText};
@@ -35,12 +37,13 @@ mod tests {
     #[test]
     fn the_schema_and_the_decoder_know_the_same_keys() {
         let schema = schema();
-        let pairs: [(&str, &Keys); 8] = [
+        let pairs: [(&str, &Keys); 9] = [
             ("file", &FILE),
             ("defaults", &DEFAULTS),
             ("job", &JOB),
             ("trigger", &TRIGGER),
             ("calendar", &CALENDAR),
+            ("days", &DAYS),
             ("limits", &LIMITS),
             ("grants", &GRANTS),
             ("dir", &DIR),
@@ -55,11 +58,12 @@ mod tests {
     fn every_key_of_the_tables_is_read_and_no_other() {
         // Each table's keys in an object of its kind: none may be called unknown. The values are
         // wrong on purpose; what is said about them is not looked at.
-        let cases: [(&Keys, &str); 8] = [
+        let cases: [(&Keys, &str); 9] = [
             (&FILE, r#"{"jobs": [], KEYS}"#),
             (&DEFAULTS, r#"{"jobs": [], "defaults": {KEYS}}"#),
             (&JOB, "[{KEYS}]"),
             (&TRIGGER, r#"[{"trigger": {KEYS}}]"#),
+            (&DAYS, r#"{"jobs": [], "calendars": {"a": {KEYS}}}"#),
             (&CALENDAR, r#"[{"trigger": {"calendar": {KEYS}}}]"#),
             (&LIMITS, r#"[{"limits": {KEYS}}]"#),
             (&GRANTS, r#"[{"grants": {KEYS}}]"#),

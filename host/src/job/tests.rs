@@ -22,6 +22,7 @@ fn options() -> Options {
     Options {
         base: "/srv/jobs".into(),
         maximum,
+        ..Options::default()
     }
 }
 
@@ -627,4 +628,99 @@ fn mistakes_in_bounds_chains_and_combinations() {
     );
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     insta::assert_snapshot!(drawn(&texts));
+}
+
+const FREE: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:1\r\n\
+    DTSTART;VALUE=DATE:20201225\r\nRRULE:FREQ=YEARLY\r\nSUMMARY:Christmas\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
+
+/// With a calendar file `free.ics`, and a broken one beside it.
+fn with_files() -> Options {
+    Options {
+        read: |path, _| match path.to_str() {
+            Some("/srv/jobs/free.ics") => Ok(FREE.into()),
+            Some("/srv/jobs/broken.ics") => Ok("BEGIN:VCALENDAR\nBEGIN:VEVENT\n".into()),
+            _ => Err(std::io::ErrorKind::NotFound.into()),
+        },
+        ..options()
+    }
+}
+
+#[test]
+fn days_are_excluded_by_name_by_file_and_by_themselves() {
+    let text = |trigger: &str| {
+        format!(
+            r#"{{"calendars": {{
+            "holidays": ["2026-11-26", "12-24/01-01"],
+            "weekend": "sat-sun",
+            "free": {{"ics": "free.ics", "days": ["2026-11-25"]}} }},
+            "jobs": [{{"id": "a", "component": "a.wasm", "trigger": {trigger}}}]}}"#
+        )
+    };
+    let mut told = String::new();
+    for trigger in [
+        r#"{"cron": "0 9 * * *", "not_on": "holidays"}"#,
+        r#"{"cron": "0 9 * * *", "not_on": ["holidays", "weekend", "free"]}"#,
+        r#"{"cron": "0 9 25,29 * *", "not_on": ["free", "sun"], "instead": "next business day"}"#,
+        r#"{"interval": "1d", "not_on": ["free", "2026-11-24"], "timezone": "Asia/Tokyo"}"#,
+        r#"{"any": [{"cron": "0 9 * * *", "not_on": "holidays"}, "0 18 26 11 *"]}"#,
+    ] {
+        let manifest = Manifest::parse(source(&text(trigger)), &with_files()).unwrap();
+        assert!(manifest.problems().is_empty(), "{:?}", manifest.problems());
+        assert_eq!(manifest.files.len(), 1);
+        let trigger_of = &manifest.jobs().next().unwrap().trigger;
+        let first = trigger_of.next_after("2026-11-23T12:00:00Z".parse().unwrap());
+        let days: Vec<String> = std::iter::successors(first, |last| trigger_of.next_after(*last))
+            .take(5)
+            .map(|instant| instant.format("%m-%d %H").to_string())
+            .collect();
+        told.push_str(&format!(
+            "{trigger}\n    {trigger_of}\n    {}\n",
+            days.join(", ")
+        ));
+    }
+    insta::assert_snapshot!("excluded_days", told);
+}
+
+#[test]
+fn mistakes_in_calendars() {
+    let file = |calendars: &str, trigger: &str| {
+        format!(
+            "{{\"calendars\": {calendars},\n \"jobs\": [{{\"id\": \"a\", \"component\": \"a.wasm\", \"trigger\": {trigger}}}]}}"
+        )
+    };
+    let daily = r#""@daily""#;
+    let on = |not_on: &str| format!(r#"{{"cron": "0 9 * * *", "not_on": {not_on}}}"#);
+    let texts = [
+        file("[]", daily),
+        file(r#"{"h": 5}"#, daily),
+        file(r#"{"h": {}}"#, daily),
+        file(r#"{"h": ["2026-12-25", "25.12.2026", 7]}"#, daily),
+        file(r#"{"h": {"dayz": ["sat"]}}"#, daily),
+        file(r#"{"h": {"ics": "gone.ics"}}"#, &on("\"h\"")),
+        file(r#"{"h": {"ics": "broken.ics"}}"#, daily),
+        file(r#"{"holidays": "sat"}"#, &on("\"holiday\"")),
+        file(r#"{"holidays": "sat"}"#, &on("[\"xyzzy\", \"sun\"]")),
+        file("{}", &on("\"holidays\"")),
+        file("{}", &on("[]")),
+        file("{}", &on("7")),
+        file("{}", r#"{"cron": "0 9 * * *", "instead": "skip"}"#),
+        file(
+            "{}",
+            r#"{"cron": "0 9 * * *", "not_on": "sat", "instead": "monday"}"#,
+        ),
+        file("{}", r#"{"cron": "0 9 * * sat", "not_on": "sat"}"#),
+    ];
+    let mut told = String::new();
+    for text in &texts {
+        let problems = match Manifest::parse(source(text), &with_files()) {
+            Ok(manifest) => manifest.problems().into_iter().cloned().collect(),
+            Err(problems) => problems,
+        };
+        assert!(!problems.is_empty(), "{text}");
+        for problem in problems {
+            told.push_str(&problem.render(false));
+            told.push('\n');
+        }
+    }
+    insta::assert_snapshot!("mistakes_in_calendars", told);
 }

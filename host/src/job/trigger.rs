@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::calendars::Calendars;
 use super::decode::{CALENDAR, Decoder, TRIGGER};
 use super::diagnostic::quoted;
 use super::document::{Member, Node, Value};
 use crate::suggest::nearest;
 use crate::trigger::{
-    After, AtTrigger, Bounds, CalendarError, CalendarPart, CalendarTrigger, Dst, Ending,
-    IntervalTrigger, Moment, Reading, Trigger, TriggerError, Zone,
+    After, AtTrigger, Bounds, CalendarError, CalendarPart, CalendarTrigger, Dst, Ending, Instead,
+    IntervalTrigger, Moment, NotOn, Reading, Trigger, TriggerError, Zone,
 };
 
 /// What holds where a trigger does not say otherwise.
@@ -23,6 +24,8 @@ pub(super) struct Context<'c> {
     pub(super) zone: Zone,
     /// What becomes of runs that a change of the clock skips.
     pub(super) dst: Dst,
+    /// The file's exclusion calendars.
+    pub(super) calendars: &'c Calendars,
     /// The id of the job.
     pub(super) job: &'c str,
 }
@@ -41,7 +44,7 @@ impl<'c> Context<'c> {
 const KINDS: [&str; 7] = ["cron", "interval", "calendar", "at", "any", "all", "after"];
 
 /// The keys that bound one.
-const BOUNDS: [&str; 4] = ["start", "end", "max_runs", "jitter"];
+const BOUNDS: [&str; 6] = ["start", "end", "max_runs", "not_on", "instead", "jitter"];
 
 /// Reads a trigger in any of its forms.
 pub(super) fn read(
@@ -199,7 +202,7 @@ fn misplaced(decoder: &mut Decoder<'_>, members: &[Member<'_>], kind: &Member<'_
         // A bound is in local time, and so a zone says something beside one.
         let has_bounds = members
             .iter()
-            .any(|member| matches!(&*member.key, "start" | "end"));
+            .any(|member| matches!(&*member.key, "start" | "end" | "not_on"));
         if member.key == "timezone" && has_bounds && kind.key == "interval" {
             continue;
         }
@@ -294,13 +297,39 @@ fn bounds(decoder: &mut Decoder<'_>, members: &[Member<'_>], context: Context<'_
                 bounds.max_runs = runs.map(|runs| u32::try_from(runs).unwrap_or(u32::MAX));
             }
             "jitter" => bounds.jitter = decoder.duration("`jitter`", value),
+            "not_on" => bounds.not_on = not_on(decoder, members, value, context),
+            "instead" if !members.iter().any(|member| member.key == "not_on") => {
+                let message = "`instead` without `not_on`";
+                let label = "it says what happens on the days of `not_on`";
+                decoder.error(&member.key_span, message, label);
+            }
             _ => {}
         }
     }
-    if bounds.start.is_some() || bounds.end.is_some() {
+    if bounds.start.is_some() || bounds.end.is_some() || bounds.not_on.is_some() {
         bounds.zone = Some(context.zone);
     }
     bounds
+}
+
+fn not_on(
+    decoder: &mut Decoder<'_>,
+    members: &[Member<'_>],
+    node: &Node<'_>,
+    context: Context<'_>,
+) -> Option<NotOn> {
+    let choices = [
+        ("skip", Instead::Skip),
+        ("next business day", Instead::NextBusinessDay),
+    ];
+    let instead = members
+        .iter()
+        .find(|member| member.key == "instead")
+        .map_or(Some(Instead::Skip), |member| {
+            choice(decoder, "`instead`", &member.value, &choices)
+        });
+    let (days, names) = context.calendars.excluded(decoder, node)?;
+    Some(NotOn::new(days, names, instead?))
 }
 
 fn bound(

@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 
 use super::{JobSource, Snapshot, SourceError};
 use crate::job::manifest::Options;
-use crate::job::{Diagnostic, Limits, MAX_SOURCE_BYTES, Manifest, SourceText};
+use crate::job::{Diagnostic, Limits, MAX_SOURCE_BYTES, Manifest, ReadFile, SourceText};
+use crate::trigger::MAX_ICS_BYTES;
 
 /// Reads definitions from a job file.
 ///
@@ -50,6 +51,7 @@ impl FileSource {
             options: Options {
                 base: path.parent().map(Path::to_owned).unwrap_or_default(),
                 maximum,
+                read: read_beside,
             },
             path,
             last: Mutex::new(None),
@@ -149,6 +151,43 @@ impl FileSource {
     }
 }
 
+/// Reads a file that a job file names: on the operator's word, as the job file itself.
+fn read_beside(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let real = std::fs::canonicalize(path)?;
+    let (Some(parent), Some(name)) = (real.parent(), real.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let dir = Dir::open_ambient_dir(parent, ambient_authority())?;
+    // Asked before opening, which for a named pipe would wait for a writer.
+    if !dir.metadata(name)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    let limit = limit as u64;
+    dir.open(name)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::other(format!(
+            "it is larger than {}",
+            crate::units::format_size(limit)
+        )));
+    }
+    Ok(bytes)
+}
+
+/// Whether the files that a manifest was read with are what they were.
+fn same_files(manifest: &Manifest) -> bool {
+    manifest.files.iter().all(|file| {
+        read_beside(&file.path, MAX_ICS_BYTES)
+            .is_ok_and(|content| ReadFile::digest_of(&content) == file.digest)
+    })
+}
+
+/// Whether a job file that could not be used may name other files.
+fn names_files(text: &[u8]) -> bool {
+    const KEY: &[u8] = b"\"ics\"";
+    text.windows(KEY.len()).any(|window| window == KEY)
+}
+
 impl JobSource for FileSource {
     fn name(&self) -> &str {
         &self.name
@@ -159,13 +198,18 @@ impl JobSource for FileSource {
         let mut last = self.last.lock();
         let bytes = self.read_bytes().map_err(SourceError::Unreadable)?;
         match &*last {
-            Some(Last::Good(manifest)) if manifest.source.text().as_bytes() == bytes => {
+            Some(Last::Good(manifest))
+                if manifest.source.text().as_bytes() == bytes && same_files(manifest) =>
+            {
                 return Ok(Snapshot {
                     manifest: manifest.clone(),
                     unchanged: true,
                 });
             }
-            Some(Last::Bad { bytes: same, error }) if *same == bytes => return Err(error.clone()),
+            // What is wrong may be in another file that this one names.
+            Some(Last::Bad { bytes: same, error }) if *same == bytes && !names_files(&bytes) => {
+                return Err(error.clone());
+            }
             _ => {}
         }
         match self.parse(bytes) {
@@ -326,5 +370,40 @@ mod tests {
         let snapshot = source(&path).read().unwrap();
         let job = snapshot.manifest.jobs().next().unwrap();
         assert_eq!(job.grants.dirs[0].host, dir.path().join("data"));
+    }
+
+    #[test]
+    fn a_calendar_beside_the_file_is_followed_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let jobs = dir.path().join("jobs.json");
+        let calendar = dir.path().join("free.ics");
+        let event = |day: &str| {
+            format!(
+                "BEGIN:VCALENDAR\nVERSION:2.0\nBEGIN:VEVENT\nUID:1\nDTSTART;VALUE=DATE:{day}\n\
+                 END:VEVENT\nEND:VCALENDAR\n"
+            )
+        };
+        let text = r#"{"calendars": {"free": {"ics": "free.ics"}}, "jobs": [
+            {"id": "a", "component": "a.wasm", "trigger": {"cron": "0 9 * * *", "not_on": "free"}}]}"#;
+        fs::write(&jobs, text).unwrap();
+        let source = source(&jobs);
+        let error = source.read().unwrap_err().to_string();
+        assert!(
+            error.contains("the calendar file cannot be read"),
+            "{error}"
+        );
+        assert_eq!(source.read().unwrap_err().to_string(), error);
+        fs::write(&calendar, event("20261225")).unwrap();
+        let first = source.read().unwrap();
+        assert!(!first.unchanged);
+        assert!(source.read().unwrap().unchanged);
+        fs::write(&calendar, event("20261226")).unwrap();
+        let second = source.read().unwrap();
+        assert!(!second.unchanged);
+        let trigger =
+            |snapshot: &Snapshot| snapshot.manifest.jobs().next().unwrap().trigger.clone();
+        assert_ne!(trigger(&first), trigger(&second));
+        fs::write(&calendar, "nonsense").unwrap();
+        assert!(matches!(source.read(), Err(SourceError::Unusable(_))));
     }
 }

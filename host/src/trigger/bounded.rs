@@ -1,4 +1,5 @@
-//! A trigger within bounds: from when and until when, how many runs, and how exactly.
+//! A trigger within bounds: from when and until when, on which days, how many runs, and how
+//! exactly.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -8,6 +9,7 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use super::at::show;
 use super::combined::holds_all;
+use super::exclusion::{Inner, NotOn};
 use super::spread::spread;
 use super::{Trigger, TriggerError, Zone};
 use crate::units::format_duration_exact;
@@ -27,11 +29,34 @@ pub struct Bounds {
     pub end: Option<DateTime<Utc>>,
     /// So many instants, from `start` on; without a start, from when the job comes into service.
     pub max_runs: Option<u32>,
+    /// No instant on these days, or another one instead.
+    pub not_on: Option<NotOn>,
     /// Each run is due up to so much after its instant: how much is decided by the job's id and
     /// the instant, so that it is the same after every reload and restart.
     pub jitter: Option<Duration>,
-    /// The zone that the bounds are shown in.
+    /// The zone that the bounds are shown in, and whose days `not_on` means where the trigger
+    /// follows no wall clock.
     pub zone: Option<Zone>,
+}
+
+/// A trigger as an exclusion calendar sees it.
+struct InZone<'t> {
+    trigger: &'t Trigger,
+    zone: Zone,
+}
+
+impl Inner for InZone<'_> {
+    fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.trigger.next_after(after)
+    }
+
+    fn latest_in(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.trigger.latest_in(after, until)
+    }
+
+    fn zone(&self) -> Zone {
+        self.zone
+    }
 }
 
 /// A trigger and its bounds.
@@ -114,16 +139,33 @@ impl Bounded {
 
     /// The first instant strictly after `after`.
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let after = self.not_before(after);
-        self.inner
-            .next_after(after)
+        self.next_unbounded(self.not_before(after))
             .filter(|next| self.last().is_none_or(|last| *next <= last))
     }
 
     /// The latest instant after `after` and not after `until`.
     pub fn latest_in(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let until = self.last().map_or(until, |last| last.min(until));
-        self.inner.latest_in(self.not_before(after), until)
+        let after = self.not_before(after);
+        match &self.bounds.not_on {
+            Some(not_on) => not_on.latest_in(&self.in_zone(), after, until),
+            None => self.inner.latest_in(after, until),
+        }
+    }
+
+    /// The first instant after `after` on a day that is not excluded, whatever the other bounds.
+    fn next_unbounded(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match &self.bounds.not_on {
+            Some(not_on) => not_on.next_after(&self.in_zone(), after),
+            None => self.inner.next_after(after),
+        }
+    }
+
+    fn in_zone(&self) -> InZone<'_> {
+        InZone {
+            trigger: &self.inner,
+            zone: self.zone().unwrap_or(Zone::UTC),
+        }
     }
 
     /// `after`, or the instant before the start where that is later.
@@ -143,7 +185,7 @@ impl Bounded {
             let mut last = None;
             let mut after = self.not_before(DateTime::<Utc>::MIN_UTC);
             for _ in 0..runs {
-                match self.inner.next_after(after) {
+                match self.next_unbounded(after) {
                     Some(next) => {
                         after = next;
                         last = Some(next);
@@ -258,6 +300,9 @@ impl fmt::Display for Bounded {
         if let Some(end) = bounds.end {
             write!(f, ", until {}", show_end(end, bounds.zone))?;
         }
+        if let Some(not_on) = &bounds.not_on {
+            write!(f, ", {not_on}")?;
+        }
         match bounds.max_runs {
             Some(1) => f.write_str(", once")?,
             Some(runs) => write!(f, ", {runs} times")?,
@@ -273,6 +318,7 @@ impl fmt::Display for Bounded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trigger::{Days, Instead};
     use proptest::prelude::*;
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -343,6 +389,39 @@ mod tests {
     }
 
     #[test]
+    fn excluded_days_come_before_the_counting() {
+        let mut days = Days::parse_day("2026-02-04").unwrap();
+        days.add(&Days::parse_day("sat-sun").unwrap());
+        let mut bounds = Bounds {
+            start: Some(at("2026-02-03T00:00:00Z")),
+            max_runs: Some(4),
+            not_on: Some(NotOn::new(days.clone(), vec!["free".into()], Instead::Skip)),
+            ..Bounds::default()
+        };
+        let skip = within("0 9 * * *", bounds.clone());
+        assert_eq!(all(&skip), ["03 09:00", "05 09:00", "06 09:00", "09 09:00"]);
+        assert_eq!(
+            skip.latest_in(at("2026-02-01T00:00:00Z"), at("2026-02-08T00:00:00Z")),
+            Some(at("2026-02-06T09:00:00Z"))
+        );
+        assert!(
+            skip.to_string().contains(", not on free, 4 times"),
+            "{skip}"
+        );
+        bounds.not_on = Some(NotOn::new(
+            days,
+            vec!["free".into()],
+            Instead::NextBusinessDay,
+        ));
+        // Wednesday goes to Thursday, where there is a run already.
+        let moved = within("0 9 3,4,7 * *", bounds);
+        assert_eq!(
+            all(&moved),
+            ["03 09:00", "05 09:00", "09 09:00", "03 09:00"]
+        );
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         let daily = || Trigger::parse("@daily", Zone::UTC).unwrap();
         let runs = |runs| Bounds {
@@ -382,6 +461,7 @@ mod tests {
             start: Some(at("2026-02-03T10:00:00Z")),
             end: None,
             max_runs: Some(5),
+            not_on: None,
             jitter: Some(Duration::from_secs(90)),
             zone: None,
         };

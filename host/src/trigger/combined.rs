@@ -193,7 +193,7 @@ impl Combined {
                 f.write_str(between)?;
             }
             match part {
-                Trigger::Any(_) | Trigger::All(_) => write!(f, "({part})")?,
+                Trigger::Any(_) | Trigger::All(_) | Trigger::Bounded(_) => write!(f, "({part})")?,
                 _ => write!(f, "{part}")?,
             }
         }
