@@ -14,6 +14,7 @@ mod run;
 mod schema;
 mod serve;
 mod signals;
+mod subject;
 
 use std::ffi::OsString;
 use std::fmt;
