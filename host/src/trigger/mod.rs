@@ -21,6 +21,7 @@ mod at;
 mod bounded;
 mod combined;
 mod cron;
+mod describe;
 mod interval;
 mod spread;
 mod text;

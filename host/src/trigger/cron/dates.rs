@@ -22,12 +22,12 @@ const DAYS: std::ops::RangeInclusive<i64> = 0..=47_846;
 /// match: what `L`, `W` and `#` leave of its candidates lies that close together.
 const WEEK: i64 = 7;
 
-const ALL_DAYS: u32 = 0xffff_fffe;
-const ALL_WEEKDAYS: u8 = 0x7f;
-const ALL_MONTHS: u16 = 0x1ffe;
+pub(super) const ALL_DAYS: u32 = 0xffff_fffe;
+pub(super) const ALL_WEEKDAYS: u8 = 0x7f;
+pub(super) const ALL_MONTHS: u16 = 0x1ffe;
 
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
-const MONTHS: [&str; 13] = [
+pub(super) const MONTHS: [&str; 13] = [
     "",
     "January",
     "February",
@@ -93,7 +93,7 @@ impl Years {
         }
     }
 
-    fn contains(&self, year: u32) -> bool {
+    pub(super) fn contains(&self, year: u32) -> bool {
         year.checked_sub(YEARS.0)
             .and_then(|bit| Some(self.0.get(bit as usize / 64)? >> (bit % 64) & 1 == 1))
             .unwrap_or(false)
@@ -140,7 +140,7 @@ impl MonthDays {
     }
 
     /// Nothing but numbers of days.
-    fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         self.from_last == 0 && self.near == 0 && !self.last_workday
     }
 
@@ -334,6 +334,11 @@ impl Dates {
         dates
     }
 
+    /// What the days are asked of.
+    pub(super) fn rule(&self) -> &DateRule {
+        &self.rule
+    }
+
     /// Whether a day, counted from the epoch, matches.
     pub(super) fn matches(&self, day: i64) -> bool {
         DAYS.contains(&day) && date_of(day).is_some_and(|date| self.rule.matches(date))
@@ -437,7 +442,7 @@ fn date_of(day: i64) -> Option<NaiveDate> {
 }
 
 /// The days of a month; `month` is 1 to 12.
-fn month_length(year: i32, month: u32) -> u32 {
+pub(super) fn month_length(year: i32, month: u32) -> u32 {
     match month {
         4 | 6 | 9 | 11 => 30,
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,

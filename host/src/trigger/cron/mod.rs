@@ -8,6 +8,7 @@
 
 mod dates;
 mod parse;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;
