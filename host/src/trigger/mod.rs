@@ -19,6 +19,7 @@
 
 mod at;
 mod bounded;
+mod changes;
 mod combined;
 mod cron;
 mod describe;
@@ -37,6 +38,7 @@ use chrono::{DateTime, Utc};
 
 pub use at::{AtTrigger, LocalTime, Moment};
 pub use bounded::{Bounded, Bounds};
+pub use changes::{ChangeKind, ClockChange, Effect};
 pub use combined::Combined;
 pub use cron::CronTrigger;
 pub use interval::IntervalTrigger;

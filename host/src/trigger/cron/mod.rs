@@ -82,6 +82,11 @@ impl CronTrigger {
         self.pace != Pace::Elapsed
     }
 
+    /// How it keeps step with the clock.
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
+    }
+
     /// The first instant strictly after `after`; None: never again.
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         wall::next_after(self, self.zone, self.pace, after)
