@@ -50,6 +50,7 @@ struct Draft<'n, 'a> {
 struct Needs {
     component: Option<Arc<str>>,
     component_span: Range<usize>,
+    trigger_span: Range<usize>,
     grants: Arc<Grants>,
     dir_spans: Vec<Range<usize>>,
 }
@@ -85,6 +86,7 @@ impl<'s> Reader<'s> {
         let mut needs = Needs {
             component: None,
             component_span: node.span.clone(),
+            trigger_span: node.span.clone(),
             grants: Grants::none(),
             dir_spans: Vec::new(),
         };
@@ -110,6 +112,7 @@ impl<'s> Reader<'s> {
             result,
             component: needs.component,
             component_span: needs.component_span,
+            trigger_span: needs.trigger_span,
             grants: needs.grants,
             dir_spans: needs.dir_spans.into(),
         });
@@ -212,7 +215,10 @@ impl<'s> Reader<'s> {
                             format!("the job has both `{}` and `{}`", first.key, member.key);
                         decoder.error(&member.key_span, message, "leave one of them out");
                     }
-                    None => draft.trigger_member = Some(member),
+                    None => {
+                        needs.trigger_span = place_of_trigger(value);
+                        draft.trigger_member = Some(member);
+                    }
                 },
                 "timezone" => draft.zone_member = Some(member),
                 "params" => {
@@ -432,6 +438,16 @@ fn read_trigger_object<'n, 'a>(
             None
         }
     }
+}
+
+/// Where a trigger says when: its expression, if it is an object that has one.
+fn place_of_trigger(node: &Node<'_>) -> Range<usize> {
+    let Value::Object(members) = &node.value else {
+        return node.span.clone();
+    };
+    let says_when = |member: &&Member<'_>| matches!(&*member.key, "cron" | "interval" | "at");
+    let place = members.iter().find(says_when).map(|member| &member.value);
+    place.unwrap_or(node).span.clone()
 }
 
 fn read_args(decoder: &mut Decoder<'_>, node: &Node<'_>) -> Arc<[String]> {

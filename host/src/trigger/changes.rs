@@ -6,6 +6,7 @@
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
+use super::describe::listed;
 use super::wall::{self, Pace, WallTimes, is_caught_up};
 use super::zone::Transitions;
 use super::{AtTrigger, Bounded, Combined, CronTrigger, Dst, Trigger, Zone};
@@ -78,34 +79,34 @@ impl ClockChange {
     /// So many times are listed one by one.
     pub const MOST_TIMES: usize = 4;
 
-    /// What happens to which times: `02:30 does not exist`, `02:00 to 02:55 happen twice`.
-    pub fn times_in_words(&self) -> String {
+    /// The times that it concerns: `02:30`, `02:00 and 02:30`, `02:00 to 02:55`.
+    pub fn times_listed(&self) -> String {
         let seconds = |time: &NaiveDateTime| chrono::Timelike::second(time) != 0;
         let format = if self.times.iter().any(seconds) || seconds(&self.last) {
             "%H:%M:%S"
         } else {
             "%H:%M"
         };
-        let mut times: Vec<String> = self
+        let times: Vec<String> = self
             .times
             .iter()
             .map(|time| time.format(format).to_string())
             .collect();
-        let all = self.count as usize == times.len();
-        let subject = match times.first() {
-            Some(first) if !all || times.len() > 3 => {
-                format!("{first} to {}", self.last.format(format))
-            }
-            _ => super::describe::listed(&times, "and"),
-        };
-        times.truncate(2);
-        let verb = match (self.kind, times.len()) {
-            (ChangeKind::Skipped, 0 | 1) => "does not exist",
+        match times.first() {
+            Some(first) if self.count > 3 => format!("{first} to {}", self.last.format(format)),
+            _ => listed(&times, "and"),
+        }
+    }
+
+    /// What happens to which times: `02:30 does not exist`, `02:00 to 02:55 happen twice`.
+    pub fn times_in_words(&self) -> String {
+        let verb = match (self.kind, self.count) {
+            (ChangeKind::Skipped, 1) => "does not exist",
             (ChangeKind::Skipped, _) => "do not exist",
-            (ChangeKind::Repeated, 0 | 1) => "happens twice",
+            (ChangeKind::Repeated, 1) => "happens twice",
             (ChangeKind::Repeated, _) => "happen twice",
         };
-        format!("{subject} {verb}")
+        format!("{} {verb}", self.times_listed())
     }
 
     /// What becomes of the times: `runs once, at 03:00 +02:00`.
@@ -191,7 +192,7 @@ impl Trigger {
     }
 
     /// Whether an instant is one of the trigger's.
-    fn fires_at(&self, instant: DateTime<Utc>) -> bool {
+    pub(super) fn fires_at(&self, instant: DateTime<Utc>) -> bool {
         self.next_after(instant - TimeDelta::nanoseconds(1)) == Some(instant)
     }
 }

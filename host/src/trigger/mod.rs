@@ -24,6 +24,7 @@ mod combined;
 mod cron;
 mod describe;
 mod interval;
+mod older;
 mod spread;
 mod text;
 mod wall;
@@ -42,6 +43,7 @@ pub use changes::{ChangeKind, ClockChange, Effect};
 pub use combined::Combined;
 pub use cron::CronTrigger;
 pub use interval::IntervalTrigger;
+pub use older::{Disagreement, OlderRules};
 pub use wall::Dst;
 pub use zone::{TzDatabase, TzOrigin, UnknownZone, WallInstant, Zone, tz_database};
 
