@@ -447,12 +447,17 @@ struct Meeting<'a>(&'a [&'a CronTrigger]);
 /// After so many steps of the search there is no further one.
 const MOST_STEPS: usize = 4_000;
 
+/// How far the search goes, in seconds: no change is longer than a day, and what lies a week
+/// beside it has nothing to do with it.
+const HORIZON: u64 = 8 * 86_400;
+
 impl Meeting<'_> {
     fn search(
         &self,
         mut wall: i64,
         step: impl Fn(&CronTrigger, i64) -> Option<i64>,
     ) -> Option<i64> {
+        let begin = wall;
         for _ in 0..MOST_STEPS {
             let start = wall;
             for cron in self.0 {
@@ -460,6 +465,9 @@ impl Meeting<'_> {
             }
             if wall == start {
                 return Some(wall);
+            }
+            if wall.abs_diff(begin) > HORIZON {
+                return None;
             }
         }
         None

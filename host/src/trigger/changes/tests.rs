@@ -117,7 +117,7 @@ fn combined_and_bounded_triggers() {
     2027-10-31 02:30 happens twice: runs once, the first time (+02:00)
     "#);
     let all = |parts: [&str; 2]| -> String {
-        let all = Trigger::all(parts.map(|part| berlin(part)).to_vec()).unwrap();
+        let all = Trigger::all(parts.map(berlin).to_vec()).unwrap();
         told(&all, year.0, year.1)
     };
     insta::assert_snapshot!(all(["30 2 * * *", "*/30 * * * sun"]), @r#"
