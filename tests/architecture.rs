@@ -20,6 +20,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "source",
             "store",
             "suggest",
+            "trigger",
         ],
     ),
     (

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::problems::{Chains, missing_dirs, missing_plugin, rejected_plugin, taken};
+use super::warnings::Foresight;
 use super::{AppError, CachePlace, engine_for};
+use crate::clock::Clock;
 use crate::job::manifest::Entry;
 use crate::job::{Diagnostic, JobId, Limits, Manifest, Severity};
 use crate::runtime::directory::{Availability, Plugins};
@@ -43,7 +45,8 @@ impl CheckReport {
     }
 }
 
-/// Checks job files as `serve` would load them: definitions, triggers, plugins, grants.
+/// Checks job files as `serve` would load them: definitions, triggers, plugins, grants. What the
+/// year from the time of `clock` on holds for their triggers is warned of.
 ///
 /// # Errors
 /// Only if the check itself cannot be done: no engine. What is wrong with files is in the
@@ -53,6 +56,7 @@ pub fn check(
     plugins: &Path,
     maximum: Limits,
     cache: &CachePlace,
+    clock: &dyn Clock,
 ) -> Result<CheckReport, AppError> {
     let mut report = CheckReport::default();
     let mut manifests = Vec::new();
@@ -74,11 +78,13 @@ pub fn check(
         entries().filter_map(|entry| entry.id.as_ref()),
         entries().filter_map(|entry| entry.result.as_deref().ok()),
     );
+    let mut foresight = Foresight::from(clock.now());
     let mut owners: HashMap<JobId, Arc<str>> = HashMap::new();
     for manifest in &manifests {
         let mut found: Vec<Diagnostic> = manifest.warnings.clone();
         for entry in &manifest.entries {
             report.jobs += 1;
+            found.extend(foresight.warnings(manifest, entry));
             let mut errors = entry.result.as_ref().err().cloned().unwrap_or_default();
             if let Some(plugins) = &plugins {
                 errors.extend(plugins.problems(manifest, entry));

@@ -8,6 +8,7 @@ mod check;
 mod once;
 mod problems;
 mod serve;
+mod warnings;
 mod watch;
 
 use std::path::PathBuf;

@@ -12,6 +12,7 @@ use super::options::{Cache, Ceiling, JobFiles, Plugins, draw};
 use super::output::{Screen, plural};
 use super::{Exit, Refusal, remark};
 use crate::app::{self, CheckReport};
+use crate::clock::SystemClock;
 use crate::job::Diagnostic;
 
 /// The arguments of `check`.
@@ -47,6 +48,7 @@ impl Check {
             &self.plugins.plugins,
             self.ceiling.limits(),
             &self.cache.place(),
+            &SystemClock,
         )
         .map_err(Refusal::failure)?;
         if self.json {

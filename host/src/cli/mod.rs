@@ -2,10 +2,11 @@
 //!
 //! One file a verb; `output` renders. A verb is a function from its parsed arguments and the
 //! `Screen` to an [`Exit`] or a `Refusal`; only [`main`] turns those into the
-//! end of the process. Verbs that need no WebAssembly (`next`, `schema`) start no engine and no
+//! end of the process. Verbs that need no WebAssembly (`next`, `explain`, `schema`) start no engine and no
 //! async runtime.
 
 mod check;
+mod explain;
 mod inspect;
 mod next;
 mod options;
@@ -14,6 +15,7 @@ mod run;
 mod schema;
 mod serve;
 mod signals;
+mod subject;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -158,6 +160,8 @@ enum Verb {
     Check(check::Check),
     /// Show when an expression or a job fires next
     Next(next::Next),
+    /// Say in plain words when it runs, and what clock changes do to it
+    Explain(explain::Explain),
     /// Show what a .wasm file is and what it needs
     Inspect(inspect::Inspect),
     /// Print the JSON Schema of job files, for editors
@@ -189,6 +193,7 @@ fn run_with(arguments: Vec<OsString>) -> Exit {
         Verb::Run(verb) => verb.execute(screen),
         Verb::Check(verb) => verb.execute(screen),
         Verb::Next(verb) => verb.execute(screen),
+        Verb::Explain(verb) => verb.execute(screen),
         Verb::Inspect(verb) => verb.execute(screen),
         Verb::Schema(verb) => verb.execute(),
     };
@@ -305,7 +310,8 @@ fn meant(error: &clap::Error) -> Option<String> {
         "start" | "up" | "daemon" | "watch" | "server" => "serve",
         "exec" | "execute" | "once" | "fire" | "trigger" => "run",
         "validate" | "lint" | "test" | "verify" => "check",
-        "explain" | "when" | "plan" | "cron" => "next",
+        "when" | "plan" | "cron" => "next",
+        "words" | "translate" | "dst" | "why" => "explain",
         "info" | "show" | "describe" | "wit" => "inspect",
         "version" => "--version",
         _ => return None,
@@ -326,11 +332,11 @@ mod tests {
     #[test]
     fn help_fits_a_screen_and_starts_with_what_a_newcomer_needs() {
         let help = Cli::command().render_help().to_string();
-        assert!(help.lines().count() <= 23, "{help}");
+        assert!(help.lines().count() <= 24, "{help}");
         let place = |verb: &str| help.find(&format!("\n  {verb} ")).unwrap();
         assert!(place("serve") < place("run"));
         assert!(place("run") < place("check"));
-        for later in ["next", "inspect", "schema", "help"] {
+        for later in ["next", "explain", "inspect", "schema", "help"] {
             assert!(place("check") < place(later), "{help}");
         }
     }
@@ -346,6 +352,7 @@ mod tests {
         assert!(tip_of("srve").contains("'serve'"));
         assert!(tip_of("chekc").contains("'check'"));
         assert!(tip_of("start").ends_with("quarterjack serve"));
+        assert!(tip_of("dst").ends_with("quarterjack explain"));
         assert!(tip_of("hello.wasm").ends_with("quarterjack run hello.wasm"));
         assert!(tip_of("jobs.json").ends_with("quarterjack serve jobs.json"));
         let unknown = Cli::try_parse_from(["quarterjack", "xyzzy"]).unwrap_err();

@@ -2,18 +2,14 @@
 //! host.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
-use chrono::{NaiveDateTime, Timelike as _};
 use clap::Args;
 use serde::Serialize;
 
-use super::options::{JobFile, find_job, find_quietly};
-use super::output::{Paint, Screen, Tone, Viewer, ahead, harmless};
+use super::output::{Paint, Screen, Tone};
+use super::subject::{About, Upcoming};
 use super::{Exit, Refusal, remark};
-use crate::clock::{Clock, SystemClock, Timestamp, format_instant, parse_instant};
-use crate::job::{Diagnostic, SourceText};
-use crate::trigger::{Trigger, TriggerError, Zone};
+use crate::clock::{Clock, SystemClock, format_instant};
 
 /// The arguments of `next`.
 #[derive(Debug, Args)]
@@ -22,26 +18,8 @@ quarterjack next '30 2 * * *' --timezone Europe/Berlin\n  \
 quarterjack next '@every 90s' --count 3 --json\n  \
 quarterjack next report --jobs jobs.json")]
 pub(super) struct Next {
-    /// A cron expression, a macro such as @daily or '@every 5s', or a job of the job file
-    #[arg(value_name = "EXPR|JOB")]
-    what: String,
-    /// The zone that an expression is read in; for a job, the zone that is shown
-    #[arg(long, value_name = "ZONE", value_parser = zone)]
-    timezone: Option<Zone>,
-    /// Instants after this one, such as 2026-01-01T00:00:00Z [default: now]
-    #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
-    after: Option<Timestamp>,
-    /// How many
-    #[arg(
-        long,
-        short = 'n',
-        value_name = "N",
-        default_value = "5",
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
-    )]
-    count: u32,
     #[command(flatten)]
-    file: JobFile,
+    about: About,
     /// Print {"next": […]}, instants in UTC
     #[arg(long)]
     json: bool,
@@ -59,6 +37,7 @@ impl Next {
         let answer = self.answer(&SystemClock, screen)?;
         if self.json {
             let next = answer
+                .upcoming
                 .instants
                 .iter()
                 .copied()
@@ -70,85 +49,19 @@ impl Next {
             answer.write(screen.out, &mut out)?;
         }
         out.flush()?;
-        if let Some(end) = &answer.end {
+        if let Some(end) = &answer.upcoming.end {
             remark(end);
         }
         Ok(Exit::Ok)
     }
 
     fn answer(&self, clock: &dyn Clock, screen: Screen) -> Result<Answer, Refusal> {
-        let subject = self.subject(screen)?;
-        let now = clock.now();
-        let after = self.after.unwrap_or(now);
-        let trigger = subject.trigger;
-        let instants: Vec<Timestamp> =
-            std::iter::successors(trigger.next_after(after), |last| trigger.next_after(*last))
-                .take(self.count as usize)
-                .collect();
-        // An expression is read in the zone that was asked for, unless it names its own.
-        let asked = self
-            .timezone
-            .filter(|_| subject.is_job || trigger.zone().is_none());
-        let shown = asked.or(trigger.zone()).unwrap_or_else(viewers_zone);
+        let subject = self.about.subject(screen)?;
         Ok(Answer {
-            end: end(&trigger, &instants, after, self.count),
+            upcoming: self.about.upcoming(&subject, clock.now()),
             title: subject.title,
-            trigger_zone: trigger.zone(),
-            shown,
-            // "in 11 h" counts from now, which says nothing beside another start.
-            now: self.after.is_none().then_some(now),
-            instants,
         })
     }
-
-    /// What it is about: an expression, or a job of the job file.
-    fn subject(&self, screen: Screen) -> Result<Subject, Refusal> {
-        let what = self.what.as_str();
-        let of_job = |job: &crate::job::Job| Subject {
-            title: format!("{}   {}", harmless(job.id.as_str()), job.trigger),
-            trigger: job.trigger.clone(),
-            is_job: true,
-        };
-        let error = match Trigger::parse(what, self.timezone.unwrap_or(Zone::UTC)) {
-            Ok(trigger) => {
-                return Ok(Subject {
-                    title: trigger.to_string(),
-                    trigger,
-                    is_job: false,
-                });
-            }
-            Err(error) => error,
-        };
-        if !looks_like_an_expression(what) {
-            return match find_job(what, &self.file.jobs, screen) {
-                Ok(job) => {
-                    if !job.enabled {
-                        remark(&format!(
-                            "job `{what}` is disabled; enabled, it would fire at these instants"
-                        ));
-                    }
-                    Ok(of_job(&job))
-                }
-                Err(mut refusal) => {
-                    refusal.message.push_str(
-                        "\n  (an expression has five fields, '30 2 * * *', or is a macro, @daily)",
-                    );
-                    Err(refusal)
-                }
-            };
-        }
-        // The id of a job may look like an expression, too.
-        match find_quietly(what, &self.file.jobs) {
-            Some(job) => Ok(of_job(&job)),
-            None => Err(wrong_expression(what, error, screen.err)),
-        }
-    }
-}
-
-struct Subject {
-    title: String,
-    trigger: Trigger,
-    is_job: bool,
 }
 
 /// The instants, and what there is to say about them.
@@ -156,115 +69,21 @@ struct Subject {
 struct Answer {
     /// The expression, or the job and its trigger.
     title: String,
-    /// The zone whose wall clock the trigger follows, if it follows one.
-    trigger_zone: Option<Zone>,
-    /// The zone that the instants are shown in.
-    shown: Zone,
-    now: Option<Timestamp>,
-    instants: Vec<Timestamp>,
-    /// Why there are fewer instants than asked for.
-    end: Option<String>,
+    upcoming: Upcoming,
 }
 
 impl Answer {
     fn write(&self, paint: Paint, to: &mut dyn Write) -> io::Result<()> {
-        write!(to, "{}   ", paint.paint(Tone::Strong, &self.title))?;
-        match self.trigger_zone {
-            Some(zone) if zone != self.shown => {
-                writeln!(to, "{}, shown in {}", zone.name(), self.shown.name())?;
-            }
-            _ => writeln!(to, "{}", self.shown.name())?,
-        }
-        let walls: Vec<(NaiveDateTime, i32)> = self
-            .instants
-            .iter()
-            .map(|instant| self.shown.to_wall(*instant))
-            .collect();
-        let format = time_format(&walls);
-        for (place, ((wall, offset), instant)) in walls.iter().zip(&self.instants).enumerate() {
-            write!(to, "  {} {}", wall.format(format), offset_text(*offset))?;
-            if let (0, Some(now)) = (place, self.now) {
-                write!(to, "   {}", paint.paint(Tone::Dim, ahead(now, *instant)))?;
-            }
-            writeln!(to)?;
-        }
-        Ok(())
+        let title = paint.paint(Tone::Strong, &self.title);
+        writeln!(to, "{title}   {}", self.upcoming.zones())?;
+        self.upcoming.write(paint, to)
     }
-}
-
-/// As fine as the finest of the instants needs.
-fn time_format(walls: &[(NaiveDateTime, i32)]) -> &'static str {
-    if walls.iter().any(|(wall, _)| wall.nanosecond() != 0) {
-        "%a %d %b %Y %H:%M:%S%.3f"
-    } else if walls.iter().any(|(wall, _)| wall.second() != 0) {
-        "%a %d %b %Y %H:%M:%S"
-    } else {
-        "%a %d %b %Y %H:%M"
-    }
-}
-
-/// An offset from UTC, `+01:00`; with seconds in the rare place that once had such a one.
-fn offset_text(seconds: i32) -> String {
-    let sign = if seconds < 0 { '-' } else { '+' };
-    let all = seconds.unsigned_abs();
-    let (hours, minutes, seconds) = (all / 3600, all % 3600 / 60, all % 60);
-    if seconds == 0 {
-        format!("{sign}{hours:02}:{minutes:02}")
-    } else {
-        format!("{sign}{hours:02}:{minutes:02}:{seconds:02}")
-    }
-}
-
-/// Why there are fewer instants than asked for.
-fn end(trigger: &Trigger, found: &[Timestamp], after: Timestamp, count: u32) -> Option<String> {
-    if found.len() >= count as usize {
-        return None;
-    }
-    if matches!(trigger, Trigger::Manual) {
-        return Some("it runs only when somebody asks: quarterjack run JOB".to_owned());
-    }
-    match (found.last(), trigger.never_fires()) {
-        (_, Some(reason)) => Some(format!("it never fires: {reason}")),
-        (Some(last), None) => Some(format!("it does not fire after {}", format_instant(*last))),
-        (None, None) => Some(format!("it does not fire after {}", format_instant(after))),
-    }
-}
-
-/// Whether somebody who typed this meant an expression, right or wrong, rather than a job's id.
-fn looks_like_an_expression(text: &str) -> bool {
-    text.contains(char::is_whitespace)
-        || text.starts_with(['@', '*'])
-        || text.starts_with("CRON_TZ=")
-        || text.starts_with("TZ=")
-}
-
-/// Draws what is wrong with an expression under the place.
-fn wrong_expression(text: &str, error: TriggerError, paint: Paint) -> Refusal {
-    let source = Arc::new(SourceText::new("expression", text));
-    let mut problem = Diagnostic::error(&source, error.span, error.message).with_label(error.label);
-    if let Some(hint) = error.hint {
-        problem = problem.with_hint(hint);
-    }
-    remark(problem.render(paint.on).trim_end());
-    Refusal::said(Exit::Usage)
-}
-
-/// The zone that the machine is in, as far as it has a name.
-fn viewers_zone() -> Zone {
-    Viewer::here()
-        .name()
-        .and_then(|name| Zone::parse(name).ok())
-        .unwrap_or(Zone::UTC)
-}
-
-fn zone(name: &str) -> Result<Zone, String> {
-    Zone::parse(name).map_err(|unknown| unknown.to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::clock::{ManualClock, parse_instant};
     use clap::Parser;
 
     #[derive(Debug, Parser)]
@@ -291,7 +110,7 @@ mod tests {
         let mut bytes = Vec::new();
         answer.write(Paint { on: false }, &mut bytes).unwrap();
         let mut text = String::from_utf8(bytes).unwrap();
-        text.extend(answer.end);
+        text.extend(answer.upcoming.end);
         text
     }
 
@@ -356,9 +175,9 @@ mod tests {
     #[test]
     fn a_zone_in_the_expression_wins() {
         let answer = ask(&["CRON_TZ=Asia/Tokyo 0 9 * * *", "--timezone=UTC", "-n1"]).unwrap();
-        assert_eq!(answer.shown.name(), "Asia/Tokyo");
+        assert_eq!(answer.upcoming.shown.name(), "Asia/Tokyo");
         assert_eq!(
-            answer.instants,
+            answer.upcoming.instants,
             [parse_instant("2026-11-23T00:00:00Z").unwrap()]
         );
     }
@@ -383,13 +202,27 @@ mod tests {
         "#);
         // Its id looks like an expression.
         assert_eq!(
-            ask(&["a b c d e", "--jobs", jobs]).unwrap().instants.len(),
+            ask(&["a b c d e", "--jobs", jobs])
+                .unwrap()
+                .upcoming
+                .instants
+                .len(),
             5
         );
         let refusal = ask(&["reprot", "--jobs", jobs]).unwrap_err();
         assert_eq!(refusal.exit, Exit::Failure);
         assert!(refusal.message.contains("did you mean `report`?"));
         assert!(refusal.message.contains("five fields"));
+    }
+
+    #[test]
+    fn the_id_of_a_job_spreads_it() {
+        insta::assert_snapshot!(shown(&["H H * * *", "--job-id", "nightly", "-n", "1"]), @r#"
+        H H * * *   UTC
+          Sun 22 Nov 2026 18:42 +00:00   in 4 h 14 min
+        "#);
+        let refusal = ask(&["H H * * *"]).unwrap_err();
+        assert_eq!(refusal.exit, Exit::Usage);
     }
 
     #[test]
@@ -428,6 +261,7 @@ mod tests {
         ])
         .unwrap();
         let next: Vec<String> = answer
+            .upcoming
             .instants
             .iter()
             .copied()
@@ -437,12 +271,5 @@ mod tests {
             serde_json::to_string(&NextJson { next }).unwrap(),
             r#"{"next":["2026-01-01T00:00:00Z","2026-01-01T12:00:00Z"]}"#
         );
-    }
-
-    #[test]
-    fn offsets() {
-        assert_eq!(offset_text(0), "+00:00");
-        assert_eq!(offset_text(-12_600), "-03:30");
-        assert_eq!(offset_text(-2_670), "-00:44:30");
     }
 }

@@ -52,6 +52,7 @@ struct Draft<'n, 'a> {
 struct Needs {
     component: Option<Arc<str>>,
     component_span: Range<usize>,
+    trigger_span: Range<usize>,
     grants: Arc<Grants>,
     dir_spans: Vec<Range<usize>>,
     upstreams: Vec<(Arc<str>, Range<usize>)>,
@@ -88,6 +89,7 @@ impl<'s> Reader<'s> {
         let mut needs = Needs {
             component: None,
             component_span: node.span.clone(),
+            trigger_span: node.span.clone(),
             grants: Grants::none(),
             dir_spans: Vec::new(),
             upstreams: Vec::new(),
@@ -114,6 +116,7 @@ impl<'s> Reader<'s> {
             result,
             component: needs.component,
             component_span: needs.component_span,
+            trigger_span: needs.trigger_span,
             grants: needs.grants,
             dir_spans: needs.dir_spans.into(),
             upstreams: needs.upstreams.into(),
@@ -217,7 +220,10 @@ impl<'s> Reader<'s> {
                             format!("the job has both `{}` and `{}`", first.key, member.key);
                         decoder.error(&member.key_span, message, "leave one of them out");
                     }
-                    None => draft.trigger_member = Some(member),
+                    None => {
+                        needs.trigger_span = trigger::place(value);
+                        draft.trigger_member = Some(member);
+                    }
                 },
                 "timezone" => draft.zone_member = Some(member),
                 "params" => {
@@ -352,7 +358,7 @@ impl<'s> Reader<'s> {
             );
         }
         if let Some(reason) = trigger.never_fires() {
-            let place = trigger::place_of_warning(value);
+            let place = trigger::place(value);
             let message = format!("{} never fires", this_job(draft));
             let warning = Diagnostic::warning(self.source, place, message)
                 .with_label(reason)

@@ -76,6 +76,9 @@ pub struct Entry {
     /// Where its component is named, in bytes: the place for whatever the plugins directory has
     /// to say. The whole entry if it names none.
     pub component_span: Range<usize>,
+    /// Where its trigger says when, in bytes: the place for what is perhaps not meant so. The
+    /// whole entry if it has none.
+    pub trigger_span: Range<usize>,
     /// Its grants, as far as they could be read, also where something else is wrong with the job.
     pub grants: Arc<Grants>,
     /// Where each directory of its grants is named, in the same order.
@@ -182,7 +185,15 @@ impl Manifest {
         Diagnostic::error(&self.source, entry.component_span.clone(), message)
             .with_job(entry.id.clone())
     }
+
+    /// What is perhaps not meant so about the trigger of an entry of this file, as a later stage
+    /// finds it: "it never fires again".
+    pub fn trigger_warning(&self, entry: &Entry, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::warning(&self.source, entry.trigger_span.clone(), message)
+            .with_job(entry.id.clone())
+    }
 }
+
 /// Reads what is file-wide, and gives it together with the nodes of the jobs.
 fn read_file<'n, 'a>(
     file: &mut Decoder<'_>,

@@ -211,6 +211,7 @@ fn entries_know_where_their_component_and_directories_are() {
     let manifest = parse(FULL).unwrap();
     let entry = &manifest.entries[0];
     assert_eq!(&FULL[entry.component_span.clone()], "\"report.wasm\"");
+    assert!(FULL[entry.trigger_span.clone()].starts_with('"'));
     let dirs: Vec<_> = entry
         .dir_spans
         .iter()

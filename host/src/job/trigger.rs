@@ -90,8 +90,8 @@ pub(super) fn cron(
     }
 }
 
-/// Where to warn of something about a whole trigger: at what kind of trigger it is.
-pub(super) fn place_of_warning(node: &Node<'_>) -> Range<usize> {
+/// Where a trigger says when: at what kind of trigger it is, if it is an object.
+pub(super) fn place(node: &Node<'_>) -> Range<usize> {
     match &node.value {
         Value::Object(members) => members
             .iter()

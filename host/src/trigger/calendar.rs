@@ -111,15 +111,24 @@ impl CalendarTrigger {
         self.zone
     }
 
+    /// Its times, as they are on the wall.
+    pub(super) fn times(&self) -> &impl WallTimes {
+        &*self.schedule
+    }
+
+    /// How it keeps step with the clock.
+    pub(super) fn pace(&self) -> Pace {
+        Pace::Clock(self.dst)
+    }
+
     /// The first instant strictly after `after`; None: never again.
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        wall::next_after(&*self.schedule, self.zone, Pace::Clock(self.dst), after)
+        wall::next_after(self.times(), self.zone, self.pace(), after)
     }
 
     /// The latest instant after `after` and not after `until`.
     pub fn latest_in(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let pace = Pace::Clock(self.dst);
-        wall::latest_in(&*self.schedule, self.zone, pace, after, until)
+        wall::latest_in(self.times(), self.zone, self.pace(), after, until)
     }
 
     /// Why the trigger never fires, if it does not, e.g. `30 February does not exist`.

@@ -75,6 +75,11 @@ impl IntervalTrigger {
         }
     }
 
+    /// Whether the Unix epoch is one of its instants.
+    pub fn counts_from_epoch(&self) -> bool {
+        self.phase == 0
+    }
+
     /// How long from one firing to the next.
     pub fn period(&self) -> Duration {
         Duration::from_millis(self.period.unsigned_abs())

@@ -20,11 +20,14 @@
 mod at;
 mod bounded;
 mod calendar;
+mod changes;
 mod combined;
 mod cron;
+mod describe;
 mod exclusion;
 mod ics;
 mod interval;
+mod older;
 mod spread;
 mod text;
 mod wall;
@@ -41,11 +44,13 @@ pub use at::{AtTrigger, LocalTime, Moment};
 pub use bounded::{Bounded, Bounds};
 pub use calendar::CalendarTrigger;
 pub(crate) use calendar::{CalendarError, Part as CalendarPart};
+pub use changes::{ChangeKind, ClockChange, Effect};
 pub use combined::Combined;
 pub use cron::CronTrigger;
 pub use exclusion::{Days, Inner, Instead, NotOn};
 pub use ics::{IcsError, MAX_ICS_BYTES, parse_ics};
 pub use interval::IntervalTrigger;
+pub use older::{Disagreement, OlderRules};
 pub use wall::Dst;
 pub use zone::{TzDatabase, TzOrigin, UnknownZone, WallInstant, Zone, tz_database};
 

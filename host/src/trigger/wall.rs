@@ -145,7 +145,7 @@ fn reached(zone: &Transitions, utc: i64) -> i64 {
 }
 
 /// Whether what a gap of so many seconds skips runs after it.
-fn is_caught_up(dst: Dst, gap: i64) -> bool {
+pub(super) fn is_caught_up(dst: Dst, gap: i64) -> bool {
     dst == Dst::RunAfter && gap <= LONGEST_CATCH_UP
 }
 

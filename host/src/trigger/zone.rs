@@ -10,6 +10,7 @@
 //! offset of the nearest end.
 
 mod database;
+mod older;
 mod transitions;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 
 pub use database::{TzDatabase, TzOrigin, tz_database};
+pub(super) use older::{Older, older_databases};
 pub(super) use transitions::{Reach, Transitions};
 
 /// A time zone by its IANA name. Small and cheap to copy.

@@ -19,7 +19,8 @@ use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use chrono::DateTime;
 
-use self::month::{ALL_DAYS, Month, Shape, bits, days_up_to, month_length};
+pub(super) use self::month::{ALL_DAYS, month_length};
+use self::month::{Month, Shape, bits, days_up_to};
 use super::DAY;
 
 /// The years that expressions can match, first and last.
@@ -30,10 +31,13 @@ const DAYS: std::ops::RangeInclusive<i64> = 0..=47_846;
 /// rules match a day in one of the next two, 29 February in the next eight.
 const NEAR_MONTHS: u32 = 12;
 
-const ALL_MONTHS: u32 = 0x1ffe;
+/// Sunday to Saturday.
+pub(super) const ALL_WEEKDAYS: u8 = 0x7f;
+/// Bits 1 to 12.
+pub(super) const ALL_MONTHS: u16 = 0x1ffe;
 
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
-const MONTHS: [&str; 13] = [
+pub(super) const MONTHS: [&str; 13] = [
     "",
     "January",
     "February",
@@ -99,7 +103,7 @@ impl Years {
         }
     }
 
-    fn contains(&self, year: u32) -> bool {
+    pub(super) fn contains(&self, year: u32) -> bool {
         year.checked_sub(YEARS.0)
             .and_then(|bit| Some(self.0.get(bit as usize / 64)? >> (bit % 64) & 1 == 1))
             .unwrap_or(false)
@@ -124,7 +128,7 @@ impl MonthDays {
     }
 
     /// Nothing but numbers of days.
-    fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         self.from_last == 0 && self.near == 0 && !self.last_workday
     }
 }
@@ -230,7 +234,7 @@ impl DateRule {
         let expression = format!(
             "0 0 0 {} {} {} *",
             numbers(days, ALL_DAYS),
-            numbers(months, ALL_MONTHS),
+            numbers(months, u32::from(ALL_MONTHS)),
             names.join(","),
         );
         let schedule = ::cron::Schedule::from_str(&expression);
@@ -293,6 +297,11 @@ impl Dates {
         });
         shared.by_rule.insert(rule, Arc::clone(&dates));
         dates
+    }
+
+    /// What the days are asked of.
+    pub(super) fn rule(&self) -> &DateRule {
+        &self.rule
     }
 
     /// Whether a day, counted from the epoch, matches.

@@ -8,6 +8,7 @@
 
 mod dates;
 mod parse;
+mod words;
 
 use std::fmt;
 use std::sync::Arc;
@@ -79,6 +80,11 @@ impl CronTrigger {
     /// shows them: no `*` begins its minute or hour.
     pub fn is_fixed_time(&self) -> bool {
         self.pace != Pace::Elapsed
+    }
+
+    /// How it keeps step with the clock.
+    pub(super) fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// The first instant strictly after `after`; None: never again.

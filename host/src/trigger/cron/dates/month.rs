@@ -3,7 +3,7 @@
 use chrono::{Datelike, NaiveDate};
 
 /// The 1st to the 31st.
-pub(super) const ALL_DAYS: u32 = 0xffff_fffe;
+pub(in crate::trigger::cron) const ALL_DAYS: u32 = 0xffff_fffe;
 
 /// All that the days of a month depend on: its length and the weekday of its first day, with
 /// Sunday as 0.
@@ -101,7 +101,7 @@ impl Month {
 }
 
 /// The days of a month; `month` is 1 to 12.
-pub(super) fn month_length(year: u32, month: u32) -> u32 {
+pub(in crate::trigger::cron) fn month_length(year: u32, month: u32) -> u32 {
     match month {
         4 | 6 | 9 | 11 => 30,
         2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {

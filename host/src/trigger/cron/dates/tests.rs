@@ -74,7 +74,7 @@ fn rare() -> impl Strategy<Value = DateRule> {
                     nth: nth.map(|days| days as u8),
                     last: last as u8,
                 },
-                months: (months & ALL_MONTHS) as u16,
+                months: months as u16 & ALL_MONTHS,
                 years,
                 both,
             }
