@@ -19,7 +19,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 
 pub use database::{TzDatabase, TzOrigin, tz_database};
-pub(super) use transitions::{Reach, Transitions};
+pub(super) use transitions::{Reach, Segment, Transitions};
 
 /// A time zone by its IANA name. Small and cheap to copy.
 ///
