@@ -30,6 +30,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "dispatcher",
             "event",
             "job",
+            "plan",
             "run",
             "runtime",
             "source",
@@ -46,6 +47,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["clock", "dispatcher", "run", "scheduler", "store"],
     ),
     ("job", &["suggest", "trigger", "units"]),
+    ("plan", &["clock", "job", "trigger"]),
     ("run", &["clock", "job"]),
     // `dispatcher` for the trait that it implements.
     ("runtime", &["clock", "dispatcher", "job", "run", "units"]),
