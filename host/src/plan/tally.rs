@@ -169,11 +169,11 @@ impl Tally {
                     }
                     plan.firings += 1;
                     self.firings += 1;
+                    if self.firings > most {
+                        return None;
+                    }
                     plan.first.get_or_insert(due);
                     plan.last = Some(due);
-                }
-                if self.firings > most {
-                    return None;
                 }
             }
             for (minute, firings) in (first..).zip(minutes) {
