@@ -36,7 +36,7 @@ pub use stream::Firings;
 pub use tally::Minute;
 
 /// The most firings that a [`Plan`] looks at; one of more ends early and says so.
-pub const MOST_FIRINGS: u64 = 50_000_000;
+pub const MOST_FIRINGS: u64 = 30_000_000;
 
 /// How long runs take.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
