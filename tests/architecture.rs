@@ -31,6 +31,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "dispatcher",
             "event",
             "job",
+            "plan",
             "run",
             "runtime",
             "source",
@@ -47,6 +48,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["clock", "dispatcher", "run", "scheduler", "store"],
     ),
     ("job", &["suggest", "trigger", "units"]),
+    ("plan", &["clock", "job", "trigger"]),
     ("run", &["clock", "job"]),
     // `dispatcher` for the trait that it implements.
     ("runtime", &["clock", "dispatcher", "job", "run", "units"]),

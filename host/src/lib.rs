@@ -18,6 +18,7 @@
 //! | [`clock`] | time; the only file that reads it |
 //! | [`trigger`] | when: cron, intervals, zones |
 //! | [`job`] | what a job is, and the file format it is written in |
+//! | [`plan`] | a look ahead: what jobs will do, on a simulated clock |
 //! | [`source`] | where definitions come from, and what has changed in them |
 //! | [`run`], [`event`] | runs, attempts, outcomes; what the host tells of itself |
 //! | [`store`] | what the host remembers |
@@ -48,6 +49,7 @@ pub mod dispatcher;
 pub mod event;
 pub mod firing;
 pub mod job;
+pub mod plan;
 pub mod run;
 pub mod runtime;
 pub mod scheduler;

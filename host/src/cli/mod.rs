@@ -2,7 +2,7 @@
 //!
 //! One file a verb; `output` renders. A verb is a function from its parsed arguments and the
 //! `Screen` to an [`Exit`] or a `Refusal`; only [`main`] turns those into the
-//! end of the process. Verbs that need no WebAssembly (`next`, `explain`, `schema`) start no engine and no
+//! end of the process. Verbs that need no WebAssembly (`next`, `explain`, `plan`, `schema`) start no engine and no
 //! async runtime.
 
 mod check;
@@ -11,6 +11,7 @@ mod inspect;
 mod next;
 mod options;
 mod output;
+mod plan;
 mod run;
 mod schema;
 mod serve;
@@ -112,8 +113,7 @@ impl From<io::Error> for Refusal {
     name = "quarterjack",
     version,
     about = "Runs sandboxed WebAssembly jobs on time, inside their limits",
-    after_help = "Try:\n  \
-        quarterjack serve examples/jobs.json\n  \
+    after_help = "Try:  quarterjack serve examples/jobs.json\n      \
         quarterjack run plugins/hello.wasm --params '{\"name\": \"tower\"}'\n\
         Exit codes: 0 ok, 1 failure, 2 usage. `quarterjack help VERB` tells more.",
     subcommand_value_name = "VERB",
@@ -162,6 +162,8 @@ enum Verb {
     Next(next::Next),
     /// Say in plain words when it runs, and what clock changes do to it
     Explain(explain::Explain),
+    /// Show all that the jobs will do, before it happens
+    Plan(plan::Plan),
     /// Show what a .wasm file is and what it needs
     Inspect(inspect::Inspect),
     /// Print the JSON Schema of job files, for editors
@@ -194,6 +196,7 @@ fn run_with(arguments: Vec<OsString>) -> Exit {
         Verb::Check(verb) => verb.execute(screen),
         Verb::Next(verb) => verb.execute(screen),
         Verb::Explain(verb) => verb.execute(screen),
+        Verb::Plan(verb) => verb.execute(screen),
         Verb::Inspect(verb) => verb.execute(screen),
         Verb::Schema(verb) => verb.execute(),
     };
@@ -310,8 +313,9 @@ fn meant(error: &clap::Error) -> Option<String> {
         "start" | "up" | "daemon" | "watch" | "server" => "serve",
         "exec" | "execute" | "once" | "fire" | "trigger" => "run",
         "validate" | "lint" | "test" | "verify" => "check",
-        "when" | "plan" | "cron" => "next",
+        "when" | "cron" => "next",
         "words" | "translate" | "dst" | "why" => "explain",
+        "preview" | "calendar" | "agenda" | "simulate" | "forecast" | "heatmap" => "plan",
         "info" | "show" | "describe" | "wit" => "inspect",
         "version" => "--version",
         _ => return None,
@@ -336,7 +340,7 @@ mod tests {
         let place = |verb: &str| help.find(&format!("\n  {verb} ")).unwrap();
         assert!(place("serve") < place("run"));
         assert!(place("run") < place("check"));
-        for later in ["next", "explain", "inspect", "schema", "help"] {
+        for later in ["next", "explain", "plan", "inspect", "schema", "help"] {
             assert!(place("check") < place(later), "{help}");
         }
     }

@@ -1,5 +1,7 @@
-//! `quarterjack next`: when an expression or a job fires next. Computed, not run: no engine, no
+//! `quarterjack next`: when an expression, a job or the jobs of a whole file fire next. Computed, not run: no engine, no
 //! host.
+
+mod all;
 
 use std::io::{self, Write};
 
@@ -16,7 +18,10 @@ use crate::clock::{Clock, SystemClock, format_instant};
 #[command(after_help = "  \
 quarterjack next '30 2 * * *' --timezone Europe/Berlin\n  \
 quarterjack next '@every 90s' --count 3 --json\n  \
-quarterjack next report --jobs jobs.json")]
+quarterjack next report --jobs jobs.json\n  \
+quarterjack next jobs.json\n\
+Without an argument, or with that of a job file, all its jobs together.")]
+#[command(mut_arg("what", |what| what.required(false).default_value("").hide_default_value(true)))]
 pub(super) struct Next {
     #[command(flatten)]
     about: About,
@@ -34,6 +39,18 @@ impl Next {
     /// Prints the instants.
     pub(super) fn execute(self, screen: Screen) -> Result<Exit, Refusal> {
         let mut out = io::BufWriter::new(io::stdout().lock());
+        if let Some(all) = all::AllJobs::asked_for(&self.about, SystemClock.now(), screen)? {
+            if self.json {
+                all.write_json(&mut out)?;
+            } else {
+                all.write(screen.out, screen.width, &mut out)?;
+            }
+            out.flush()?;
+            if !all.others.is_empty() {
+                remark(&format!("not listed: {}", all.others.join(", ")));
+            }
+            return Ok(all.exit);
+        }
         let answer = self.answer(&SystemClock, screen)?;
         if self.json {
             let next = answer

@@ -22,7 +22,7 @@ pub(super) struct About {
     pub(super) what: String,
     /// The zone that an expression is read in; for a job, the zone that is shown
     #[arg(long, value_name = "ZONE", value_parser = zone)]
-    timezone: Option<Zone>,
+    pub(super) timezone: Option<Zone>,
     /// Instants after this one, such as 2026-01-01T00:00:00Z [default: now]
     #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
     pub(super) after: Option<Timestamp>,
@@ -34,12 +34,12 @@ pub(super) struct About {
         default_value = "5",
         value_parser = clap::value_parser!(u32).range(1..=1_000_000)
     )]
-    count: u32,
+    pub(super) count: u32,
     /// The id of the job that an expression is for: `H` is spread by it
     #[arg(long, value_name = "ID")]
     job_id: Option<String>,
     #[command(flatten)]
-    file: JobFile,
+    pub(super) file: JobFile,
 }
 
 /// An expression, or a job of the job file.
@@ -184,7 +184,7 @@ impl Upcoming {
 }
 
 /// As fine as the finest of the instants needs.
-fn time_format(walls: &[(NaiveDateTime, i32)]) -> &'static str {
+pub(super) fn time_format(walls: &[(NaiveDateTime, i32)]) -> &'static str {
     if walls.iter().any(|(wall, _)| wall.nanosecond() != 0) {
         "%a %d %b %Y %H:%M:%S%.3f"
     } else if walls.iter().any(|(wall, _)| wall.second() != 0) {
@@ -247,14 +247,14 @@ fn wrong_expression(text: &str, error: TriggerError, lacks_id: bool, paint: Pain
 }
 
 /// The zone that the machine is in, as far as it has a name.
-fn viewers_zone() -> Zone {
+pub(super) fn viewers_zone() -> Zone {
     Viewer::here()
         .name()
         .and_then(|name| Zone::parse(name).ok())
         .unwrap_or(Zone::UTC)
 }
 
-fn zone(name: &str) -> Result<Zone, String> {
+pub(super) fn zone(name: &str) -> Result<Zone, String> {
     Zone::parse(name).map_err(|unknown| unknown.to_string())
 }
 

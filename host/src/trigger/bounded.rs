@@ -177,7 +177,7 @@ impl Bounded {
     }
 
     /// The last instant that the bounds allow; None: there is no last one.
-    fn last(&self) -> Option<DateTime<Utc>> {
+    pub(super) fn last(&self) -> Option<DateTime<Utc>> {
         let (Some(runs), Some(_)) = (self.bounds.max_runs, self.bounds.start) else {
             return self.bounds.end;
         };

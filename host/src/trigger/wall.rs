@@ -19,6 +19,10 @@ use super::zone::{Reach, Transitions, Zone};
 pub(super) trait WallTimes {
     /// The first matching time from `wall` on.
     fn next_wall(&self, wall: i64) -> Option<i64>;
+    /// The first matching time after `wall`, which is one itself.
+    fn following_wall(&self, wall: i64) -> Option<i64> {
+        self.next_wall(wall.checked_add(1)?)
+    }
     /// The latest matching time up to and with `wall`.
     fn latest_wall(&self, wall: i64) -> Option<i64>;
 }

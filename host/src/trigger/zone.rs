@@ -21,7 +21,7 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 
 pub use database::{TzDatabase, TzOrigin, tz_database};
 pub(super) use older::{Older, older_databases};
-pub(super) use transitions::{Reach, Transitions};
+pub(super) use transitions::{Reach, Segment, Transitions};
 
 /// A time zone by its IANA name. Small and cheap to copy.
 ///

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use self::dates::Dates;
+use super::instants::WallInstants;
 use super::wall::{self, Pace, WallTimes};
 use super::{Reading, TriggerError, Zone};
 
@@ -97,6 +98,15 @@ impl CronTrigger {
         wall::latest_in(self, self.zone, self.pace, after, until)
     }
 
+    /// The instants from `from` until `until` (exclusive), in seconds since the epoch.
+    pub(super) fn wall_instants(
+        &self,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> WallInstants<'_, CronTrigger> {
+        WallInstants::new(self, self.zone, self.pace, from, until)
+    }
+
     /// Why the trigger never fires, if it does not.
     pub fn never_fires(&self) -> Option<String> {
         if self
@@ -120,6 +130,15 @@ impl WallTimes for CronTrigger {
         if self.dates.matches(day)
             && let Some(time) = self.times.next(wall.rem_euclid(DAY))
         {
+            return Some(day * DAY + time);
+        }
+        Some(self.dates.next_after(day)? * DAY + self.times.next(0)?)
+    }
+
+    fn following_wall(&self, wall: i64) -> Option<i64> {
+        // The day matches, as the time does: no need to look at it again.
+        let day = wall.div_euclid(DAY);
+        if let Some(time) = self.times.following(wall.rem_euclid(DAY)) {
             return Some(day * DAY + time);
         }
         Some(self.dates.next_after(day)? * DAY + self.times.next(0)?)
@@ -171,6 +190,15 @@ impl Times {
         }
         let hour = lowest(u64::from(self.hours), hour + 1)?;
         Some(hour * 3600 + lowest(self.minutes, 0)? * 60 + lowest(self.seconds, 0)?)
+    }
+
+    /// The first matching second of the day after `time`, which is one itself.
+    fn following(&self, time: i64) -> Option<i64> {
+        if time < DAY - 1 {
+            self.next(time + 1)
+        } else {
+            None
+        }
     }
 
     /// The latest matching second of the day up to and with `time`.
