@@ -26,7 +26,6 @@ fn exit_codes_tell_ok_failure_and_usage() {
         &["run", "plugins/hello.wasm", "--params", "{"],
         &["run", "plugins/hello.wasm", "--env", "NAME"],
         &["run", "plugins/hello.wasm", "--dir", "data"],
-        &["next"],
         &["next", "61 * * * *"],
         &["next", "@daily", "--timezone", "Europe/Berln"],
         &["next", "@daily", "--after", "yesterday"],
