@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn an_expression_with_clock_changes() {
-        insta::assert_snapshot!(shown(&["30 2 * * *", "--timezone", "Europe/Berlin"]), @r#"
+        insta::assert_snapshot!(shown(&["30 2 * * *", "--timezone", "Europe/Berlin"]), @"
         At 02:30 every day, Europe/Berlin.
           Mon 23 Nov 2026 02:30 +01:00   in 11 h 2 min
           Tue 24 Nov 2026 02:30 +01:00
@@ -286,63 +286,63 @@ mod tests {
         Clock changes in the coming year:
           28 Mar 2027   02:30 does not exist   runs once, at 03:00 +02:00
           31 Oct 2027   02:30 happens twice    runs once, the first time (+02:00)
-        "#);
-        insta::assert_snapshot!(shown(&["0 */2 * * *", "--timezone=Europe/Berlin", "-n1"]), @r#"
+        ");
+        insta::assert_snapshot!(shown(&["0 */2 * * *", "--timezone=Europe/Berlin", "-n1"]), @"
         Every 2 hours from 00:00 to 22:00, Europe/Berlin.
           Sun 22 Nov 2026 16:00 +01:00   in 32 min
         Clock changes in the coming year:
           28 Mar 2027   02:00 does not exist   1 run fewer that day
           31 Oct 2027   02:00 happens twice    runs both times: 1 run more that day
-        "#);
+        ");
         let later = [
             "45 1 * * *",
             "--timezone=Australia/Lord_Howe",
             "-n1",
             "--after=2030-01-01T00:00:00Z",
         ];
-        insta::assert_snapshot!(shown(&later), @r#"
+        insta::assert_snapshot!(shown(&later), @"
         At 01:45 every day, Australia/Lord_Howe.
           Wed 02 Jan 2030 01:45 +11:00
         Clock changes in the year from 1 Jan 2030 on:
           7 Apr 2030   01:45 happens twice   runs once, the first time (+11:00)
-        "#);
+        ");
     }
 
     #[test]
     fn what_no_change_concerns() {
-        insta::assert_snapshot!(shown(&["0 9 * * 1-5", "--timezone=Europe/Berlin", "-n2"]), @r#"
+        insta::assert_snapshot!(shown(&["0 9 * * 1-5", "--timezone=Europe/Berlin", "-n2"]), @"
         At 09:00 from Monday to Friday, Europe/Berlin.
           Mon 23 Nov 2026 09:00 +01:00   in 17 h 32 min
           Tue 24 Nov 2026 09:00 +01:00
         Clock changes in the coming year: none concerns it.
-        "#);
-        insta::assert_snapshot!(shown(&["@every 90s", "--timezone=UTC", "-n1"]), @r#"
+        ");
+        insta::assert_snapshot!(shown(&["@every 90s", "--timezone=UTC", "-n1"]), @"
         Every 1 min 30 s, counted from 1970-01-01T00:00:00Z (shown in UTC).
           Sun 22 Nov 2026 14:28:30 +00:00   in 30 s
         Clock changes in the coming year: none concerns it.
-        "#);
+        ");
     }
 
     #[test]
     fn what_has_no_times() {
-        insta::assert_snapshot!(shown(&["0 0 30 2 *"]), @r#"
+        insta::assert_snapshot!(shown(&["0 0 30 2 *"]), @"
         At 00:00 on the 30th of February, which never comes, UTC.
           it never fires: 30 February does not exist
-        "#);
-        insta::assert_snapshot!(shown(&["@manually"]), @r#"
+        ");
+        insta::assert_snapshot!(shown(&["@manually"]), @"
         Only when somebody asks for it.
           it runs only when somebody asks: quarterjack run JOB
-        "#);
-        insta::assert_snapshot!(shown(&["@reboot"]), @r#"
+        ");
+        insta::assert_snapshot!(shown(&["@reboot"]), @"
         When the host starts.
           it has no times that could be told in advance
-        "#);
-        insta::assert_snapshot!(shown(&["0 0 0 1 1 * 2027", "-n2"]), @r#"
+        ");
+        insta::assert_snapshot!(shown(&["0 0 0 1 1 * 2027", "-n2"]), @"
         At 00:00 on the 1st of January in 2027, UTC.
           Fri 01 Jan 2027 00:00 +00:00   in 39 d 9 h
           it does not fire after 2027-01-01T00:00:00Z
         Clock changes in the coming year: none concerns it.
-        "#);
+        ");
     }
 
     #[test]
@@ -353,24 +353,24 @@ mod tests {
             {"id": "report", "component": "a.wasm", "trigger": "30 2 * * sun"}]}"#;
         std::fs::write(&path, text).unwrap();
         let jobs = path.to_str().unwrap();
-        insta::assert_snapshot!(shown(&["report", "--jobs", jobs, "-n1", "--timezone=Asia/Tokyo"]), @r#"
+        insta::assert_snapshot!(shown(&["report", "--jobs", jobs, "-n1", "--timezone=Asia/Tokyo"]), @"
         report   At 02:30 on every Sunday, Europe/Berlin (shown in Asia/Tokyo).
           Sun 29 Nov 2026 10:30 +09:00   in 6 d 11 h
         Clock changes in the coming year:
           28 Mar 2027   02:30 does not exist   runs once, at 03:00 +02:00
           31 Oct 2027   02:30 happens twice    runs once, the first time (+02:00)
-        "#);
+        ");
         assert!(
             ask(&["reprot", "--jobs", jobs])
                 .unwrap_err()
                 .message
                 .contains("`report`")
         );
-        insta::assert_snapshot!(shown(&["H H * * *", "--job-id=nightly", "-n1"]), @r#"
+        insta::assert_snapshot!(shown(&["H H * * *", "--job-id=nightly", "-n1"]), @"
         At 18:42 every day, UTC.
           Sun 22 Nov 2026 18:42 +00:00   in 4 h 14 min
         Clock changes in the coming year: none concerns it.
-        "#);
+        ");
         assert_eq!(ask(&["61 * * * *"]).unwrap_err().exit, Exit::Usage);
     }
 

@@ -224,7 +224,7 @@ mod tests {
     fn a_file_that_cannot_run_here() {
         let text = r#"(module (import "env" "gl_clear" (func)) (func (export "_start")))"#;
         let seen = inspect(&wat::parse_str(text).unwrap()).unwrap();
-        insta::assert_snapshot!(describe(Path::new("game.wasm"), &seen, Paint { on: false }), @r#"
+        insta::assert_snapshot!(describe(Path::new("game.wasm"), &seen, Paint { on: false }), @"
         game.wasm
           shape    WASI 0.1 command (core module)
           size     54 B
@@ -234,7 +234,7 @@ mod tests {
             env.gl_clear
 
         It cannot run here: build it without what this host does not have.
-        "#);
+        ");
     }
 
     #[test]

@@ -133,27 +133,27 @@ mod tests {
 
     #[test]
     fn the_next_instants_of_an_expression_in_a_zone() {
-        insta::assert_snapshot!(shown(&["30 2 * * *", "--timezone", "Europe/Berlin", "-n", "3"]), @r#"
+        insta::assert_snapshot!(shown(&["30 2 * * *", "--timezone", "Europe/Berlin", "-n", "3"]), @"
         30 2 * * *   Europe/Berlin
           Mon 23 Nov 2026 02:30 +01:00   in 11 h 2 min
           Tue 24 Nov 2026 02:30 +01:00
           Wed 25 Nov 2026 02:30 +01:00
-        "#);
+        ");
     }
 
     #[test]
     fn seconds_are_shown_where_there_are_some() {
-        insta::assert_snapshot!(shown(&["*/20 * * * * *", "-n", "3"]), @r#"
+        insta::assert_snapshot!(shown(&["*/20 * * * * *", "-n", "3"]), @"
         */20 * * * * *   UTC
           Sun 22 Nov 2026 14:28:20 +00:00   in 20 s
           Sun 22 Nov 2026 14:28:40 +00:00
           Sun 22 Nov 2026 14:29:00 +00:00
-        "#);
-        insta::assert_snapshot!(shown(&["@every 250ms", "--timezone=UTC", "-n", "2"]), @r#"
+        ");
+        insta::assert_snapshot!(shown(&["@every 250ms", "--timezone=UTC", "-n", "2"]), @"
         every 250 ms   UTC
           Sun 22 Nov 2026 14:28:00.250 +00:00   in 250 ms
           Sun 22 Nov 2026 14:28:00.500 +00:00
-        "#);
+        ");
     }
 
     #[test]
@@ -164,29 +164,29 @@ mod tests {
             "--after=2027-03-26T12:00:00Z",
             "-n3",
         ];
-        insta::assert_snapshot!(shown(&line), @r#"
+        insta::assert_snapshot!(shown(&line), @"
         30 2 * * *   Europe/Berlin
           Sat 27 Mar 2027 02:30 +01:00
           Sun 28 Mar 2027 03:00 +02:00
           Mon 29 Mar 2027 02:30 +02:00
-        "#);
+        ");
     }
 
     #[test]
     fn what_never_fires_says_why() {
-        insta::assert_snapshot!(shown(&["0 0 30 2 *"]), @r#"
+        insta::assert_snapshot!(shown(&["0 0 30 2 *"]), @"
         0 0 30 2 *   UTC
         it never fires: 30 February does not exist
-        "#);
-        insta::assert_snapshot!(shown(&["0 0 0 1 1 * 2027", "-n", "2"]), @r#"
+        ");
+        insta::assert_snapshot!(shown(&["0 0 0 1 1 * 2027", "-n", "2"]), @"
         0 0 0 1 1 * 2027   UTC
           Fri 01 Jan 2027 00:00 +00:00   in 39 d 9 h
         it does not fire after 2027-01-01T00:00:00Z
-        "#);
-        insta::assert_snapshot!(shown(&["@manually", "--timezone=UTC"]), @r#"
+        ");
+        insta::assert_snapshot!(shown(&["@manually", "--timezone=UTC"]), @"
         @manually   UTC
         it runs only when somebody asks: quarterjack run JOB
-        "#);
+        ");
     }
 
     #[test]
@@ -208,15 +208,15 @@ mod tests {
             {"id": "a b c d e", "component": "a.wasm", "trigger": "0 10 * * *"}]}"#;
         std::fs::write(&path, text).unwrap();
         let jobs = path.to_str().unwrap();
-        insta::assert_snapshot!(shown(&["report", "--jobs", jobs, "-n", "1"]), @r#"
+        insta::assert_snapshot!(shown(&["report", "--jobs", jobs, "-n", "1"]), @"
         report   0 9 * * *   Europe/Berlin
           Mon 23 Nov 2026 09:00 +01:00   in 17 h 32 min
-        "#);
+        ");
         insta::assert_snapshot!(
-            shown(&["report", "--jobs", jobs, "-n", "1", "--timezone=America/New_York"]), @r#"
+            shown(&["report", "--jobs", jobs, "-n", "1", "--timezone=America/New_York"]), @"
         report   0 9 * * *   Europe/Berlin, shown in America/New_York
           Mon 23 Nov 2026 03:00 -05:00   in 17 h 32 min
-        "#);
+        ");
         // Its id looks like an expression.
         assert_eq!(
             ask(&["a b c d e", "--jobs", jobs])
@@ -234,10 +234,10 @@ mod tests {
 
     #[test]
     fn the_id_of_a_job_spreads_it() {
-        insta::assert_snapshot!(shown(&["H H * * *", "--job-id", "nightly", "-n", "1"]), @r#"
+        insta::assert_snapshot!(shown(&["H H * * *", "--job-id", "nightly", "-n", "1"]), @"
         H H * * *   UTC
           Sun 22 Nov 2026 18:42 +00:00   in 4 h 14 min
-        "#);
+        ");
         let refusal = ask(&["H H * * *"]).unwrap_err();
         assert_eq!(refusal.exit, Exit::Usage);
     }

@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn the_next_firings_of_a_file() {
         let (all, text) = ask(&["FILE"]);
-        insta::assert_snapshot!(text, @r"
+        insta::assert_snapshot!(text, @"
         jobs.json   Europe/Berlin
           WHEN                           JOB      TRIGGER
           Sun 22 Nov 2026 19:00 +01:00   quick    every 6 h   in 3 h 32 min

@@ -157,7 +157,7 @@ fn text(text: &str) -> Option<Output> {
 
 #[test]
 fn the_header_and_the_table() {
-    insta::assert_snapshot!(render(&mut human("UTC", false), opening()), @r#"
+    insta::assert_snapshot!(render(&mut human("UTC", false), opening()), @"
     quarterjack 0.1.0   6 jobs   4 plugins   tz database 2026f (system)
       NEXT       JOB      WHEN                        COMPONENT
       in 2 s     hello    every 5 s                   hello.wasm
@@ -166,12 +166,12 @@ fn the_header_and_the_table() {
       never      leap     0 0 30 2 *  Europe/Berlin   hello.wasm   30 February does not exist
       disabled   off      @daily  Europe/Berlin       hello.wasm
       on demand  by-hand  @manually                   hello.wasm
-    "#);
+    ");
 }
 
 #[test]
 fn a_viewer_elsewhere_is_told_his_zone() {
-    insta::assert_snapshot!(render(&mut human("Europe/Berlin", false), opening()), @r#"
+    insta::assert_snapshot!(render(&mut human("Europe/Berlin", false), opening()), @"
     quarterjack 0.1.0   6 jobs   4 plugins   tz database 2026f (system)   times in Europe/Berlin
       NEXT       JOB      WHEN         COMPONENT
       in 2 s     hello    every 5 s    hello.wasm
@@ -180,7 +180,7 @@ fn a_viewer_elsewhere_is_told_his_zone() {
       never      leap     0 0 30 2 *   hello.wasm   30 February does not exist
       disabled   off      @daily       hello.wasm
       on demand  by-hand  @manually    hello.wasm
-    "#);
+    ");
 }
 
 #[test]
@@ -234,10 +234,10 @@ fn a_host_without_jobs_says_so() {
             },
         )],
     );
-    insta::assert_snapshot!(text, @r#"
+    insta::assert_snapshot!(text, @"
     quarterjack 0.1.0   0 jobs   1 plugin   tz database 2026f (system)
       no jobs yet: they appear here as soon as a job file has some
-    "#);
+    ");
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn runs_that_did_not() {
         })),
         (5.0, ended("report", Outcome::Trapped, |it| it.error = error("unreachable\nbacktrace"))),
         (6.0, ended("report", Outcome::Cancelled, |it| it.error = error("cancelled on request"))),
-    ]), @r#"
+    ]), @r"
     12:04:49.000  spinner  TIMED OUT  1.0 s      31 k fuel    1.1 MiB   limit: timeout 1 s (examples/jobs.json:8)
     12:04:50.000  spinner  OUT OF FUEL  0.6 ms   31 k fuel    1.1 MiB   limit: fuel 10 M (examples/jobs.json:8)
     12:04:51.000  hello    OUT OF MEMORY  0.6 ms   31 k fuel     64 MiB   limit: memory 64 MiB (the default)
@@ -295,7 +295,7 @@ fn runs_that_did_not() {
                   | four \u{1b}[31mred
     12:04:53.000  report   TRAPPED    0.6 ms     31 k fuel    1.1 MiB   unreachable
     12:04:54.000  report   cancelled  0.6 ms     31 k fuel    1.1 MiB   cancelled on request
-    "#);
+    ");
 }
 
 #[test]
@@ -308,10 +308,10 @@ fn what_did_not_run() {
     insta::assert_snapshot!(lines(vec![
         (10.0, skip("spinner", SkipReason::MaxInstances(1))),
         (11.0, skip("hello", SkipReason::Missed(Some(41)))),
-    ]), @r#"
+    ]), @"
     12:04:58.000  spinner  skipped    previous run still going (max_instances 1)
     12:04:59.000  hello    skipped    41 firings missed while the host was not running them; one later run stands in
-    "#);
+    ");
 }
 
 #[test]
@@ -359,10 +359,10 @@ fn an_edit_is_one_line() {
     ];
     events.extend((0..20).map(|number| (6.0, added(format!("job-{number}")))));
     events.push((6.0, reloaded(6)));
-    insta::assert_snapshot!(lines(events), @r#"
+    insta::assert_snapshot!(lines(events), @"
     12:04:52.000  jobs     examples/jobs.json changed: + backup  ~ report (trigger, limits)  - leap  = 3 unchanged
     12:04:54.000  jobs     examples/jobs.json changed: + job-0, job-1, job-2, job-3, job-4, job-5, job-6, job-7 and 12 more  = 6 unchanged
-    "#);
+    ");
 }
 
 #[test]
@@ -378,13 +378,13 @@ fn plugins_come_and_go() {
         (3.0, rejected(true)),
         (4.0, rejected(false)),
         (5.0, Event::PluginRemoved { name: "new.wasm".into() }),
-    ]), @r#"
+    ]), @"
     12:04:49.000  plugins  new.wasm added (sha256 11ab11ab…), compiled before, in service
     12:04:50.000  plugins  report.wasm replaced (sha256 9f2c9f2c… -> 11ab11ab…), compiled in 14 ms, in service
     12:04:51.000  plugins  report.wasm REJECTED: not a WebAssembly file; the version before it stays in service
     12:04:52.000  plugins  report.wasm REJECTED: not a WebAssembly file; no version of it is in service
     12:04:53.000  plugins  new.wasm removed
-    "#);
+    ");
 }
 
 fn broken() -> Event {
@@ -433,17 +433,17 @@ fn the_end() {
             runs: vec![(Outcome::Succeeded, 38), (Outcome::Failed, 0), (Outcome::TimedOut, 3)],
             skipped: 2,
         }),
-    ]), @r#"
+    ]), @"
     12:05:01.000  stopping: 1 run in flight, waiting up to 10 s (^C again to stop now)
     12:05:01.400  stopped   41 runs: 38 ok, 3 timed out; 2 skipped
-    "#);
+    ");
     insta::assert_snapshot!(lines(vec![
         (13.0, Event::HostStopping { in_flight: 0, grace: Duration::from_secs(10) }),
         (13.0, Event::HostStopped { runs: vec![(Outcome::Succeeded, 1)], skipped: 0 }),
-    ]), @r#"
+    ]), @"
     12:05:01.000  stopping
     12:05:01.000  stopped   1 run: 1 ok
-    "#);
+    ");
 }
 
 #[test]
@@ -452,11 +452,11 @@ fn a_new_day_is_told() {
     insta::assert_snapshot!(lines(vec![
         (day, ended("hello", Outcome::Succeeded, |_| {})),
         (day + 5.0, ended("hello", Outcome::Succeeded, |_| {})),
-    ]), @r#"
+    ]), @"
     Mon 23 Nov 2026
     12:04:48.000  hello    ok         0.6 ms     31 k fuel    1.1 MiB
     12:04:53.000  hello    ok         0.6 ms     31 k fuel    1.1 MiB
-    "#);
+    ");
 }
 
 #[test]

@@ -217,11 +217,11 @@ mod tests {
         let good = run(Outcome::Succeeded, None, here());
         assert_eq!(close(&good, [false; 3]), "ok  41 ms   2.1 M fuel   3 MiB");
         let failed = run(Outcome::Failed, Some("exit code 3\nand \x1b more"), here());
-        insta::assert_snapshot!(close(&failed, [false; 3]), @r#"
+        insta::assert_snapshot!(close(&failed, [false; 3]), @r"
         FAILED  41 ms   2.1 M fuel   3 MiB
           exit code 3
           and \u{1b} more
-        "#);
+        ");
         let mut flood = run(Outcome::Succeeded, None, here());
         flood.execution.output_dropped = 5 << 20;
         flood.execution.log_dropped = 1;

@@ -322,15 +322,18 @@ mod tests {
     #[test]
     fn a_day_is_a_row() {
         let day = ["2026-11-22T23:00:00Z", "2026-11-23T23:00:00Z"];
-        insta::assert_snapshot!(drawn(&JOBS, day[0], day[1], 120), @r"
+        insta::assert_snapshot!(drawn(&JOBS, day[0], day[1], 120), @"
+
         00  01  02  03  04  05  06  07  08  09  10  11  12  13  14  15  16  17  18  19  20  21  22  23
         *3  :1   .   .   .   .  #4  #5  #4  #4   .   .   .   .   .   .   .   .   .   .   .   .   .  :1
         ");
-        insta::assert_snapshot!(drawn(&JOBS, day[0], day[1], 78), @r"
+        insta::assert_snapshot!(drawn(&JOBS, day[0], day[1], 78), @"
+
         00 01 02 03 04 05 06 07 08 09 10 11 12 13 14 15 16 17 18 19 20 21 22 23
         *3 :1  .  .  .  . #4 #5 #4 #4  .  .  .  .  .  .  .  .  .  .  .  .  . :1
         ");
-        insta::assert_snapshot!(drawn(&JOBS, day[0], day[1], 40), @r"
+        insta::assert_snapshot!(drawn(&JOBS, day[0], day[1], 40), @"
+
         00 01 02 03 04 05 06 07 08 09 10 11
         *3 :1  .  .  .  . #4 #5 #4 #4  .  .
         12 13 14 15 16 17 18 19 20 21 22 23
@@ -341,25 +344,29 @@ mod tests {
     #[test]
     fn days_are_rows_and_a_skipped_hour_is_marked() {
         let days = ["2027-03-27T15:20:00Z", "2027-03-28T23:00:00Z"];
-        insta::assert_snapshot!(drawn(&["0 * * * *", "5 2 * * *"], days[0], days[1], 120), @r"
+        insta::assert_snapshot!(drawn(&["0 * * * *", "5 2 * * *"], days[0], days[1], 120), @"
+
                  00  01  02  03  04  05  06  07  08  09  10  11  12  13  14  15  16  17  18  19  20  21  22  23
         Sat 27                                                                    .  +1  +1  +1  +1  +1  +1  +1
         Sun 28   +1  +1   -  #2  +1  +1  +1  +1  +1  +1  +1  +1  +1  +1  +1  +1  +1  +1  +1  +1  +1  +1  +1  +1
         Mon 29   +1
         ");
         let days = ["2027-10-29T22:00:00Z", "2027-10-31T23:00:00Z"];
-        insta::assert_snapshot!(drawn(&["0 * * * *", "5 2 * * *"], days[0], days[1], 80), @r"
+        insta::assert_snapshot!(drawn(&["0 * * * *", "5 2 * * *"], days[0], days[1], 80), @"
+
                 00 01 02 03 04 05 06 07 08 09 10 11 12 13 14 15 16 17 18 19 20 21 22 23
         Sat 30  +1 +1 *2 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1
         Sun 31  +1 +1 #3 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1 +1
         ");
-        insta::assert_snapshot!(drawn(&["0 * * * *", "5 2 * * *"], days[0], days[1], 60), @r"
+        insta::assert_snapshot!(drawn(&["0 * * * *", "5 2 * * *"], days[0], days[1], 60), @"
+
                 00  02  04  06  08  10  12  14  16  18  20  22
         Sat 30  + + * + + + + + + + + + + + + + + + + + + + + +
         Sun 31  + + # + + + + + + + + + + + + + + + + + + + + +
                + to 1  * to 2  # to 3
         ");
-        insta::assert_snapshot!(drawn(&["0 * * * *", "*/5 2 * * *"], days[0], days[1], 40), @r"
+        insta::assert_snapshot!(drawn(&["0 * * * *", "*/5 2 * * *"], days[0], days[1], 40), @"
+
                00 03 06 09 12 15 18 21
         Sat 30 ::+:::::::::::::::::::::
         Sun 31 ::#:::::::::::::::::::::
@@ -370,7 +377,8 @@ mod tests {
     #[test]
     fn long_times_are_put_together() {
         let year = ["2026-12-31T23:00:00Z", "2027-12-31T23:00:00Z"];
-        insta::assert_snapshot!(drawn(&JOBS, year[0], year[1], 140), @r"
+        insta::assert_snapshot!(drawn(&JOBS, year[0], year[1], 140), @"
+
                     00   01   02   03   04   05   06   07   08   09   10   11   12   13   14   15   16   17   18   19   20   21   22   23
         Jan 2027   *93  :31    .    .    .    . #124 #155 #124 #124    .    .    .    .    .    .    .    .    .    .    .    .    .  :31
         Feb 2027   *84  :28    .    .    .    . *112 #140 *112 *112    .    .    .    .    .    .    .    .    .    .    .    .    .  :28

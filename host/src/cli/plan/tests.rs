@@ -47,7 +47,8 @@ fn shown(line: &[&str]) -> String {
 
 #[test]
 fn a_day() {
-    insta::assert_snapshot!(shown(&["--from", "tomorrow"]), @r"
+    insta::assert_snapshot!(shown(&["--from", "tomorrow"]), @"
+
     18 firings of 4 jobs, never two in a minute
     Mon 23 Nov 2026 00:00 to Tue 24 Nov 2026 00:00, Europe/Berlin
        00  01  02  03  04  05  06  07  08  09  10  11  12  13  14  15  16  17  18  19  20  21  22  23
@@ -68,7 +69,8 @@ fn a_day() {
 #[test]
 fn a_day_of_runs_of_ten_minutes() {
     let line = ["--from=tomorrow", "--duration=10m", "--duration=busy=25m"];
-    insta::assert_snapshot!(shown(&line), @r"
+    insta::assert_snapshot!(shown(&line), @"
+
     18 firings of 4 jobs, never two in a minute
     Mon 23 Nov 2026 00:00 to Tue 24 Nov 2026 00:00, Europe/Berlin
        00  01  02  03  04  05  06  07  08  09  10  11  12  13  14  15  16  17  18  19  20  21  22  23
@@ -97,7 +99,8 @@ fn several_days_over_a_clock_change() {
         "--job=backup",
         "--job=report",
     ];
-    insta::assert_snapshot!(shown(&line), @r"
+    insta::assert_snapshot!(shown(&line), @"
+
     33 firings of 2 jobs, busiest minute Sun 28 Mar 03:00 (2 firings)
     Sat 27 Mar 2027 00:00 to Tue 30 Mar 2027 00:00, Europe/Berlin
              00  01  02  03  04  05  06  07  08  09  10  11  12  13  14  15  16  17  18  19  20  21  22  23
@@ -115,7 +118,8 @@ fn several_days_over_a_clock_change() {
 
 #[test]
 fn a_year() {
-    insta::assert_snapshot!(shown(&["--from=2027-01-01", "--to=2028-01-01"]), @r"
+    insta::assert_snapshot!(shown(&["--from=2027-01-01", "--to=2028-01-01"]), @"
+
     6622 firings of 5 jobs, busiest minute Sun 28 Mar 2027 03:00 (2 firings)
     Fri 01 Jan 2027 00:00 to Sat 01 Jan 2028 00:00, Europe/Berlin
               00  02  04  06  08  10  12  14  16  18  20  22
@@ -151,7 +155,8 @@ fn a_year() {
 
 #[test]
 fn nothing_at_all() {
-    insta::assert_snapshot!(shown(&["--to=+1h", "--job=weekly"]), @r"
+    insta::assert_snapshot!(shown(&["--to=+1h", "--job=weekly"]), @"
+
     no firing of 1 job
     Sun 22 Nov 2026 15:28 to Sun 22 Nov 2026 16:28, Europe/Berlin
     does not fire in this time: weekly (next Sun 29 Nov 2026 00:00)
@@ -167,7 +172,8 @@ fn a_list() {
         "--duration=15m",
         "--list",
     ];
-    insta::assert_snapshot!(shown(&line), @r"
+    insta::assert_snapshot!(shown(&line), @"
+
     Sun 28 Mar 2027 03:00:00 +02:00  backup
     Sun 28 Mar 2027 06:00:00 +02:00  busy
     Sun 28 Mar 2027 06:10:00 +02:00  busy  skipped: previous run still going
@@ -207,7 +213,8 @@ fn the_json_form_has_the_same_facts() {
 #[test]
 fn the_calendar_form() {
     let line = ["--from=tomorrow", "--job=backup", "--duration=90s", "--ics"];
-    insta::assert_snapshot!(shown(&line), @r"
+    insta::assert_snapshot!(shown(&line), @"
+
     BEGIN:VCALENDAR
     VERSION:2.0
     PRODID:-//Quarterjack//plan//EN
