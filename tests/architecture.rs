@@ -42,7 +42,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("clock", &[]),
     ("dispatcher", &["clock", "event", "job", "run", "store"]),
-    ("event", &["clock", "job", "run"]),
+    ("event", &["clock", "job", "run", "trigger"]),
     (
         "firing",
         &["clock", "dispatcher", "run", "scheduler", "store"],

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::clock::{Jump, Timestamp, rfc3339_option};
 use crate::job::{Diagnostic, Job, JobId};
 use crate::run::{Attempt, Cause, FinishedRun, Outcome, Output, RunId, SkipReason};
+use crate::trigger::tz_database;
 
 /// Something that happened in the host.
 #[derive(Debug, Clone)]
@@ -240,6 +241,8 @@ pub struct EventJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    tz_database: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<&'a JobId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<RunId>,
@@ -323,6 +326,7 @@ impl<'a> EventJson<'a> {
             Event::HostStarted { jobs, plugins } => EventJson {
                 event: "host.started",
                 version: Some(env!("CARGO_PKG_VERSION")),
+                tz_database: Some(tz_database().to_string()),
                 jobs: Some(*jobs),
                 plugins: Some(*plugins),
                 ..EventJson::default()
@@ -481,5 +485,24 @@ impl Stamped {
     pub fn to_json_line(&self) -> Option<String> {
         // Nothing in the object can fail to serialise: no maps, no foreign code.
         serde_json::to_string(&EventJson::of(self)?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jump_of_the_clock_has_its_kind_and_size() {
+        let stamped = Stamped {
+            at: Timestamp::UNIX_EPOCH,
+            event: Event::ClockJumped {
+                jump: Jump::Back(Duration::from_millis(90_250)),
+            },
+        };
+        let json = serde_json::to_value(EventJson::of(&stamped)).unwrap();
+        assert_eq!(json["event"], "clock.jumped");
+        assert_eq!(json["kind"], "set_back");
+        assert_eq!(json["seconds"], 90.25);
     }
 }

@@ -519,10 +519,10 @@ impl<E: Executor> Inner<E> {
                 "a run has ended and its end could not be recorded"
             );
         }
+        let event = Event::RunFinished { run: run.clone() };
+        self.parts.events.emit(finished_at, event);
+        // What comes after the run comes after the news of its end.
         self.parts.ends.tell(&run);
-        self.parts
-            .events
-            .emit(finished_at, Event::RunFinished { run });
     }
 
     fn skip_run(&self, run: &Run) {

@@ -41,6 +41,7 @@
 //! while it is its job's next instant, and the queue is rebuilt when most of it is stale.
 
 mod chains;
+mod late;
 mod passed;
 
 use std::cmp::{Ordering, Reverse};
@@ -54,6 +55,7 @@ use crate::job::{Job, JobId};
 use crate::run::{Cause, Firing, SkipReason};
 use crate::trigger::{After, Trigger};
 use chains::Chains;
+use late::Late;
 use passed::Passed;
 
 /// How late a firing may be and still count as on time.
@@ -61,9 +63,6 @@ pub const PUNCTUAL: TimeDelta = TimeDelta::seconds(1);
 
 /// How far the clock may be set back without any job being rescheduled.
 pub const WAITED_OUT: TimeDelta = TimeDelta::seconds(1);
-
-/// The most missed instants of one job that are counted one by one.
-const COUNTED: u64 = 1_000;
 
 /// The most missed instants of all jobs together that one call of [`Scheduler::due`] counts:
 /// bounds the time it takes after a suspended night.
@@ -562,62 +561,6 @@ fn enqueue(queue: &mut BinaryHeap<Reverse<Entry>>, slot: &Slot, place: u32) {
 /// Whether an entry still says when its job is due.
 fn is_live(slot: &Slot, entry: &Entry) -> bool {
     slot.sequence == entry.sequence && slot.due == Some(entry.at)
-}
-
-/// What has become of a job whose instant `first` is due.
-struct Late {
-    /// The latest of its instants that are due.
-    latest: Timestamp,
-    /// The first that is not.
-    next: Option<Timestamp>,
-    /// How many are due besides the latest; nothing if they are too many to count.
-    missed: Option<u64>,
-}
-
-impl Late {
-    fn of(trigger: &Trigger, first: Timestamp, now: Timestamp, budget: &mut u64) -> Late {
-        let mut latest = first;
-        let mut missed = 0;
-        loop {
-            let next = after(trigger, latest);
-            match next {
-                Some(next) if next <= now && trigger.due(next) <= now => {
-                    missed += 1;
-                    latest = next;
-                }
-                _ => {
-                    return Late {
-                        latest,
-                        next,
-                        missed: Some(missed),
-                    };
-                }
-            }
-            if missed >= COUNTED || *budget == 0 {
-                let latest = latest_due(trigger, latest, now);
-                return Late {
-                    latest,
-                    next: after(trigger, latest),
-                    missed: None,
-                };
-            }
-            *budget -= 1;
-        }
-    }
-}
-
-/// The latest instant that is due by `now`, after one that is.
-fn latest_due(trigger: &Trigger, known: Timestamp, now: Timestamp) -> Timestamp {
-    let Some(latest) = trigger.latest_in(known, now) else {
-        return known;
-    };
-    if trigger.due(latest) <= now {
-        return latest;
-    }
-    // Each instant is due before the next one comes.
-    trigger
-        .latest_in(known, latest - TimeDelta::nanoseconds(1))
-        .unwrap_or(known)
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
+use chrono::{
+    DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike as _, Utc,
+};
 
 use super::{TriggerError, WallInstant, Zone};
 
@@ -10,8 +12,9 @@ use super::{TriggerError, WallInstant, Zone};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AtTrigger {
     instant: DateTime<Utc>,
-    /// The zone that it was written in; None for an instant with an offset of its own.
-    zone: Option<Zone>,
+    /// The time and the zone that it was written in; None for an instant with an offset of its
+    /// own.
+    written: Option<(NaiveDateTime, Zone)>,
 }
 
 /// What an instant was read from: how exact it is, and what the zone made of it.
@@ -28,8 +31,8 @@ pub struct Moment {
 pub struct LocalTime {
     /// The zone.
     pub zone: Zone,
-    /// The day.
-    pub date: NaiveDate,
+    /// The time; of a day, its midnight.
+    pub wall: NaiveDateTime,
     /// Without a time of the day: the whole day is meant.
     pub is_day: bool,
     /// The time does not exist or comes twice.
@@ -68,7 +71,7 @@ impl Moment {
                 instant,
                 local: Some(LocalTime {
                     zone,
-                    date: wall.date(),
+                    wall,
                     is_day,
                     change: (!is_day && !matches!(found, WallInstant::One(_))).then_some(found),
                 }),
@@ -80,7 +83,7 @@ impl Moment {
             ));
         };
         let year = zone.to_wall(moment.instant).0.date();
-        if !(1970..=2100).contains(&chrono::Datelike::year(&year)) {
+        if !(1970..=2100).contains(&year.year()) {
             return Err(refuse(
                 format!("`{trimmed}` is out of range"),
                 "the years are 1970 to 2100",
@@ -94,11 +97,8 @@ impl Moment {
         let Some(local) = self.local.filter(|local| local.is_day) else {
             return self.instant;
         };
-        let midnight = local
-            .date
-            .succ_opt()
-            .unwrap_or(local.date)
-            .and_time(NaiveTime::MIN);
+        let date = local.wall.date();
+        let midnight = date.succ_opt().unwrap_or(date).and_time(NaiveTime::MIN);
         let end = match local.zone.from_wall(midnight) {
             WallInstant::One(one) => one,
             WallInstant::Gap { end, .. } => end,
@@ -129,7 +129,7 @@ impl AtTrigger {
     pub fn new(moment: Moment) -> Self {
         AtTrigger {
             instant: moment.instant,
-            zone: moment.local.map(|local| local.zone),
+            written: moment.local.map(|local| (local.wall, local.zone)),
         }
     }
 
@@ -140,7 +140,12 @@ impl AtTrigger {
 
     /// The zone that its time was written in, if it was.
     pub fn zone(&self) -> Option<Zone> {
-        self.zone
+        self.written.map(|(_, zone)| zone)
+    }
+
+    /// Its time as it was written, if it was in the time of a zone. The clock may never show it.
+    pub(super) fn written(&self) -> Option<(NaiveDateTime, Zone)> {
+        self.written
     }
 
     /// The instant, if it is after `after`.
@@ -157,7 +162,10 @@ impl AtTrigger {
 /// `at 2026-12-24 18:00`, in the time of its zone or, with a Z, in UTC.
 impl fmt::Display for AtTrigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at {}", show(self.instant, self.zone))
+        match self.written {
+            Some((wall, _)) => write!(f, "at {}", shortest(wall)),
+            None => write!(f, "at {}", show(self.instant, None)),
+        }
     }
 }
 
@@ -167,12 +175,16 @@ pub(super) fn show(instant: DateTime<Utc>, zone: Option<Zone>) -> String {
         Some(zone) => (zone.to_wall(instant).0, ""),
         None => (instant.naive_utc(), "Z"),
     };
-    let format = match wall.time() {
-        time if chrono::Timelike::nanosecond(&time) != 0 => "%Y-%m-%d %H:%M:%S%.f",
-        time if chrono::Timelike::second(&time) != 0 => "%Y-%m-%d %H:%M:%S",
+    format!("{}{suffix}", shortest(wall))
+}
+
+/// A time without the seconds that are none.
+fn shortest(wall: NaiveDateTime) -> impl fmt::Display {
+    wall.format(match wall.time() {
+        time if time.nanosecond() != 0 => "%Y-%m-%d %H:%M:%S%.f",
+        time if time.second() != 0 => "%Y-%m-%d %H:%M:%S",
         _ => "%Y-%m-%d %H:%M",
-    };
-    format!("{}{suffix}", wall.format(format))
+    })
 }
 
 #[cfg(test)]

@@ -343,10 +343,9 @@ fn is_steady(times: &impl WallTimes, zone: Zone, at: i64) -> bool {
     apart().is_some_and(|[a, b, c]| a == b && b == c)
 }
 
-/// A moment in the time of a zone that comes twice.
+/// A moment in the time of a zone that does not exist or comes twice.
 fn of_moment(at: &AtTrigger, from: DateTime<Utc>, until: DateTime<Utc>) -> Option<ClockChange> {
-    let zone = at.zone()?;
-    let (wall, _) = zone.to_wall(at.instant());
+    let (wall, zone) = at.written()?;
     let pace = Pace::Clock(Dst::RunAfter);
     let only = Moment(wall.and_utc().timestamp());
     changes_of(
@@ -356,7 +355,8 @@ fn of_moment(at: &AtTrigger, from: DateTime<Utc>, until: DateTime<Utc>) -> Optio
         until.timestamp(),
     )
     .iter()
-    .filter(|change| change.kind == ChangeKind::Repeated && at.instant().timestamp() < change.at)
+    // A time before the clock is set back to it is the first one; one that is skipped runs then.
+    .filter(|change| change.kind == ChangeKind::Skipped || at.instant().timestamp() < change.at)
     .find_map(|change| tell(&only, zone, pace, change, false))
 }
 

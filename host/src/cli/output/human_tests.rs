@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 
 use super::*;
 use crate::cli::output::json::JsonLines;
+use crate::clock::Jump;
 use crate::clock::parse_instant;
 use crate::job::manifest::Options;
 use crate::job::{Job, Manifest, SourceText};
@@ -362,6 +363,21 @@ fn an_edit_is_one_line() {
     insta::assert_snapshot!(lines(events), @"
     12:04:52.000  jobs     examples/jobs.json changed: + backup  ~ report (trigger, limits)  - leap  = 3 unchanged
     12:04:54.000  jobs     examples/jobs.json changed: + job-0, job-1, job-2, job-3, job-4, job-5, job-6, job-7 and 12 more  = 6 unchanged
+    ");
+}
+
+#[test]
+fn a_clock_that_jumps_is_told_with_its_size() {
+    let hours = |count: u64| Duration::from_secs(count * 3600);
+    let jumped = |jump| Event::ClockJumped { jump };
+    insta::assert_snapshot!(lines(vec![
+        (1.0, jumped(Jump::Forward(hours(1)))),
+        (2.0, jumped(Jump::Back(Duration::from_millis(1500)))),
+        (3.0, jumped(Jump::Suspended(hours(9)))),
+    ]), @"
+    12:04:49.000  clock    set forward by 1 h; what was missed is told below
+    12:04:50.000  clock    set back by 1.5 s; no instant runs twice, and frequent jobs go on at once
+    12:04:51.000  clock    stood still: the machine was suspended for 9 h; what was missed is told below
     ");
 }
 

@@ -127,6 +127,8 @@ impl Row {
             Some(next) => ahead(now, next),
             None if !job.enabled => "disabled".to_owned(),
             None if matches!(job.trigger, Trigger::Manual) => "on demand".to_owned(),
+            None if !job.trigger.upstreams().is_empty() => "in turn".to_owned(),
+            None if job.trigger.fires_at_start() => "at start".to_owned(),
             None => "never".to_owned(),
         };
         let elsewhere = job.trigger.zone().filter(|zone| !viewer.is_at(zone.name()));
