@@ -16,7 +16,7 @@
 //! |---|---|
 //! | [`app`] | the composition root: start, follow changes, stop |
 //! | [`clock`] | time; the only file that reads it |
-//! | [`trigger`] | when: cron, intervals, zones |
+//! | [`trigger`] | when: cron, calendars, intervals, combinations, exclusions; zones and their clock changes; in words |
 //! | [`job`] | what a job is, and the file format it is written in |
 //! | [`plan`] | a look ahead: what jobs will do, on a simulated clock |
 //! | [`source`] | where definitions come from, and what has changed in them |

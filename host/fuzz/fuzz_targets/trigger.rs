@@ -7,7 +7,13 @@ use quarterjack_fuzz::trigger::{Dst, Reading, Trigger, Zone};
 
 fuzz_target!(|input: (&str, i64, u8, bool)| {
     let (text, second, zone, skip) = input;
-    let zones = ["UTC", "Europe/Berlin", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Casablanca"];
+    let zones = [
+        "UTC",
+        "Europe/Berlin",
+        "Australia/Lord_Howe",
+        "Pacific/Apia",
+        "Africa/Casablanca",
+    ];
     let zone = zones[usize::from(zone) % zones.len()];
     let reading = Reading {
         zone: Zone::parse(zone).unwrap(),
