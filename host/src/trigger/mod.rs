@@ -359,3 +359,6 @@ impl fmt::Display for After {
         write!(f, "after {}{verb}", self.job)
     }
 }
+
+#[cfg(test)]
+mod properties;
