@@ -184,6 +184,16 @@ pub(super) fn values(
             span: at..at + 1,
         });
     }
+    // Most parts are one number.
+    if let Some(number) = whole_number(part.text)
+        && (field.lowest..=field.highest).contains(&number)
+    {
+        return Ok(Values {
+            from: number,
+            to: number,
+            step: 1,
+        });
+    }
     let (range, step) = match part.split_once('/') {
         Some((range, step)) => (range, Some(step)),
         None => (part, None),
