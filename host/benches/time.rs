@@ -9,6 +9,7 @@
 
 use std::fmt::Write;
 use std::hint::black_box;
+use std::process::Command;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ fn main() {
     slow_expressions();
     random_expressions();
     parsing();
+    processes();
 }
 
 const TURNS: usize = 21;
@@ -381,6 +383,95 @@ fn parsing() {
         "random ones, each with days that are new",
         limited(median(cold), limit)
     );
+}
+
+// ---------------------------------------------------------------- whole commands
+
+/// What a person waits for who asks: the process from its start to its end.
+fn processes() {
+    title("commands, from start to end");
+    let dir = tempfile::tempdir().unwrap();
+    let few = dir.path().join("few.json");
+    std::fs::write(&few, jobs(20)).unwrap();
+    let many = dir.path().join("many.json");
+    std::fs::write(&many, jobs(1_000)).unwrap();
+    let (few, many) = (few.to_str().unwrap(), many.to_str().unwrap());
+    let day = ["--from=2027-03-01", "--to=+1d", "--timezone=Europe/Berlin"];
+    let year = [
+        "--from=2027-01-01",
+        "--to=2028-01-01",
+        "--timezone=Europe/Berlin",
+    ];
+    let quick = Duration::from_millis(20);
+    let night = "30 2 * * *";
+    let zone = "--timezone=Europe/Berlin";
+    for (what, line, limit, runs) in [
+        (
+            "next of an expression",
+            vec!["next", night, zone],
+            quick,
+            TURNS,
+        ),
+        ("next of a file of 20 jobs", vec!["next", few], quick, TURNS),
+        (
+            "explain an expression",
+            vec!["explain", night, zone],
+            quick,
+            TURNS,
+        ),
+        (
+            "plan of a day, 20 jobs",
+            [&["plan", few][..], &day].concat(),
+            quick,
+            TURNS,
+        ),
+        (
+            "plan of a year, 1 000 jobs",
+            [&["plan", many][..], &year].concat(),
+            Duration::from_secs(2),
+            5,
+        ),
+    ] {
+        let run = || {
+            once(|| {
+                let ended = Command::new(env!("CARGO_BIN_EXE_quarterjack"))
+                    .args(&line)
+                    .output()
+                    .unwrap();
+                assert!(ended.status.success(), "{what}: {ended:?}");
+            })
+        };
+        let took = median((0..runs).map(|_| run()).collect());
+        println!(
+            "{what:<58} {:>9.1} ms {:>18}{}",
+            took.as_secs_f64() * 1e3,
+            format!("at most {} ms", limit.as_millis()),
+            if took > limit { "  OVER" } else { "" },
+        );
+    }
+}
+
+/// A job file as there are some: most jobs run once a day or less, some every hour, and one in
+/// ten every five minutes.
+fn jobs(count: usize) -> String {
+    let zones = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Tokyo"];
+    let jobs: Vec<String> = (0..count)
+        .map(|n| {
+            let (minute, hour, day) = (n * 7 % 60, n * 5 % 24, n % 28 + 1);
+            let cron = match n % 10 {
+                0 => "*/5 * * * *".to_owned(),
+                1..=3 => format!("{minute} * * * *"),
+                4..=7 => format!("{minute} {hour} * * *"),
+                8 => format!("{minute} {hour} * * {}", n % 7),
+                _ => format!("{minute} {hour} {day} * *"),
+            };
+            let zone = zones[n % zones.len()];
+            format!(
+                r#"{{"id": "job-{n}", "component": "a.wasm", "trigger": {{"cron": "{cron}", "timezone": "{zone}"}}}}"#
+            )
+        })
+        .collect();
+    format!("[{}]", jobs.join(",\n"))
 }
 
 // ---------------------------------------------------------------- measuring
