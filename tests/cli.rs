@@ -345,7 +345,7 @@ fn the_schema_is_one_of_what_the_host_reads() {
 fn the_examples_are_good() {
     let project = Project::with(&[]);
     let plugins = repository("plugins").display().to_string();
-    for file in ["jobs.json", "tutorial.json"] {
+    for file in ["jobs.json", "tutorial.json", "schedule.json"] {
         let file = repository("examples").join(file).display().to_string();
         project
             .run(&["check", &file, "--plugins", &plugins])

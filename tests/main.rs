@@ -11,6 +11,7 @@ mod architecture;
 mod cache;
 mod cli;
 mod definitions;
+mod foresight;
 mod grants;
 mod limits;
 mod outcomes;

@@ -111,10 +111,12 @@ impl About {
         // As many runs as if it came into service then.
         let counted = subject.trigger.counted_from(after);
         let trigger = counted.as_ref().unwrap_or(&subject.trigger);
-        let instants: Vec<Timestamp> =
-            std::iter::successors(trigger.next_after(after), |last| trigger.next_after(*last))
-                .take(self.count as usize)
-                .collect();
+        // When runs are due, which is what people wait for.
+        let instants: Vec<Timestamp> = trigger
+            .due_after(after)
+            .map(|instant| trigger.due(instant))
+            .take(self.count as usize)
+            .collect();
         // An expression is read in the zone that was asked for, unless it names its own.
         let asked = self
             .timezone

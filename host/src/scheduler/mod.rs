@@ -194,10 +194,7 @@ impl Slot {
         let Some(trigger) = self.trigger() else {
             return;
         };
-        let jitter = TimeDelta::from_std(trigger.jitter()).unwrap_or(TimeDelta::zero());
-        if jitter > TimeDelta::zero()
-            && let Some(past) = trigger.latest_in(now - jitter, now)
-            && trigger.due(past) > now
+        if let Some(past) = trigger.pending(now)
             && dealt_with.is_none_or(|dealt_with| past > dealt_with)
         {
             self.base = past - TimeDelta::nanoseconds(1);

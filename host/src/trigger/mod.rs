@@ -39,7 +39,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 pub use at::{AtTrigger, LocalTime, Moment};
 pub use bounded::{Bounded, Bounds};
@@ -246,6 +246,24 @@ impl Trigger {
             Trigger::Bounded(bounded) => bounded.bounds().jitter.unwrap_or_default(),
             _ => Duration::ZERO,
         }
+    }
+
+    /// The instant that is past at `now`, or just then, and whose run is not due yet; at most
+    /// one is, for each is due before the next one comes.
+    pub fn pending(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let jitter = TimeDelta::from_std(self.jitter()).ok()?;
+        if jitter.is_zero() {
+            return None;
+        }
+        let from = now.checked_sub_signed(jitter)?;
+        let past = self.latest_in(from, now)?;
+        (self.due(past) > now).then_some(past)
+    }
+
+    /// The instants whose runs are due after `after`, in order.
+    pub fn due_after(&self, after: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
+        let first = self.pending(after).or_else(|| self.next_after(after));
+        std::iter::successors(first, |last| self.next_after(*last))
     }
 
     /// The trigger with its number of runs counted from `now`, where it does not say from when

@@ -80,8 +80,8 @@ impl AllJobs {
         }
         let mut next = BinaryHeap::new();
         for (place, (job, trigger)) in triggers.iter().enumerate() {
-            match trigger.next_after(after) {
-                Some(instant) => next.push(Reverse((instant, place))),
+            match trigger.due_after(after).next() {
+                Some(instant) => next.push(Reverse((trigger.due(instant), place, instant))),
                 None => {
                     let why = trigger.never_fires();
                     let why = why.unwrap_or_else(|| "fires no more".to_owned());
@@ -91,15 +91,12 @@ impl AllJobs {
         }
         let mut firings = Vec::new();
         while firings.len() < about.count as usize
-            && let Some(Reverse((instant, place))) = next.pop()
+            && let Some(Reverse((due, place, instant))) = next.pop()
             && let Some((job, trigger)) = triggers.get(place)
         {
-            firings.push((instant, job.clone()));
-            next.extend(
-                trigger
-                    .next_after(instant)
-                    .map(|next| Reverse((next, place))),
-            );
+            firings.push((due, job.clone()));
+            let following = trigger.next_after(instant);
+            next.extend(following.map(|next| Reverse((trigger.due(next), place, next))));
         }
         Ok(Some(AllJobs {
             file,
