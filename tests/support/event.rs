@@ -12,6 +12,9 @@ const EVENT_KEYS: &[&str] = &[
     "event",
     "at",
     "version",
+    "tz_database",
+    "kind",
+    "seconds",
     "job",
     "run",
     "attempt",
@@ -51,6 +54,7 @@ const EVENT_KEYS: &[&str] = &[
 const EVENT_NAMES: &[&str] = &[
     "host.started",
     "host.stopped",
+    "clock.jumped",
     "job.added",
     "job.updated",
     "job.removed",
