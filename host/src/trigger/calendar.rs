@@ -31,11 +31,9 @@ use std::fmt;
 use chrono::{DateTime, NaiveDate, Utc};
 
 use self::dates::Days;
+use super::civil::DAY;
 use super::wall::{self, Dst, Pace, WallTimes};
 use super::{TriggerError, Zone};
-
-/// The seconds of a day.
-const DAY: i64 = 86_400;
 
 /// Fires when the wall clock of a zone shows a time of a calendar schedule, as fixed-time cron
 /// jobs do.

@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
-use super::describe::listed;
+use super::civil::listed;
 use super::wall::{self, Pace, WallTimes, is_caught_up};
 use super::zone::Transitions;
 use super::{AtTrigger, Bounded, Combined, Dst, Trigger, Zone};

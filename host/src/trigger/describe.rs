@@ -123,15 +123,6 @@ fn bounds(bounded: &Bounded) -> String {
     sentence
 }
 
-/// `a`, `a and b`, `a, b and c`; `last` is the word before the last item.
-pub(super) fn listed(items: &[String], last: &str) -> String {
-    match items.split_last() {
-        None => String::new(),
-        Some((only, [])) => only.clone(),
-        Some((end, others)) => format!("{} {last} {end}", others.join(", ")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

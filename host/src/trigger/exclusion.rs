@@ -28,9 +28,9 @@ pub use days::Days;
 pub(in crate::trigger) use days::{LAST_DAY, date, number};
 
 use super::Zone;
+use super::civil::DAY;
 use super::zone::{Reach, Transitions};
 
-const DAY: i64 = 86_400;
 const SECOND_NANOS: i128 = 1_000_000_000;
 const DAY_NANOS: i128 = DAY as i128 * SECOND_NANOS;
 

@@ -21,6 +21,7 @@ mod at;
 mod bounded;
 mod calendar;
 mod changes;
+mod civil;
 mod combined;
 mod cron;
 mod describe;

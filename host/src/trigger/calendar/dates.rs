@@ -233,7 +233,7 @@ impl Days {
         if let Pattern::Year(months) = &self.pattern
             && let [(month, days)] = &**months
             && let Some(day) = days.only_day()
-            && let Some(name) = super::words::month(*month)
+            && let Some(name) = crate::trigger::civil::month(*month)
         {
             return Some(if NaiveDate::from_ymd_opt(2000, *month, day).is_none() {
                 format!("{day} {name} does not exist")
@@ -409,15 +409,4 @@ fn month_index(date: NaiveDate) -> i64 {
 
 fn date_of(day: i64) -> Option<NaiveDate> {
     NaiveDate::from_epoch_days(i32::try_from(day).ok()?)
-}
-
-/// The numbers of the set bits, from the lowest.
-pub(super) fn bits(mut set: u32) -> impl Iterator<Item = u32> {
-    std::iter::from_fn(move || {
-        (set != 0).then(|| {
-            let bit = set.trailing_zeros();
-            set &= set - 1;
-            bit
-        })
-    })
 }

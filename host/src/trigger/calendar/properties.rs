@@ -118,7 +118,7 @@ impl DayOf {
             DayOf::Nth(nth, day) => format!("{} {}", NTH[nth], DAYS[day]),
             DayOf::LastWeekday(day) => format!("Last  {}", DAYS[day].to_uppercase()),
             DayOf::Workday(n) if n <= 5 => format!("{} workday", NTH[n as usize - 1]),
-            DayOf::Workday(n) => format!("{} workday", words::numbered(n)),
+            DayOf::Workday(n) => format!("{} workday", crate::trigger::civil::numbered(n)),
             DayOf::LastWorkday => "last workday".to_owned(),
         }
     }

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::Times;
-use super::dates::{Days, MonthDays, Pattern, Unit, WEEK, bits};
+use super::dates::{Days, MonthDays, Pattern, Unit, WEEK};
+use crate::trigger::civil::{bits, listed, month, numbered};
 
 /// From Monday on.
 pub(super) const WEEKDAYS: [&str; 7] = [
@@ -15,20 +16,6 @@ pub(super) const WEEKDAYS: [&str; 7] = [
     "Saturday",
     "Sunday",
 ];
-pub(super) const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
 /// From the first on.
 pub(super) const ORDINALS: [&str; 12] = [
     "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth",
@@ -37,26 +24,9 @@ pub(super) const ORDINALS: [&str; 12] = [
 /// More times than these are counted, not told.
 const TIMES_TOLD: usize = 6;
 
-/// A month's name; 1 is January.
-pub(super) fn month(number: u32) -> Option<&'static str> {
-    MONTHS.get(number.checked_sub(1)? as usize).copied()
-}
-
 /// `mon` for `Monday`, `jan` for `January`.
 pub(super) fn short(name: &str) -> String {
     name.chars().take(3).collect::<String>().to_lowercase()
-}
-
-/// `1st`, `22nd`, `13th`.
-pub(super) fn numbered(number: u32) -> String {
-    let suffix = match (number % 10, number % 100) {
-        (_, 11..=13) => "th",
-        (1, _) => "st",
-        (2, _) => "nd",
-        (3, _) => "rd",
-        _ => "th",
-    };
-    format!("{number}{suffix}")
 }
 
 /// `second`, and `13th` where words end.
@@ -110,7 +80,7 @@ pub(super) fn sentence(days: &Days, times: &Times) -> String {
         )],
         times => times.iter().map(|time| clock(*time)).collect(),
     };
-    let mut text = format!("At {}", listed(&told));
+    let mut text = format!("At {}", listed(&told, "and"));
     let on = match &days.pattern {
         Pattern::Day => Vec::new(),
         Pattern::Week(WEEK) => vec!["every day".to_owned()],
@@ -120,7 +90,7 @@ pub(super) fn sentence(days: &Days, times: &Times) -> String {
     };
     if !on.is_empty() {
         // A String takes whatever is written to it.
-        let _ = write!(text, " on {} of", listed(&on));
+        let _ = write!(text, " on {} of", listed(&on, "and"));
     }
     text += " every ";
     let unit = unit(days.pattern.unit());
@@ -166,15 +136,6 @@ fn clock(time: i64) -> String {
     match second {
         0 => format!("{hour:02}:{minute:02}"),
         _ => format!("{hour:02}:{minute:02}:{second:02}"),
-    }
-}
-
-/// `a, b and c`.
-fn listed(items: &[String]) -> String {
-    match items {
-        [] => String::new(),
-        [one] => one.clone(),
-        [others @ .., last] => format!("{} and {last}", others.join(", ")),
     }
 }
 

@@ -20,8 +20,8 @@ use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 use chrono::DateTime;
 
 pub(super) use self::month::{ALL_DAYS, month_length};
-use self::month::{Month, Shape, bits, days_up_to};
-use super::DAY;
+use self::month::{Month, Shape, days_up_to};
+use crate::trigger::civil::{self, DAY, bits};
 
 /// The years that expressions can match, first and last.
 pub(super) const YEARS: (u32, u32) = (1970, 2100);
@@ -37,21 +37,6 @@ pub(super) const ALL_WEEKDAYS: u8 = 0x7f;
 pub(super) const ALL_MONTHS: u16 = 0x1ffe;
 
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
-pub(super) const MONTHS: [&str; 13] = [
-    "",
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
 
 /// What the day, month, weekday and year fields say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -228,7 +213,7 @@ impl DateRule {
             numbers.join(",")
         };
         // By name: the crate counts weekdays from 1 for Sunday.
-        let names: Vec<&str> = bits(weekdays)
+        let names: Vec<&str> = bits::<u32>(weekdays)
             .filter_map(|bit| WEEKDAYS.get(bit as usize).copied())
             .collect();
         let expression = format!(
@@ -375,7 +360,7 @@ impl Dates {
         let months: Vec<u32> = bits(u32::from(self.rule.months)).collect();
         if let ([day], [month]) = (days.as_slice(), months.as_slice())
             && self.rule.month_days.is_plain()
-            && let Some(name) = MONTHS.get(*month as usize)
+            && let Some(name) = civil::month(*month)
         {
             if *day > month_length(2024, *month) {
                 return Some(format!("{day} {name} does not exist"));

@@ -16,11 +16,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use self::dates::Dates;
+use super::civil::DAY;
 use super::instants::WallInstants;
 use super::wall::{self, Pace, WallTimes};
 use super::{Reading, TriggerError, Zone};
-
-const DAY: i64 = 86_400;
 
 /// Fires when the wall clock of a zone matches an expression. Two are equal if their expressions
 /// (but for white space), their zones, and what they do at changes of the clock are.

@@ -6,7 +6,7 @@
 mod days;
 
 use super::{CronTrigger, Times};
-use crate::trigger::describe::listed;
+use crate::trigger::civil::{bits, listed};
 
 impl CronTrigger {
     /// When it fires, as a sentence without its zone and its final stop.
@@ -241,17 +241,6 @@ fn ranges(set: u64, show: impl Fn(u32) -> String) -> Vec<String> {
             _ => vec![format!("{} to {}", show(*from), show(*to))],
         })
         .collect()
-}
-
-/// The numbers of the set bits, from the lowest.
-fn bits(mut set: u64) -> impl Iterator<Item = u32> {
-    std::iter::from_fn(move || {
-        (set != 0).then(|| {
-            let bit = set.trailing_zeros();
-            set &= set - 1;
-            bit
-        })
-    })
 }
 
 #[cfg(test)]

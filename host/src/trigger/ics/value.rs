@@ -11,7 +11,7 @@ use super::zones::Zones;
 use crate::trigger::exclusion::number;
 use crate::trigger::{WallInstant, Zone};
 
-pub(super) const DAY: i64 = 86_400;
+pub(super) use crate::trigger::civil::DAY;
 
 /// The longest name of a zone, in bytes.
 const LONGEST_ZONE: usize = 200;

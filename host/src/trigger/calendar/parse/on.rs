@@ -8,7 +8,8 @@ use self::hints::{meant, meant_of_month, meant_of_year};
 use super::{Piece, hinted, is_number, missing, number, strange};
 use crate::trigger::TriggerError;
 use crate::trigger::calendar::dates::{MonthDays, Pattern, Unit, WEEK};
-use crate::trigger::calendar::words::{self, MONTHS, ORDINALS, WEEKDAYS};
+use crate::trigger::calendar::words::{self, ORDINALS, WEEKDAYS};
+use crate::trigger::civil::{self, MONTHS};
 
 const WEEK_LABEL: &str = "a day of the week is mon-sun, or a range such as mon-fri";
 const MONTH_LABEL: &str = "a day of the month is 1-31, `last`, `3 before last`, `second tue`, `last fri`, `first workday`";
@@ -91,7 +92,7 @@ fn position(names: &[&str], word: Piece) -> Option<u32> {
 fn day_number(word: Piece) -> Option<u32> {
     let (digits, suffix) = word.split_number();
     let day = number(digits.text)?;
-    (suffix.text.is_empty() || word.is(&words::numbered(day))).then_some(day)
+    (suffix.text.is_empty() || word.is(&civil::numbered(day))).then_some(day)
 }
 
 /// Periods of days have no days to choose from.
@@ -266,7 +267,7 @@ fn nth_of_month(nth: Piece, what: Piece) -> Result<Option<MonthDays>, TriggerErr
                 "`first` to `{}`, or `last`",
                 match most {
                     5 => "fifth".to_owned(),
-                    most => words::numbered(most),
+                    most => civil::numbered(most),
                 }
             ),
         ));
@@ -358,7 +359,7 @@ fn day_and_month(part: Piece) -> Result<Option<(u32, MonthDays)>, TriggerError> 
     match day_number(day) {
         Some(day @ 1..=31) => Ok(Some((named, MonthDays::day(day)))),
         Some(_) => Err(TriggerError {
-            hint: words::month(named)
+            hint: civil::month(named)
                 .map(|name| format!("the last day is `last of {}`", words::short(name))),
             ..out_of_range(day)
         }),

@@ -116,14 +116,3 @@ pub(in crate::trigger::cron) fn month_length(year: u32, month: u32) -> u32 {
 pub(super) fn days_up_to(day: u32) -> u32 {
     ALL_DAYS & !(u32::MAX.checked_shl(day + 1).unwrap_or(0))
 }
-
-/// The numbers of the set bits, from the lowest.
-pub(super) fn bits(mut set: u32) -> impl Iterator<Item = u32> {
-    std::iter::from_fn(move || {
-        (set != 0).then(|| {
-            let bit = set.trailing_zeros();
-            set &= set - 1;
-            bit
-        })
-    })
-}

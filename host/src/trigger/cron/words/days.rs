@@ -1,11 +1,10 @@
 //! Days in plain words: `on the 13th of every month and on every Friday`.
 
 use super::super::dates::{
-    ALL_DAYS, ALL_MONTHS, ALL_WEEKDAYS, DateRule, MONTHS, MonthDays, Weekdays, YEARS, Years,
-    month_length,
+    ALL_DAYS, ALL_MONTHS, ALL_WEEKDAYS, DateRule, MonthDays, Weekdays, YEARS, Years, month_length,
 };
-use super::{bits, ranges};
-use crate::trigger::describe::listed;
+use super::ranges;
+use crate::trigger::civil::{self, bits, listed, numbered};
 
 const WEEKDAY_NAMES: [&str; 7] = [
     "Sunday",
@@ -97,7 +96,7 @@ impl DateRule {
                 } else if missing.count_ones() > 1 {
                     " (where there are such days)".to_owned()
                 } else if days.days != missing {
-                    let day = ordinal(missing.trailing_zeros());
+                    let day = numbered(missing.trailing_zeros());
                     format!(" (the {day} where there is one)")
                 } else if self.months == ALL_MONTHS {
                     " that has one".to_owned()
@@ -108,7 +107,7 @@ impl DateRule {
             phrases.push(phrase);
         }
         for day in bits(u64::from(days.near)) {
-            last.push(format!("on the weekday nearest to the {}", ordinal(day)));
+            last.push(format!("on the weekday nearest to the {}", numbered(day)));
         }
         if days.last_workday {
             last.push("on the last weekday".to_owned());
@@ -117,7 +116,7 @@ impl DateRule {
             last.push(match before {
                 0 => "on the last day".to_owned(),
                 1 => "on the day before the last".to_owned(),
-                _ => format!("on the {} day before the last", ordinal(before)),
+                _ => format!("on the {} day before the last", numbered(before)),
             });
         }
         if !last.is_empty() {
@@ -299,12 +298,12 @@ fn date_list(set: u32) -> Vec<String> {
         set & rest == rest && set >> (from - 1) & 1 == 0
     });
     let head = to_the_end.map_or(set, |from| set & !(u32::MAX << from));
-    let mut dates = ranges(u64::from(head), ordinal);
+    let mut dates = ranges(u64::from(head), numbered);
     if let Some(first) = dates.first_mut() {
         first.insert_str(0, "the ");
     }
     if let Some(from) = to_the_end {
-        dates.push(format!("the {} to the last day", ordinal(from)));
+        dates.push(format!("the {} to the last day", numbered(from)));
     }
     dates
 }
@@ -352,22 +351,10 @@ fn names(set: u8) -> Vec<String> {
         .collect()
 }
 
+fn month(number: u32) -> &'static str {
+    civil::month(number).unwrap_or_default()
+}
+
 fn weekday(day: u32) -> &'static str {
     WEEKDAY_NAMES.get(day as usize).copied().unwrap_or_default()
-}
-
-fn month(month: u32) -> &'static str {
-    MONTHS.get(month as usize).copied().unwrap_or_default()
-}
-
-/// `1st`, `22nd`, `13th`.
-fn ordinal(number: u32) -> String {
-    let suffix = match (number % 10, number % 100 / 10) {
-        (_, 1) => "th",
-        (1, _) => "st",
-        (2, _) => "nd",
-        (3, _) => "rd",
-        _ => "th",
-    };
-    format!("{number}{suffix}")
 }

@@ -3,7 +3,8 @@
 use super::{day_number, month, rule, weekday};
 use crate::suggest::nearest;
 use crate::trigger::calendar::parse::{Piece, is_number, number, strange};
-use crate::trigger::calendar::words::{self, MONTHS, ORDINALS, WEEKDAYS};
+use crate::trigger::calendar::words::{self, ORDINALS, WEEKDAYS};
+use crate::trigger::civil::{self, MONTHS};
 
 /// Which of the names, whole or short, a mistyped word was meant to be.
 pub(super) fn meant(word: Piece, names: &[&'static str]) -> Option<String> {
@@ -48,7 +49,7 @@ pub(super) fn meant_of_month(part: Piece) -> Option<String> {
                 .iter()
                 .any(|known| suffix.is(known))
         {
-            return Some(format!("write `{}`", words::numbered(day)));
+            return Some(format!("write `{}`", civil::numbered(day)));
         }
         if let Some((from, to)) = word.split_once('-')
             && is_number(from.text)
