@@ -417,7 +417,6 @@ fn of_all(
     }
     let fixed = clocked.iter().find(|part| part.pace != Pace::Elapsed);
     let pace = fixed.map_or(Pace::Elapsed, |part| part.pace);
-    let elapsed = fixed.is_none();
     let mut changes = of_wall_times(&Meeting(&clocked), zone, pace, from, until);
     changes.retain_mut(|change| {
         if let Effect::RunsOnceAt(instant) = change.effect
@@ -429,7 +428,7 @@ fn of_all(
             Effect::RunsFirstTimeOnly => first_pass(change).any(|instant| whole.fires_at(instant)),
             Effect::RunsOnceAt(_) => true,
             // Intervals among the parts may keep it from firing then at all.
-            _ => elapsed || all.parts().len() == clocked.len(),
+            _ => all.parts().len() == clocked.len(),
         }
     });
     changes

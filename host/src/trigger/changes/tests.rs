@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::trigger::{Bounds, Moment as Instant, Reading};
+use crate::trigger::{Bounds, CalendarTrigger, Moment as Instant, Reading};
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -124,6 +124,19 @@ fn combined_and_bounded_triggers() {
     ");
     insta::assert_snapshot!(all(["30 2 * * *", "30 9 * * *"]), @"");
     insta::assert_snapshot!(all(["30 2 * * *", "@every 1h"]), @"2027-03-28 02:30 does not exist: runs once, at 03:00 +02:00");
+    // Elapsed time of a part says nothing of the whole where an interval has a say, too.
+    insta::assert_snapshot!(all(["* * * * *", "@every 7m"]), @"");
+    // A moment that is skipped, and one between two parts that go by calendars.
+    let moment = Instant::parse("2027-03-28T02:30", Zone::parse("Europe/Berlin").unwrap());
+    let once = Trigger::At(AtTrigger::new(moment.unwrap()));
+    insta::assert_snapshot!(told(&once, year.0, year.1), @"2027-03-28 02:30 does not exist: runs once, at 03:00 +02:00");
+    let zone = Zone::parse("Europe/Berlin").unwrap();
+    let calendar = CalendarTrigger::new("day", &[], &["02:30"], None, zone, Dst::RunAfter).unwrap();
+    let all_of = Trigger::all(vec![Trigger::Calendar(calendar), berlin("30 2 * * sun")]).unwrap();
+    insta::assert_snapshot!(told(&all_of, year.0, year.1), @"
+    2027-03-28 02:30 does not exist: runs once, at 03:00 +02:00
+    2027-10-31 02:30 happens twice: runs once, the first time (+02:00)
+    ");
     let within = |text: &str, start: &str, end: &str| {
         let bounds = Bounds {
             start: Some(at(start)),
