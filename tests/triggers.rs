@@ -64,6 +64,14 @@ fn a_job_waits_until_the_one_before_it_is_defined() {
     host.event_from(mark, "job.added", "last");
     let run = host.record("last").succeeded();
     assert_eq!(run.text("cause"), "upstream");
+    // It would wait in vain if the other went, and that is told.
+    let mark = host.mark();
+    project.jobs(&json!([last]));
+    let rejected = host.event_from(mark, "job.rejected", "last");
+    assert!(
+        rejected.text("error").contains("no such job: frist"),
+        "{rejected}"
+    );
     host.stop().in_order();
 }
 

@@ -195,6 +195,26 @@ impl Catalog {
                 );
             }
         }
+        // A job in service whose upstream is gone stays, but it would wait in vain.
+        if let Some(chains) = &chains {
+            for entry in manifest
+                .entries
+                .iter()
+                .filter(|it| !it.upstreams.is_empty())
+            {
+                let Ok(job) = &entry.result else { continue };
+                if !state.in_service.contains_key(job.id.as_str()) {
+                    continue;
+                }
+                let problems = chains.problems(&manifest, entry);
+                if problems.is_empty() {
+                    state.reported.remove(job.id.as_str());
+                } else {
+                    let id = job.id.clone();
+                    report(state, &mut done, job.id.as_str(), Some(id), problems);
+                }
+            }
+        }
         for (place, entry) in manifest.entries.iter().enumerate() {
             if let Err(problems) = &entry.result {
                 let key = format!("#{place}");
@@ -258,7 +278,7 @@ impl Everything {
             .map(|job| &**job);
         let known = entries().filter_map(|entry| entry.id.as_ref());
         Chains::new(
-            known.chain(self.in_service.iter().map(|job| &job.id)),
+            known,
             entries()
                 .filter_map(|entry| entry.result.as_deref().ok())
                 .chain(stay),

@@ -1,13 +1,14 @@
 //! The exclusion calendars of a job file: days by name, written down or read from an `.ics` file
 //! beside it.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
 use super::decode::{DAYS, Decoder};
-use super::diagnostic::quoted;
+use super::diagnostic::{Diagnostic, Severity, quoted};
 use super::document::{Node, Value};
 use super::manifest::Options;
 use crate::suggest::nearest;
@@ -16,9 +17,17 @@ use crate::trigger::{Days, MAX_ICS_BYTES, parse_ics};
 /// Calendars by their names.
 #[derive(Debug, Default)]
 pub(super) struct Calendars {
-    by_name: HashMap<String, Days>,
+    by_name: HashMap<String, Calendar>,
     /// The files that were read.
     pub(super) files: Vec<ReadFile>,
+}
+
+/// What a calendar holds, or what is wrong with it, which spoils the jobs that use it and no
+/// others.
+#[derive(Debug)]
+struct Calendar {
+    days: Result<Days, Vec<Diagnostic>>,
+    is_used: Cell<bool>,
 }
 
 /// A file that a job file is read together with, and what it held.
@@ -26,8 +35,8 @@ pub(super) struct Calendars {
 pub struct ReadFile {
     /// Where it is.
     pub path: PathBuf,
-    /// The SHA-256 of its content.
-    pub digest: [u8; 32],
+    /// The SHA-256 of its content; nothing if it could not be read.
+    pub digest: Option<[u8; 32]>,
 }
 
 impl ReadFile {
@@ -46,10 +55,17 @@ impl Calendars {
             .object("`calendars`", node, example)
             .unwrap_or_default()
         {
-            let days = calendars.days(decoder, &member.value, options);
-            // One that is wrong is still there: those who use it are not to be blamed.
-            let days = days.unwrap_or_else(Days::none);
-            calendars.by_name.insert(member.key.to_string(), days);
+            if Days::parse_day(&member.key).is_ok() {
+                let message = format!("a calendar cannot be called {}", quoted(&member.key));
+                decoder.error(&member.key_span, message, "that is a day by itself");
+            }
+            let mut own = Decoder::new(decoder.source);
+            let days = calendars.days(&mut own, &member.value, options);
+            let calendar = Calendar {
+                days: days.ok_or(own.problems),
+                is_used: Cell::new(false),
+            };
+            calendars.by_name.insert(member.key.to_string(), calendar);
         }
         calendars
     }
@@ -105,7 +121,15 @@ impl Calendars {
     ) -> Option<Days> {
         let name = decoder.string("`ics`", node)?;
         let path = options.base.join(name);
-        let content = match (options.read)(&path, MAX_ICS_BYTES) {
+        let read = (options.read)(&path, MAX_ICS_BYTES);
+        self.files.push(ReadFile {
+            path: path.clone(),
+            digest: read
+                .as_ref()
+                .ok()
+                .map(|content| ReadFile::digest_of(content)),
+        });
+        let content = match read {
             Ok(content) => content,
             Err(error) => {
                 let message = format!("the calendar file cannot be read: {error}");
@@ -113,11 +137,6 @@ impl Calendars {
                 return None;
             }
         };
-        let digest = ReadFile::digest_of(&content);
-        self.files.push(ReadFile {
-            path: path.clone(),
-            digest,
-        });
         match parse_ics(&content) {
             Ok(days) => Some(days),
             Err(error) => {
@@ -127,6 +146,19 @@ impl Calendars {
                 None
             }
         }
+    }
+
+    /// What is wrong with calendars that no job uses: it spoils nothing.
+    pub(super) fn unused_problems(&self) -> impl Iterator<Item = Diagnostic> {
+        self.by_name
+            .values()
+            .filter(|calendar| !calendar.is_used.get())
+            .filter_map(|calendar| calendar.days.as_ref().err())
+            .flatten()
+            .map(|problem| Diagnostic {
+                severity: Severity::Warning,
+                ..problem.clone()
+            })
     }
 
     /// The days that are meant by `"not_on"`: names of calendars, or days themselves; and what
@@ -145,13 +177,26 @@ impl Calendars {
                 decoder.wrong_type("`not_on`", expected, element, "");
                 continue;
             };
-            let known = self.by_name.get(&**name).cloned();
-            match known.or_else(|| Days::parse_day(name).ok()) {
-                Some(of_name) => {
+            let known = self.by_name.get(&**name);
+            if let Some(calendar) = known {
+                calendar.is_used.set(true);
+                names.push(name.to_string());
+                match &calendar.days {
+                    Ok(of_name) => days.add(of_name),
+                    Err(problems) => decoder.problems.extend_from_slice(problems),
+                }
+                continue;
+            }
+            match Days::parse_day(name) {
+                Ok(of_name) => {
                     days.add(&of_name);
                     names.push(name.to_string());
                 }
-                None => {
+                // It is written like a day, and is none.
+                Err(error) if name.trim_start().starts_with(|c: char| c.is_ascii_digit()) => {
+                    decoder.trigger_error(element, error);
+                }
+                Err(_) => {
                     let known = || self.by_name.keys().map(String::as_str);
                     let label = match nearest(name, known()) {
                         Some(near) => format!("did you mean \"{near}\"?"),

@@ -78,7 +78,9 @@ impl<'s> Reader<'s> {
     }
 
     /// The jobs read, good and bad, and what is perhaps not meant so.
-    pub(super) fn finish(self) -> (Vec<Entry>, Vec<Diagnostic>) {
+    pub(super) fn finish(mut self) -> (Vec<Entry>, Vec<Diagnostic>) {
+        self.warnings
+            .extend(self.settings.calendars.unused_problems());
         (self.entries, self.warnings)
     }
 
@@ -396,6 +398,12 @@ fn this_job(draft: &Draft<'_, '_>) -> String {
 /// The longest id, in characters.
 const LONGEST_ID: usize = 128;
 
+/// Whether a character would change how what stands around it is shown.
+fn is_unprintable(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
+}
+
 fn check_id(id: &str) -> Result<(), (String, String)> {
     if id.is_empty() {
         Err((
@@ -408,7 +416,7 @@ fn check_id(id: &str) -> Result<(), (String, String)> {
             format!("the id is {length} characters long"),
             format!("at most {LONGEST_ID}"),
         ))
-    } else if let Some(control) = id.chars().find(|letter| letter.is_control()) {
+    } else if let Some(control) = id.chars().find(|letter| is_unprintable(*letter)) {
         let message = format!("the id holds the control character {control:?}");
         Err((
             message,

@@ -459,6 +459,9 @@ fn texts<'n, 'a>(
         Value::Array(elements) => elements,
         _ => one,
     };
+    if elements.is_empty() {
+        decoder.error(&node.span, format!("{name} is empty"), "leave it out");
+    }
     let mut texts = Vec::with_capacity(elements.len());
     for element in elements {
         let text = match &element.value {

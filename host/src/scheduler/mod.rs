@@ -14,8 +14,8 @@
 //!   next one is computed from it all the same. A job that comes into service between an
 //!   instant and the time it is due still has it before it.
 //! - **Counted runs.** A trigger that allows so many runs and does not say from when they count
-//!   is counted from when the job came into service; a definition with an equal trigger goes on
-//!   counting.
+//!   is counted from when the job came into service; a definition with an equal trigger, or one
+//!   with other days off, goes on counting.
 //! - **After another job.** The end of a run is an instant of each job that waits for it: see
 //!   [`Scheduler::ended`].
 //! - **A reload keeps the tick.** A new definition with an equal trigger keeps its next
@@ -115,7 +115,7 @@ struct Slot {
     job: Option<Arc<Job>>,
     sequence: u64,
     /// The job's trigger, where it had to be told from when to count runs.
-    counted: Option<Box<Trigger>>,
+    counted: Option<Box<Counted>>,
     /// Its next instant. With `starting` set, the instant it was added; else the first instant
     /// of its trigger after `base`.
     next: Option<Timestamp>,
@@ -163,7 +163,7 @@ impl Slot {
 
     fn trigger(&self) -> Option<&Trigger> {
         match &self.counted {
-            Some(counted) => Some(counted),
+            Some(counted) => Some(&counted.trigger),
             None => Some(&self.job.as_ref()?.trigger),
         }
     }
@@ -203,8 +203,16 @@ impl Slot {
     }
 }
 
-fn counted_from(trigger: &Trigger, now: Timestamp) -> Option<Box<Trigger>> {
-    trigger.counted_from(now).map(Box::new)
+/// A trigger whose runs are counted, and from when.
+#[derive(Debug)]
+struct Counted {
+    trigger: Trigger,
+    since: Timestamp,
+}
+
+fn counted_from(trigger: &Trigger, since: Timestamp) -> Option<Box<Counted>> {
+    let trigger = trigger.counted_from(since)?;
+    Some(Box::new(Counted { trigger, since }))
 }
 
 /// The trigger's first instant after `instant`. A trigger that did not advance would make the
@@ -283,7 +291,13 @@ impl Scheduler {
         }
         self.chains.add(&job);
         if !same_trigger {
-            slot.counted = counted_from(&job.trigger, now);
+            // Other days off are no reason to count anew.
+            let goes_on = old
+                .as_ref()
+                .is_some_and(|old| old.trigger.is_same_but_for_days(&job.trigger));
+            let before = slot.counted.as_ref().filter(|_| goes_on);
+            let since = before.map_or(now, |counted| counted.since);
+            slot.counted = counted_from(&job.trigger, since);
         }
         slot.starting &= job.enabled;
         if !slot.starting {

@@ -679,6 +679,24 @@ fn runs_are_counted_from_when_a_job_comes_into_service() {
     scheduler.upsert(Arc::new(off), at("10:03:00"));
     scheduler.upsert(Arc::new(job), at("10:04:00"));
     assert_eq!(scheduler.next_of(&"a".into()), None);
+    // Other days off are the same trigger as far as counting goes.
+    let off_days = |day: &str| crate::trigger::Bounds {
+        not_on: Some(crate::trigger::NotOn::new(
+            crate::trigger::Days::parse_day(day).unwrap(),
+            vec!["free".into()],
+            crate::trigger::Instead::Skip,
+        )),
+        ..three.clone()
+    };
+    let free = bounded("free", "@every 10s", off_days("2026-12-25"));
+    scheduler.upsert(Arc::new(free), at("10:04:30"));
+    assert_eq!(fired(&mut scheduler, at("10:04:30"), 25).len(), 2);
+    let edited = bounded("free", "@every 10s", off_days("2026-12-24"));
+    assert_eq!(
+        scheduler.upsert(Arc::new(edited), at("10:04:55")),
+        Change::Rescheduled
+    );
+    assert_eq!(fired(&mut scheduler, at("10:04:55"), 60).len(), 1);
     let other = bounded("a", "@every 20s", three);
     scheduler.upsert(Arc::new(other), at("10:05:00"));
     assert_eq!(fired(&mut scheduler, at("10:05:00"), 200).len(), 3);

@@ -240,6 +240,20 @@ impl Bounded {
         })
     }
 
+    pub(super) fn is_same_but_for_days(&self, other: &Bounded) -> bool {
+        let said = |bounded: &Bounded| {
+            let not_on = bounded.bounds.not_on.as_ref();
+            not_on.map(|not_on| (not_on.names().to_vec(), not_on.instead()))
+        };
+        let rest = |bounded: &Bounded| Bounds {
+            not_on: None,
+            ..bounded.bounds.clone()
+        };
+        self.inner.is_same_but_for_days(&other.inner)
+            && said(self) == said(other)
+            && rest(self) == rest(other)
+    }
+
     pub(super) fn never_fires(&self) -> Option<String> {
         if let Some(reason) = self.inner.never_fires() {
             return Some(reason);
@@ -272,7 +286,7 @@ impl PartialEq for Bounded {
 impl Eq for Bounded {}
 
 /// The first instant that counts; of a day, the day.
-fn show_start(start: DateTime<Utc>, zone: Option<Zone>) -> String {
+pub(super) fn show_start(start: DateTime<Utc>, zone: Option<Zone>) -> String {
     match zone.map(|zone| zone.to_wall(start).0) {
         Some(wall) if wall.time() == NaiveTime::MIN => wall.date().to_string(),
         _ => show(start, zone),
@@ -280,7 +294,7 @@ fn show_start(start: DateTime<Utc>, zone: Option<Zone>) -> String {
 }
 
 /// The last instant that counts; of a day, the day.
-fn show_end(end: DateTime<Utc>, zone: Option<Zone>) -> String {
+pub(super) fn show_end(end: DateTime<Utc>, zone: Option<Zone>) -> String {
     let next = end + TimeDelta::nanoseconds(1);
     let wall = |instant| zone.map(|zone: Zone| zone.to_wall(instant).0);
     match (wall(end), wall(next)) {

@@ -5,6 +5,7 @@
 //! [`Trigger::clock_changes`].
 
 use super::at::show;
+use super::bounded::{show_end, show_start};
 use super::{After, Bounded, Combined, Ending, Trigger};
 use crate::units::format_duration_exact;
 
@@ -96,17 +97,17 @@ fn uncapitalized(sentence: &str) -> String {
 fn bounds(bounded: &Bounded) -> String {
     let bounds = bounded.bounds();
     let mut sentence = bounded.inner().describe();
-    let time = |instant| match bounds.zone {
-        Some(zone) if bounded.zone() != Some(zone) => {
-            format!("{} ({zone})", show(instant, Some(zone)))
-        }
-        zone => show(instant, zone),
+    let in_zone = match bounds.zone {
+        Some(zone) if bounded.zone() != Some(zone) => format!(" ({zone})"),
+        _ => String::new(),
     };
     if let Some(start) = bounds.start {
-        sentence.push_str(&format!(", not before {}", time(start)));
+        let start = show_start(start, bounds.zone);
+        sentence.push_str(&format!(", not before {start}{in_zone}"));
     }
     if let Some(end) = bounds.end {
-        sentence.push_str(&format!(", not after {}", time(end)));
+        let end = show_end(end, bounds.zone);
+        sentence.push_str(&format!(", not after {end}{in_zone}"));
     }
     if let Some(not_on) = &bounds.not_on {
         sentence.push_str(&format!(", {not_on}"));

@@ -37,9 +37,19 @@ impl IntervalTrigger {
     /// A trigger that fires once in every `period`, at `start` among others.
     ///
     /// # Errors
-    /// A period below one millisecond, or one that is not whole milliseconds.
+    /// A period below one millisecond, or one that is not whole milliseconds, or a start that
+    /// is not.
     pub fn from(period: Duration, start: DateTime<Utc>) -> Result<Self, TriggerError> {
         let interval = Self::new(period)?;
+        if !start.timestamp_subsec_nanos().is_multiple_of(1_000_000) {
+            return Err(TriggerError {
+                message: "the interval starts between two milliseconds".to_owned(),
+                label: "an interval is counted in whole milliseconds, and so is its start"
+                    .to_owned(),
+                hint: None,
+                span: 0..0,
+            });
+        }
         Ok(IntervalTrigger {
             phase: start.timestamp_millis().rem_euclid(interval.period),
             ..interval
@@ -162,6 +172,8 @@ mod tests {
             Some(at("2026-01-01T02:00:07Z"))
         );
         assert_ne!(trigger, every(3_600_000));
+        let fine = start + chrono::TimeDelta::microseconds(500);
+        assert!(IntervalTrigger::from(Duration::from_secs(1), fine).is_err());
     }
 
     #[test]

@@ -164,6 +164,7 @@ impl Trigger {
         reading: impl Into<Reading<'a>>,
     ) -> Result<Trigger, TriggerError> {
         let source = Source::read(text, reading.into())?;
+        source.no_zone_in_vain()?;
         match source.keyword() {
             Some("every") => source.interval().map(Trigger::Interval),
             Some("manually") => source.alone().map(|()| Trigger::Manual),
@@ -278,6 +279,18 @@ impl Trigger {
                 Some(Trigger::Bounded(Box::new(counted)))
             }
             _ => None,
+        }
+    }
+
+    /// Whether another trigger is the same but for the days that its calendars exclude.
+    pub fn is_same_but_for_days(&self, other: &Trigger) -> bool {
+        match (self, other) {
+            (Trigger::Any(a), Trigger::Any(b)) | (Trigger::All(a), Trigger::All(b)) => {
+                a.parts().len() == b.parts().len()
+                    && std::iter::zip(a.parts(), b.parts()).all(|(a, b)| a.is_same_but_for_days(b))
+            }
+            (Trigger::Bounded(a), Trigger::Bounded(b)) => a.is_same_but_for_days(b),
+            _ => self == other,
         }
     }
 

@@ -23,6 +23,8 @@ pub(super) struct Source<'a> {
     pub(super) body: &'a str,
     /// Where `body` begins in the given text.
     offset: usize,
+    /// Where the zone in front of it stands, if there is one.
+    prefix: Option<Range<usize>>,
 }
 
 impl<'a> Source<'a> {
@@ -31,6 +33,7 @@ impl<'a> Source<'a> {
             reading,
             body: text.trim_ascii_start(),
             offset: 0,
+            prefix: None,
         };
         source.offset = text.len() - source.body.len();
         let prefix = ["CRON_TZ=", "TZ="]
@@ -49,10 +52,24 @@ impl<'a> Source<'a> {
                 hint: unknown.hint(),
                 span: start..start + name.len(),
             })?;
+            source.prefix = Some(source.offset..source.offset + assignment.len());
             source.body = rest.trim_ascii_start();
             source.offset = text.len() - source.body.len();
         }
         Ok(source)
+    }
+
+    /// That no zone stands in front of what has no use for one.
+    pub(super) fn no_zone_in_vain(&self) -> Result<(), TriggerError> {
+        match (&self.prefix, self.keyword()) {
+            (Some(prefix), Some(_)) => Err(TriggerError {
+                message: format!("`{}` has no use for a time zone", self.split().0),
+                label: "leave this out: only cron expressions have a time zone".to_owned(),
+                hint: None,
+                span: prefix.clone(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The text's bytes from its first to its last visible one.
