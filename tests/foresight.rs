@@ -1,6 +1,8 @@
 //! What will happen, before it does: `next`, `explain` and `plan` of the real executable, at
 //! instants that stand still.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::support::{Project, repository};
@@ -14,6 +16,10 @@ fn shows(project: &Project, line: &[&str], words: &[&str]) {
         assert!(printed.contains(word), "no `{word}` in {printed}");
     }
 }
+
+/// Longer than a line of an iCalendar may be, with an umlaut about where it has to be folded.
+const DESCRIPTION: &str =
+    "every day on which there is work to do, at nine, for Jürgen und für Käthe";
 
 /// Of everything something: a chain, jitter, counted runs, days off from a file.
 fn project() -> Project {
@@ -33,7 +39,12 @@ fn project() -> Project {
             job("spread", json!("H 4 * * *")),
             job("late", json!({ "cron": "0 6 * * *", "jitter": "20m" })),
             job("thrice", json!({ "interval": "6h", "start": "2027-03-27T00:00", "max_runs": 3 })),
-            job("weekdays", json!({ "cron": "0 9 * * *", "not_on": ["free", "sat-sun"] })),
+            {
+                "id": "weekdays",
+                "description": DESCRIPTION,
+                "component": "hello.wasm",
+                "trigger": { "cron": "0 9 * * *", "not_on": ["free", "sat-sun"] },
+            },
             job("second", json!({ "calendar": { "every": "2 days", "at": "12:00" }, "start": "2027-03-27" })),
         ],
     }));
@@ -55,22 +66,12 @@ fn a_plan_has_the_instants_that_next_tells() {
         .exits(0)
         .json();
     let firings = plan["firings"].as_array().unwrap();
-    assert_eq!(
-        plan["total"].as_u64().unwrap_or(firings.len() as u64),
-        firings.len() as u64
-    );
+    assert_eq!(plan["total"], 22);
+    assert_eq!(firings.len(), 22);
     let planned = |id: &str| -> Vec<&str> {
         let of_job = firings.iter().filter(|firing| firing["job"] == id);
         of_job
-            .map(|firing| {
-                let due = &firing["due_at"];
-                let due = if due.is_null() {
-                    &firing["scheduled_at"]
-                } else {
-                    due
-                };
-                due.as_str().unwrap()
-            })
+            .map(|firing| firing["due_at"].as_str().unwrap())
             .collect()
     };
     for (id, count) in [
@@ -98,11 +99,19 @@ fn a_plan_has_the_instants_that_next_tells() {
     }
     // What comes after another job begins when that one ends.
     assert_eq!(planned("nightly")[1], "2027-03-28T01:00:00Z");
-    assert_eq!(planned("then")[1], "2027-03-28T01:10:00Z");
+    assert_eq!(
+        planned("then"),
+        [
+            "2027-03-27T01:40:00Z",
+            "2027-03-28T01:10:00Z",
+            "2027-03-29T00:40:00Z",
+            "2027-03-30T00:40:00Z",
+        ]
+    );
 }
 
 #[test]
-fn a_plan_can_be_read_listed_and_imported() {
+fn a_plan_can_be_read_and_listed() {
     let project = project();
     let run = |form: &[&str]| {
         project
@@ -119,13 +128,53 @@ fn a_plan_can_be_read_listed_and_imported() {
     }
     let list = run(&["--list"]).stdout;
     assert!(list.contains("Sun 28 Mar 2027 03:00"), "{list}");
-    let calendar = run(&["--ics"]).stdout;
+    assert_eq!(list.lines().count(), 22, "{list}");
+}
+
+#[test]
+fn a_plan_can_be_imported_and_imported_again() {
+    let project = project();
+    let run = |window: &[&str], form: &str| {
+        project
+            .run(&[&["plan"][..], window, &[form]].concat())
+            .exits(0)
+    };
+    let calendar = run(&WINDOW, "--ics").stdout;
     assert!(calendar.starts_with("BEGIN:VCALENDAR\r\n") && calendar.ends_with("END:VCALENDAR\r\n"));
     for line in calendar.split_terminator("\r\n") {
         assert!(line.len() <= 75 && !line.contains(['\r', '\n']), "{line}");
     }
-    let events = calendar.matches("BEGIN:VEVENT").count();
-    assert_eq!(events, list.lines().count(), "{list}\n{calendar}");
+    assert!(calendar.contains("\r\n "), "nothing is folded: {calendar}");
+    let unfolded = |calendar: &str| calendar.replace("\r\n ", "");
+    let described = unfolded(&calendar).replace("\\,", ",");
+    assert!(described.contains(DESCRIPTION), "{calendar}");
+    assert_eq!(calendar.matches("BEGIN:VEVENT\r\n").count(), 22);
+    assert_eq!(calendar.matches("\r\nDURATION:PT600S\r\n").count(), 22);
+
+    // The instants are those of the JSON, to the second.
+    let values = |calendar: &str, name: &str| -> Vec<String> {
+        let text = unfolded(calendar);
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name));
+        lines.map(str::to_owned).collect()
+    };
+    let plan = run(&WINDOW, "--json").json();
+    let firings = plan["firings"].as_array().unwrap().iter();
+    let starts: Vec<String> = firings
+        .map(|firing| {
+            let due = firing["due_at"].as_str().unwrap();
+            let seconds = due.trim_end_matches('Z').split('.').next().unwrap();
+            seconds.replace(['-', ':'], "") + "Z"
+        })
+        .collect();
+    assert_eq!(values(&calendar, "DTSTART:"), starts);
+
+    // A later plan names the same firings alike, and no two the same.
+    let ids = values(&calendar, "UID:");
+    let different: BTreeSet<&String> = ids.iter().collect();
+    assert_eq!(different.len(), 22, "{ids:?}");
+    let later = [&["--from=2027-03-29"], &WINDOW[1..]].concat();
+    let of_later = values(&run(&later, "--ics").stdout, "UID:");
+    assert_eq!(of_later, ids[12..]);
 }
 
 #[test]
@@ -142,10 +191,16 @@ fn a_broken_job_does_not_hide_the_others() {
         ended.stderr.contains("minute 61 is out of range"),
         "{ended:?}"
     );
+    let ended = project.run(&[&["plan", "--json"][..], &WINDOW].concat());
+    assert_eq!(ended.exits(1).json()["total"], 4);
     project
         .run(&["plan", "--from=2027-03-31", "--to=2027-03-27"])
-        .exits(2);
-    project.run(&["plan", "none.json"]).exits(1);
+        .exits(2)
+        .says(&["is not after the beginning"]);
+    project
+        .run(&["plan", "none.json"])
+        .exits(1)
+        .says(&["none.json"]);
 }
 
 #[test]
@@ -161,25 +216,15 @@ fn an_expression_is_explained() {
             "03:00 +02:00",
         ],
     );
-    let json = project
-        .run(&["explain", "nightly", "--json", after])
-        .exits(0)
-        .json();
-    assert_eq!(json["next"][0], "2026-11-23T01:30:00Z");
     shows(
         &project,
-        &["explain", "0 0 30 2 *"],
+        &["explain", "0 0 30 2 *", after],
         &["30 February does not exist"],
     );
     project
         .run(&["explain", "H 4 * * *"])
         .exits(2)
         .says(&["--job-id"]);
-    shows(
-        &project,
-        &["explain", "H 4 * * *", "--job-id", "spread"],
-        &["At 04:"],
-    );
     project
         .run(&["explain", "99 * * * *"])
         .exits(2)
@@ -187,37 +232,106 @@ fn an_expression_is_explained() {
 }
 
 #[test]
+fn an_expression_and_a_job_are_explained_alike() {
+    let project = project();
+    let explained = |line: &[&str]| {
+        let fixed = ["--json", "--after=2026-11-22T12:00:00Z"];
+        let line = [&["explain"], line, &fixed].concat();
+        project.run(&line).exits(0).json()
+    };
+    let zone = "--timezone=Europe/Berlin";
+    let nightly = explained(&["nightly"]);
+    assert_eq!(nightly["sentence"], "At 02:30 every day");
+    assert_eq!(nightly["next"][0], "2026-11-23T01:30:00Z");
+    let [skipped, repeated] = &nightly["clock_changes"].as_array().unwrap()[..] else {
+        panic!("not two changes of the clock: {nightly}");
+    };
+    assert_eq!(skipped["kind"], "skipped");
+    assert_eq!(skipped["runs_at"], "2027-03-28T01:00:00Z");
+    assert_eq!(repeated["kind"], "repeated");
+    assert_eq!(repeated["effect"], "runs_first_time_only");
+    // `H` needs the id of a job, and says the minute that came of it.
+    let spread = explained(&["spread"]);
+    assert!(
+        spread["sentence"].as_str().unwrap().starts_with("At 04:"),
+        "{spread}"
+    );
+    for (mut job, expression) in [
+        (nightly, explained(&["30 2 * * *", zone])),
+        (spread, explained(&["H 4 * * *", zone, "--job-id=spread"])),
+    ] {
+        assert!(job.as_object_mut().unwrap().remove("job").is_some());
+        assert_eq!(job, expression);
+    }
+}
+
+#[test]
 fn next_of_a_file_is_that_of_all_its_jobs() {
     let project = project();
-    let json = project
-        .run(&[
-            "next",
-            "jobs.json",
-            "--json",
-            "--after=2027-03-27T00:00:00Z",
-            "-n",
-            "6",
-        ])
+    let options = ["--json", "--after=2027-03-26T22:59:59Z", "-n", "18"];
+    let next = project
+        .run(&[&["next", "jobs.json"][..], &options].concat())
+        .exits(0);
+    let told: Vec<[Value; 2]> = next.json()["next"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|firing| [firing["job"].clone(), firing["at"].clone()])
+        .collect();
+    // All that the plan tells, but for what only the length of runs tells.
+    let plan = project
+        .run(&[&["plan", "--json"][..], &WINDOW].concat())
         .exits(0)
         .json();
-    let next = json["next"].as_array().unwrap();
-    assert_eq!(next.len(), 6);
-    assert_eq!(next[0]["job"], "nightly");
+    let planned: Vec<[Value; 2]> = plan["firings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|firing| firing["job"] != "then")
+        .map(|firing| [firing["job"].clone(), firing["due_at"].clone()])
+        .collect();
+    assert_eq!(told.len(), 18);
+    assert_eq!(told, planned);
+    assert!(next.stderr.contains("then (after nightly)"), "{next:?}");
     // The file is the usual one where nothing is said.
-    shows(&project, &["next", "-n", "2"], &["WHEN"]);
+    let usual = project.run(&[&["next"][..], &options].concat()).exits(0);
+    assert_eq!(usual.stdout, next.stdout);
 }
 
 #[test]
 fn what_a_clock_change_skips_is_warned_of() {
-    let project = project();
+    let project = Project::with(&["hello"]);
+    // From one change to the next it may be more than a year, but not in both at once.
+    let job = |id: &str, zone: &str| {
+        json!({
+            "id": id,
+            "component": "hello.wasm",
+            "trigger": { "cron": "30 2 * * *", "timezone": zone },
+        })
+    };
+    project.jobs(&json!([
+        job("here", "Europe/Berlin"),
+        job("there", "America/New_York"),
+    ]));
     let ended = project.run(&["check"]).exits(0);
+    let warns = |id: &str, zone: &str| {
+        let warning = format!("warning: `{id}` runs at 02:30 {zone}, which does not exist on");
+        ended.stderr.contains(&warning)
+    };
     assert!(
-        ended
-            .stderr
-            .contains("`nightly` runs at 02:30 Europe/Berlin, which does not exist on"),
+        warns("here", "Europe/Berlin") || warns("there", "America/New_York"),
         "{ended:?}"
     );
-    // The file of all kinds of triggers can be planned where it stands.
+    let summary = format!("{}{}", ended.stdout, ended.stderr);
+    assert!(
+        summary.contains("all 2 jobs are good and would run"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn the_example_of_all_triggers_can_be_planned() {
+    let project = Project::with(&[]);
     let file = repository("examples/schedule.json").display().to_string();
     shows(
         &project,
@@ -227,7 +341,13 @@ fn what_a_clock_change_skips_is_warned_of() {
             "--from=2026-12-20",
             "--to=2027-01-05",
             "--timezone=Europe/Berlin",
+            "--duration=10m",
         ],
-        &["payroll    Mon 04 Jan 09:00"],
+        // The 25th is Christmas; closed days, New Year and a weekend follow.
+        &[
+            "payroll    Mon 04 Jan 09:00",
+            "after backup",
+            "also at the start of the host: greet",
+        ],
     );
 }
