@@ -9,9 +9,9 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 
 use super::at::show;
 use super::combined::holds_all;
-use super::exclusion::{Inner, NotOn};
+use super::exclusion::{Inner, Instead, MovedTimes, NotOn};
 use super::spread::spread;
-use super::{Trigger, TriggerError, Zone};
+use super::{Trigger, TriggerError, Zone, wall};
 use crate::units::format_duration_exact;
 
 /// The most runs that may be counted: the last one is found by counting.
@@ -148,7 +148,7 @@ impl Bounded {
         let until = self.last().map_or(until, |last| last.min(until));
         let after = self.not_before(after);
         match &self.bounds.not_on {
-            Some(not_on) => not_on.latest_in(&self.in_zone(), after, until),
+            Some(not_on) => self.latest_off(&self.inner, not_on, after, until),
             None => self.inner.latest_in(after, until),
         }
     }
@@ -156,14 +156,68 @@ impl Bounded {
     /// The first instant after `after` on a day that is not excluded, whatever the other bounds.
     fn next_unbounded(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match &self.bounds.not_on {
-            Some(not_on) => not_on.next_after(&self.in_zone(), after),
+            Some(not_on) => self.next_off(&self.inner, not_on, after),
             None => self.inner.next_after(after),
         }
     }
 
-    fn in_zone(&self) -> InZone<'_> {
+    /// The first instant of a trigger that is left or moved by a calendar.
+    fn next_off(
+        &self,
+        trigger: &Trigger,
+        not_on: &NotOn,
+        after: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        match trigger {
+            Trigger::Cron(cron) if moves(not_on) && cron.is_fixed_time() => {
+                let times = MovedTimes::new(cron, not_on, cron.zone());
+                wall::next_after(&times, cron.zone(), cron.pace(), after)
+            }
+            Trigger::Calendar(calendar) if moves(not_on) => {
+                let times = MovedTimes::new(calendar.times(), not_on, calendar.zone());
+                wall::next_after(&times, calendar.zone(), calendar.pace(), after)
+            }
+            // Each part by itself, where they have one idea of what day it is.
+            Trigger::Any(any) if trigger.zone() == self.zone() => {
+                let parts = any.parts().iter();
+                parts
+                    .filter_map(|part| self.next_off(part, not_on, after))
+                    .min()
+            }
+            _ => not_on.next_after(&self.in_zone(trigger), after),
+        }
+    }
+
+    /// The latest one, after `after` and not after `until`.
+    fn latest_off(
+        &self,
+        trigger: &Trigger,
+        not_on: &NotOn,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        match trigger {
+            Trigger::Cron(cron) if moves(not_on) && cron.is_fixed_time() => {
+                let times = MovedTimes::new(cron, not_on, cron.zone());
+                wall::latest_in(&times, cron.zone(), cron.pace(), after, until)
+            }
+            Trigger::Calendar(calendar) if moves(not_on) => {
+                let times = MovedTimes::new(calendar.times(), not_on, calendar.zone());
+                wall::latest_in(&times, calendar.zone(), calendar.pace(), after, until)
+            }
+            Trigger::Any(any) if trigger.zone() == self.zone() => {
+                let parts = any.parts().iter();
+                parts
+                    .filter_map(|part| self.latest_off(part, not_on, after, until))
+                    .max()
+            }
+            _ => not_on.latest_in(&self.in_zone(trigger), after, until),
+        }
+    }
+
+    fn in_zone<'t>(&self, trigger: &'t Trigger) -> InZone<'t> {
         InZone {
-            trigger: &self.inner,
+            trigger,
             zone: self.zone().unwrap_or(Zone::UTC),
         }
     }
@@ -276,6 +330,11 @@ impl Bounded {
     }
 }
 
+/// Whether a calendar moves what it excludes, and does not leave it out.
+pub(super) fn moves(not_on: &NotOn) -> bool {
+    not_on.instead() == Instead::NextBusinessDay
+}
+
 impl PartialEq for Bounded {
     fn eq(&self, other: &Self) -> bool {
         // What has been worked out does not count.
@@ -332,7 +391,7 @@ impl fmt::Display for Bounded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trigger::{Days, Instead};
+    use crate::trigger::{Days, Dst, Reading};
     use proptest::prelude::*;
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -433,6 +492,59 @@ mod tests {
             all(&moved),
             ["03 09:00", "05 09:00", "09 09:00", "03 09:00"]
         );
+    }
+
+    /// The instants of a job in a zone whose weekends and some days are off.
+    fn moved(text: &str, zone: &str, dst: Dst, days: &[&str], after: &str) -> Vec<String> {
+        let zone = Zone::parse(zone).unwrap();
+        let reading = Reading { dst, ..zone.into() };
+        let mut off = Days::none();
+        for day in days {
+            off.add(&Days::parse_day(day).unwrap());
+        }
+        let bounds = Bounds {
+            not_on: Some(NotOn::new(
+                off,
+                vec!["off".into()],
+                Instead::NextBusinessDay,
+            )),
+            ..Bounds::default()
+        };
+        let trigger = Trigger::parse(text, reading).unwrap();
+        let trigger = trigger.within(bounds, "job").unwrap();
+        let first = trigger.next_after(at(after));
+        std::iter::successors(first, |last| trigger.next_after(*last))
+            .take(4)
+            .map(|instant| zone.to_wall(instant).0.format("%a %d %H:%M").to_string())
+            .collect()
+    }
+
+    #[test]
+    fn a_time_is_moved_as_it_is_written() {
+        // The Sunday on which the clock skips 02:30: on Monday it is there again.
+        let after = "2027-03-26T12:00:00Z";
+        let off = ["sat-sun"];
+        assert_eq!(
+            moved("30 2 * * *", "Europe/Berlin", Dst::RunAfter, &off, after),
+            [
+                "Mon 29 02:30",
+                "Tue 30 02:30",
+                "Wed 31 02:30",
+                "Thu 01 02:30"
+            ]
+        );
+        assert_eq!(
+            moved("30 2 * * sun", "Europe/Berlin", Dst::RunAfter, &off, after)[0],
+            "Mon 29 02:30"
+        );
+        // Moved to a night that lacks the time: after the gap, or not at all.
+        let after = "2027-04-28T00:00:00Z";
+        let thursdays = |dst| moved("30 0 * * thu", "Africa/Cairo", dst, &["thu"], after);
+        assert_eq!(
+            thursdays(Dst::RunAfter)[..2],
+            ["Fri 30 01:00", "Fri 07 00:30"]
+        );
+        assert_eq!(thursdays(Dst::Skip)[..2], ["Fri 07 00:30", "Fri 14 00:30"]);
     }
 
     #[test]

@@ -6,7 +6,9 @@
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
+use super::bounded::moves;
 use super::civil::listed;
+use super::exclusion::MovedTimes;
 use super::wall::{self, Pace, WallTimes, is_caught_up};
 use super::zone::Transitions;
 use super::{AtTrigger, Bounded, Combined, Dst, Trigger, Zone};
@@ -380,7 +382,19 @@ fn of_bounded(
     from: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Vec<ClockChange> {
-    let mut changes = bounded.inner().clock_changes(from, until);
+    let not_on = bounded.bounds().not_on.as_ref();
+    let mut changes = match (bounded.inner(), not_on.filter(|not_on| moves(not_on))) {
+        // What is moved meets the changes of the days that it is moved to.
+        (Trigger::Cron(cron), Some(not_on)) if cron.is_fixed_time() => {
+            let times = MovedTimes::new(cron, not_on, cron.zone());
+            of_wall_times(&times, cron.zone(), cron.pace(), from, until)
+        }
+        (Trigger::Calendar(calendar), Some(not_on)) => {
+            let times = MovedTimes::new(calendar.times(), not_on, calendar.zone());
+            of_wall_times(&times, calendar.zone(), calendar.pace(), from, until)
+        }
+        (inner, _) => inner.clock_changes(from, until),
+    };
     changes.retain(|change| match change.effect {
         Effect::RunsOnceAt(instant) => whole.fires_at(instant),
         Effect::RunsFirstTimeOnly => first_pass(change).any(|instant| whole.fires_at(instant)),

@@ -19,6 +19,7 @@
 //! A trigger with a calendar fires in the years 1970 to 2100 of its zone and in no other.
 
 mod days;
+mod moved;
 
 use std::fmt;
 
@@ -26,6 +27,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 pub use days::Days;
 pub(in crate::trigger) use days::{LAST_DAY, date, number};
+pub(in crate::trigger) use moved::MovedTimes;
 
 use super::Zone;
 use super::civil::DAY;
@@ -151,7 +153,7 @@ impl fmt::Display for Instead {
 /// A calendar, a trigger and its zone.
 struct Query<'a> {
     days: &'a Days,
-    business: &'a Days,
+    targets: Targets<'a>,
     inner: &'a dyn Inner,
     zone: &'static Transitions,
 }
@@ -160,7 +162,10 @@ impl<'a> Query<'a> {
     fn new(not_on: &'a NotOn, inner: &'a dyn Inner) -> Self {
         Query {
             days: &not_on.days,
-            business: &not_on.business,
+            targets: Targets {
+                business: &not_on.business,
+                zone: inner.zone().transitions(),
+            },
             inner,
             zone: inner.zone().transitions(),
         }
@@ -242,8 +247,8 @@ impl<'a> Query<'a> {
     fn next_moved(&self, after: DateTime<Utc>, bound: DateTime<Utc>) -> Option<DateTime<Utc>> {
         // What lands on an earlier day than the clock has shown lands before `after`.
         let reached = self.reached(after).div_euclid(DAY_NANOS);
-        let target = self.target(i64::try_from(reached).ok()?)?;
-        let mut from = just_before(self.first_shown(self.stretch_before(target)));
+        let target = self.targets.target(i64::try_from(reached).ok()?)?;
+        let mut from = just_before(self.first_shown(self.targets.stretch_before(target)));
         loop {
             let found = self.inner.next_after(from)?;
             // A firing moves by a day or more, and no clock is set back as far.
@@ -255,7 +260,7 @@ impl<'a> Query<'a> {
                 from = place.skip_to(self.zone, self.days.next(place.day + 1, true))?;
                 continue;
             }
-            let target = self.target(place.day + 1)?;
+            let target = self.targets.target(place.day + 1)?;
             if let Some(moved) = self.earliest_on(target, after) {
                 return (moved <= bound).then_some(moved);
             }
@@ -268,7 +273,7 @@ impl<'a> Query<'a> {
         let midnight = i128::from(target) * DAY_NANOS;
         // Times of day up to this one have passed on the target day.
         let passed = self.reached(after) - midnight;
-        let first = self.stretch_before(target);
+        let first = self.targets.stretch_before(target);
         let end = self.settled(target);
         let mut from = just_before(self.first_shown(first));
         let mut earliest: Option<i128> = None;
@@ -328,6 +333,38 @@ impl<'a> Query<'a> {
         now.max(i128::from(segment.reach) * SECOND_NANOS - 1)
     }
 
+    /// The second at which the clock first shows a day or a later one.
+    fn first_shown(&self, day: i64) -> i64 {
+        match self.zone.first_reach(day * DAY) {
+            Reach::At { utc, .. } => utc,
+            Reach::Gap { start, .. } => start,
+        }
+    }
+
+    /// The second from which on the clock shows no day before `day` any more: later than
+    /// `first_shown` where a clock is set back over midnight.
+    fn settled(&self, day: i64) -> i64 {
+        let mut settled = self.first_shown(day);
+        let mut index = self.zone.index_at(settled) + 1;
+        while let Some(segment) = self.zone.get(index)
+            && segment.start <= settled + DAY
+        {
+            if segment.start_wall() < day * DAY {
+                settled = segment.utc(day * DAY);
+            }
+            index += 1;
+        }
+        settled
+    }
+}
+
+/// The days that firings are moved to.
+struct Targets<'a> {
+    business: &'a Days,
+    zone: &'static Transitions,
+}
+
+impl Targets<'_> {
     /// The first day from `day` on that firings are moved to: a business day that the clock does
     /// not skip as a whole, as Samoa's did in 2011.
     fn target(&self, day: i64) -> Option<i64> {
@@ -358,30 +395,6 @@ impl<'a> Query<'a> {
             Reach::At { .. } => true,
             Reach::Gap { end_wall, .. } => end_wall < (day + 1) * DAY,
         }
-    }
-
-    /// The second at which the clock first shows a day or a later one.
-    fn first_shown(&self, day: i64) -> i64 {
-        match self.zone.first_reach(day * DAY) {
-            Reach::At { utc, .. } => utc,
-            Reach::Gap { start, .. } => start,
-        }
-    }
-
-    /// The second from which on the clock shows no day before `day` any more: later than
-    /// `first_shown` where a clock is set back over midnight.
-    fn settled(&self, day: i64) -> i64 {
-        let mut settled = self.first_shown(day);
-        let mut index = self.zone.index_at(settled) + 1;
-        while let Some(segment) = self.zone.get(index)
-            && segment.start <= settled + DAY
-        {
-            if segment.start_wall() < day * DAY {
-                settled = segment.utc(day * DAY);
-            }
-            index += 1;
-        }
-        settled
     }
 }
 
