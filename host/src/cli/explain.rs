@@ -88,6 +88,7 @@ impl Explain {
             job: subject.job.as_ref().map(|job| job.id.to_string()),
             trigger: trigger.to_string(),
             sentence: trigger.describe(),
+            mixes_elapsed_time: trigger.mixes_elapsed_time(),
             changes: trigger
                 .has_instants()
                 .then(|| trigger.clock_changes(from, until)),
@@ -106,6 +107,8 @@ struct Answer {
     upcoming: Upcoming,
     /// Changes of the clock in a year; None for a trigger without times.
     changes: Option<Vec<ClockChange>>,
+    /// Elapsed time has a say in it, beside the clock on the wall.
+    mixes_elapsed_time: bool,
     /// Where the year begins, if not now.
     after: Option<Timestamp>,
 }
@@ -153,6 +156,13 @@ impl Answer {
                 format!("in the year from {} on", date(wall))
             }
         };
+        if changes.is_empty() && self.mixes_elapsed_time {
+            return writeln!(
+                to,
+                "Clock changes {year}: an interval takes part, which keeps to elapsed time; with each \
+                 change it meets the clock on the wall at other times."
+            );
+        }
         if changes.is_empty() {
             return writeln!(to, "Clock changes {year}: none concerns it.");
         }
@@ -306,6 +316,17 @@ mod tests {
         Clock changes in the year from 1 Jan 2030 on:
           7 Apr 2030   01:45 happens twice   runs once, the first time (+11:00)
         ");
+    }
+
+    #[test]
+    fn an_interval_that_takes_part_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jobs.json");
+        let text = r#"[{"id": "both", "component": "a.wasm", "trigger":
+            {"all": ["0 9 * * *", {"interval": "7h"}], "timezone": "Europe/Berlin"}}]"#;
+        std::fs::write(&path, text).unwrap();
+        let told = shown(&["both", "--jobs", path.to_str().unwrap(), "-n1"]);
+        assert!(told.contains("keeps to elapsed time"), "{told}");
     }
 
     #[test]

@@ -309,7 +309,12 @@ fn write_firing(
     )?;
     if firing.due_at != firing.scheduled_at {
         let scheduled = zone.to_wall(firing.scheduled_at).0;
-        let text = format!("  scheduled for {}", scheduled.format("%H:%M:%S"));
+        let format = if scheduled.date() == wall.date() {
+            "  scheduled for %H:%M:%S"
+        } else {
+            "  scheduled for %a %d %b %H:%M:%S"
+        };
+        let text = scheduled.format(format).to_string();
         write!(to, "{}", paint.paint(Tone::Dim, text))?;
     }
     if let Some(upstream) = firing.after {

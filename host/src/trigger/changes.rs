@@ -156,6 +156,20 @@ fn east(seconds: i32) -> String {
 }
 
 impl Trigger {
+    /// Whether elapsed time and a clock on a wall have both to agree: where they do shifts with
+    /// each change of the clock, for which [`clock_changes`](Self::clock_changes) has no words.
+    pub fn mixes_elapsed_time(&self) -> bool {
+        match self {
+            Trigger::Any(any) => any.parts().iter().any(Trigger::mixes_elapsed_time),
+            Trigger::All(all) => {
+                let clocked = all.parts().iter().filter_map(clocked_inside).count();
+                clocked > 0 && clocked < all.parts().len()
+            }
+            Trigger::Bounded(bounded) => bounded.inner().mixes_elapsed_time(),
+            _ => false,
+        }
+    }
+
     /// What changes of the clock after `from` and not after `until` make of the trigger, in the
     /// order in which they come. Those that concern none of its times are left out.
     ///

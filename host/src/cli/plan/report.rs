@@ -112,12 +112,18 @@ impl Report<'_> {
         let mut listed = 0;
         for change in shown {
             listed += 1;
+            // Samoa skipped a whole day.
+            let format = if change.before.date() == change.after.date() {
+                "%H:%M"
+            } else {
+                "%a %d %b %H:%M"
+            };
             writeln!(
                 to,
                 "clock change: {}, {} becomes {}",
                 change.after.format("%a %d %b %Y"),
-                change.before.format("%H:%M"),
-                change.after.format("%H:%M")
+                change.before.format(format),
+                change.after.format(format)
             )?;
         }
         match changes.len() - listed {
