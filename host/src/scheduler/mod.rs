@@ -404,12 +404,6 @@ impl Scheduler {
         due
     }
 
-    /// How far the clock stands behind what [`due`](Self::due) has seen of it, if it was set
-    /// back by more than [`WAITED_OUT`].
-    pub fn set_back_by(&self, now: Timestamp) -> Option<TimeDelta> {
-        self.passed.set_back_by(now)
-    }
-
     /// Lets the jobs go on that a clock set back to `now` would silence.
     fn resume(&mut self, now: Timestamp) {
         for (place, slot) in self.slots.iter_mut().enumerate() {

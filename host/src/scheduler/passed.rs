@@ -25,7 +25,7 @@ pub(super) struct Passed {
 }
 
 impl Passed {
-    pub(super) fn set_back_by(&self, now: Timestamp) -> Option<TimeDelta> {
+    fn set_back_by(&self, now: Timestamp) -> Option<TimeDelta> {
         let by = self.latest? - now;
         (by > WAITED_OUT).then_some(by)
     }
