@@ -206,12 +206,13 @@ impl Catalog {
                 if !state.in_service.contains_key(job.id.as_str()) {
                     continue;
                 }
+                // Told apart from what else may be wrong with the job.
+                let key = format!("#after {}", job.id);
                 let problems = chains.problems(&manifest, entry);
                 if problems.is_empty() {
-                    state.reported.remove(job.id.as_str());
+                    state.reported.remove(&key);
                 } else {
-                    let id = job.id.clone();
-                    report(state, &mut done, job.id.as_str(), Some(id), problems);
+                    report(state, &mut done, &key, Some(job.id.clone()), problems);
                 }
             }
         }
