@@ -41,7 +41,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("clock", &[]),
-    ("dispatcher", &["clock", "event", "job", "run", "store"]),
+    (
+        "dispatcher",
+        &["clock", "event", "job", "run", "state", "store"],
+    ),
     ("event", &["clock", "job", "run", "trigger"]),
     (
         "firing",
@@ -49,12 +52,16 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("job", &["suggest", "trigger", "units"]),
     ("plan", &["clock", "job", "trigger"]),
-    ("run", &["clock", "job"]),
+    ("run", &["clock", "job", "state"]),
     // `dispatcher` for the trait that it implements.
-    ("runtime", &["clock", "dispatcher", "job", "run", "units"]),
+    (
+        "runtime",
+        &["clock", "dispatcher", "job", "run", "state", "units"],
+    ),
     ("scheduler", &["clock", "job", "run", "trigger"]),
     ("source", &["job", "trigger", "units"]),
-    ("store", &["clock", "job", "run"]),
+    ("state", &["job", "units"]),
+    ("store", &["clock", "job", "run", "state"]),
     ("suggest", &[]),
     ("trigger", &["suggest", "units"]),
     ("units", &[]),

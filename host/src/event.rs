@@ -14,7 +14,10 @@ use tokio::sync::mpsc;
 
 use crate::clock::{Jump, Timestamp, rfc3339_option};
 use crate::job::{Diagnostic, Job, JobId};
-use crate::run::{Attempt, Cause, FinishedRun, Outcome, Output, RunId, SkipReason};
+use crate::run::{
+    Attempt, Cause, Denial, FinishedRun, Level, LogEntry, Outcome, Output, Progress, RunId,
+    SkipReason,
+};
 use crate::trigger::tz_database;
 
 /// Something that happened in the host.
@@ -113,6 +116,21 @@ pub enum Event {
     RunStarted {
         /// Its attempt.
         attempt: Attempt,
+    },
+    /// A run was refused something. Each thing is told once for a run, the first few; all are
+    /// counted when the run ends.
+    RunDenied {
+        /// Its attempt.
+        attempt: Attempt,
+        /// What it was refused.
+        denial: Denial,
+    },
+    /// A run says how far it has come. Told a few times a second at most.
+    RunProgress {
+        /// Its attempt.
+        attempt: Attempt,
+        /// How far.
+        progress: Progress,
     },
     /// A run has ended.
     RunFinished {
@@ -273,6 +291,16 @@ pub struct EventJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     log_dropped_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    entries: Option<Vec<EntryJson<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denial: Option<&'a Denial>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denied: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    denials: Option<&'a [Denial]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<&'a Progress>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     fuel_used: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_peak_bytes: Option<u64>,
@@ -312,6 +340,28 @@ pub struct EventJson<'a> {
     kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds: Option<f64>,
+}
+
+/// An entry of a run's log as JSON.
+#[derive(Debug, Serialize)]
+struct EntryJson<'a> {
+    level: Level,
+    message: &'a str,
+    /// A list of pairs: the same name may come twice.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    fields: &'a [(String, String)],
+    after_ms: f64,
+}
+
+impl<'a> EntryJson<'a> {
+    fn of(entry: &'a LogEntry) -> Self {
+        EntryJson {
+            level: entry.level,
+            message: &entry.message,
+            fields: &entry.fields,
+            after_ms: millis(entry.after),
+        }
+    }
 }
 
 fn millis(time: Duration) -> f64 {
@@ -408,6 +458,16 @@ impl<'a> EventJson<'a> {
                 event: "run.started",
                 ..EventJson::of_attempt(attempt)
             },
+            Event::RunDenied { attempt, denial } => EventJson {
+                event: "run.denied",
+                denial: Some(denial),
+                ..EventJson::of_attempt(attempt)
+            },
+            Event::RunProgress { attempt, progress } => EventJson {
+                event: "run.progress",
+                progress: Some(progress),
+                ..EventJson::of_attempt(attempt)
+            },
             Event::RunFinished { run } => EventJson::of_run(run),
             Event::RunSkipped {
                 job,
@@ -440,6 +500,11 @@ impl<'a> EventJson<'a> {
             log: (!execution.log.is_empty())
                 .then(|| String::from_utf8_lossy(&execution.log).into_owned()),
             log_dropped_bytes: non_zero(execution.log_dropped),
+            entries: (!execution.entries.is_empty())
+                .then(|| execution.entries.iter().map(EntryJson::of).collect()),
+            denied: non_zero(execution.denials.count),
+            denials: (!execution.denials.first.is_empty()).then_some(&execution.denials.first),
+            progress: execution.progress.as_ref(),
             fuel_used: Some(execution.fuel_used),
             memory_peak_bytes: Some(execution.memory_peak),
             cpu_ms: Some(millis(execution.cpu_time)),

@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
     use crate::clock::ManualClock;
-    use crate::dispatcher::{Cancel, Ends, Parts};
+    use crate::dispatcher::{Ends, Parts, Session};
     use crate::event::{Event, Events};
     use crate::job::{Job, JobId};
     use crate::run::{Attempt, Execution, Outcome};
@@ -149,9 +149,9 @@ mod tests {
             Ok(())
         }
 
-        async fn execute(&self, attempt: Attempt, cancel: Cancel) -> Execution {
+        async fn execute(&self, attempt: Attempt, session: Session) -> Execution {
             if &*attempt.run.job.component == "slow.wasm" {
-                cancel.cancelled().await;
+                session.cancel.cancelled().await;
             }
             execution(Outcome::Succeeded)
         }

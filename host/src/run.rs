@@ -17,6 +17,7 @@ use ulid::Ulid;
 
 use crate::clock::Timestamp;
 use crate::job::Job;
+use crate::state::Changes;
 
 /// The id of a run: unique, and ordered by the time it was given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -248,6 +249,15 @@ pub struct Execution {
     pub cpu_time: Duration,
     /// How long it took, by the monotonic clock.
     pub elapsed: Duration,
+    /// What it was refused, and how often.
+    pub denials: Denials,
+    /// What it logged with levels and fields. Also part of the log, as lines.
+    pub entries: Vec<LogEntry>,
+    /// How far it said that it has come.
+    pub progress: Option<Progress>,
+    /// What it changed in the state of its job, to land with the record of its success; taken out
+    /// of the record itself.
+    pub state: Option<Changes>,
 }
 
 impl Execution {
@@ -266,6 +276,158 @@ impl Execution {
             memory_peak: 0,
             cpu_time: Duration::ZERO,
             elapsed: Duration::ZERO,
+            denials: Denials::default(),
+            entries: Vec::new(),
+            progress: None,
+            state: None,
+        }
+    }
+}
+
+/// Something that a run asked for and was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Denial {
+    /// What it wanted, such as `GET https://api.example.com/v1/sales`.
+    pub what: String,
+    /// What in the job's definition would allow it, such as `"http": ["https://api.example.com"]`
+    /// among its grants; nothing if nothing would.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// What the operator's ceiling has to say of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ceiling: Option<String>,
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "denied: {}", self.what)?;
+        if let Some(grant) = &self.grant {
+            write!(to, "; to allow it: {grant}")?;
+        }
+        if let Some(ceiling) = &self.ceiling {
+            write!(to, "; {ceiling}")?;
+        }
+        Ok(())
+    }
+}
+
+/// All that a run was refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Denials {
+    /// How often it was refused something.
+    pub count: u64,
+    /// What, each once, in the order in which it was first asked for; the first few.
+    pub first: Vec<Denial>,
+}
+
+impl Denials {
+    /// How many different denials are kept.
+    pub const KEPT: usize = 32;
+
+    /// Counts one. True if it is new, and kept.
+    pub fn add(&mut self, denial: &Denial) -> bool {
+        self.count += 1;
+        let new = self.first.len() < Denials::KEPT && !self.first.contains(denial);
+        if new {
+            self.first.push(denial.clone());
+        }
+        new
+    }
+}
+
+/// How much an entry of a log matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Every step.
+    Trace,
+    /// What helps to find a mistake.
+    Debug,
+    /// What happened.
+    Info,
+    /// What may become a problem.
+    Warn,
+    /// What went wrong.
+    Error,
+}
+
+impl Level {
+    /// The level as programs read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Level::Trace => "trace",
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        }
+    }
+}
+
+/// One entry of a run's log that has a level and fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// How much it matters.
+    pub level: Level,
+    /// What it says.
+    pub message: String,
+    /// Names and values.
+    pub fields: Vec<(String, String)>,
+    /// How long after the start of the attempt.
+    pub after: Duration,
+}
+
+impl fmt::Display for LogEntry {
+    /// One line: the level, the message, and the fields as `name=value`, quoted where they need
+    /// to be.
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = self.message.replace(['\n', '\r'], " ");
+        write!(to, "{}: {message}", self.level.as_str())?;
+        for (name, value) in &self.fields {
+            let plain = |letter: char| !letter.is_whitespace() && !"\"=".contains(letter);
+            if !value.is_empty() && value.chars().all(plain) {
+                write!(to, " {name}={value}")?;
+            } else {
+                write!(to, " {name}={value:?}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// How much is done.
+    pub done: u64,
+    /// Of how much, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total: Option<u64>,
+    /// What it is doing; may be empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+impl Progress {
+    /// How much of the whole is done, in percent, rounded down; nothing if the whole is not known.
+    pub fn percent(&self) -> Option<u8> {
+        let total = self.total.filter(|total| *total > 0)?;
+        let percent = u128::from(self.done) * 100 / u128::from(total);
+        Some(u8::try_from(percent.min(100)).unwrap_or(100))
+    }
+}
+
+impl Execution {
+    /// The same, failed for a reason that only came up when it was over.
+    pub fn failed(self, error: String) -> Execution {
+        Execution {
+            outcome: Outcome::Failed,
+            error: Some(error),
+            retry: Retry::ByPolicy,
+            output: None,
+            output_dropped: 0,
+            state: None,
+            ..self
         }
     }
 }

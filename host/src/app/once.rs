@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::{AppError, CachePlace, Guests, engine_for};
 use crate::clock::{Clock, SystemClock};
-use crate::dispatcher::Cancel;
+use crate::dispatcher::{Cancel, Session};
 use crate::job::Job;
 use crate::run::{Attempt, Cause, FinishedRun, Run, RunId};
+use crate::runtime::Sandbox;
 use crate::runtime::guest::Echo;
 use crate::runtime::plugin::{Loader, read_file};
-use crate::runtime::run_plugin;
 
 /// A run that a person asks for.
 pub struct RunOnce {
@@ -64,7 +64,9 @@ pub async fn run_once(request: RunOnce, cancel: Cancel) -> Result<FinishedRun, A
     let task = guests.handle().spawn({
         let attempt = attempt.clone();
         let clock = clock.clone();
-        async move { run_plugin(&engine, &loaded.plugin, &clock, &attempt, cancel, echo).await }
+        let sandbox = Sandbox { engine, clock };
+        let session = Session::alone(cancel);
+        async move { sandbox.run(&loaded.plugin, &attempt, session, echo).await }
     });
     let execution = task
         .await

@@ -28,9 +28,9 @@ use crate::event::{Event, Events};
 use crate::firing::{fire, fire_due};
 use crate::job::{JobId, Limits};
 use crate::run::SkipReason;
-use crate::runtime::Runtime;
 use crate::runtime::directory::{self, Plugins};
 use crate::runtime::plugin::Loader;
+use crate::runtime::{Runtime, Sandbox};
 use crate::scheduler::{Due, Scheduler};
 use crate::source::{FileSource, JobSource, Snapshot, SourceError};
 use crate::store::{MemoryStore, Store};
@@ -165,7 +165,11 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     let guests = Guests::start()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-    let runtime = Runtime::new(engine, plugins.clone(), clock.clone());
+    let sandbox = Sandbox {
+        engine,
+        clock: clock.clone(),
+    };
+    let runtime = Runtime::new(sandbox, plugins.clone());
     let (ends, mut ended) = Ends::new();
     let dispatcher = Dispatcher::new(
         runtime,

@@ -100,6 +100,7 @@ impl Ceiling {
             fuel: self.max_fuel.unwrap_or(most.fuel),
             memory: self.max_memory.unwrap_or(most.memory),
             output: self.max_output.unwrap_or(most.output),
+            ..most
         }
     }
 }

@@ -22,7 +22,7 @@ use super::{Exit, Refusal, remark, signals};
 use crate::app::{self, RunOnce};
 use crate::dispatcher::{Cancel, CancelReason};
 use crate::event::EventJson;
-use crate::job::{DirGrant, Grants, Job, JobId, Limits, check_env_name};
+use crate::job::{DirGrant, EnvValue, Grants, Job, JobId, Limits, check_env_name};
 use crate::run::{FinishedRun, Outcome, Output};
 use crate::runtime::guest::Stream;
 use crate::suggest::nearest;
@@ -146,6 +146,7 @@ impl Run {
             fuel: self.fuel.unwrap_or(limits.fuel),
             memory: self.memory.unwrap_or(limits.memory),
             output: self.output.unwrap_or(limits.output),
+            ..*limits
         };
         if let Some(params) = &self.params {
             job.params = Some(params.clone());
@@ -164,7 +165,8 @@ impl Run {
         let mut grants = before.clone();
         for (name, value) in &self.env {
             grants.env.retain(|(known, _)| known != name);
-            grants.env.push((name.clone(), value.clone()));
+            let value = EnvValue::Text(value.clone());
+            grants.env.push((name.clone(), value));
         }
         for (place, dir) in self.dir.iter().enumerate() {
             if self
@@ -374,9 +376,13 @@ mod tests {
                 fuel: 10_000_000,
                 memory: 1 << 20,
                 output: 1 << 10,
+                ..Limits::DEFAULT
             }
         );
-        assert_eq!(job.grants.env, [("A".to_owned(), "d".to_owned())]);
+        assert_eq!(
+            job.grants.env,
+            [("A".to_owned(), EnvValue::Text("d".to_owned()))]
+        );
         assert_eq!(job.grants.dirs.len(), 2);
         assert_eq!(job.grants.dirs[0].access, Access::ReadOnly);
         assert_eq!(job.grants.dirs[1].access, Access::ReadWrite);
@@ -424,7 +430,7 @@ mod tests {
         assert_eq!(job.limits.timeout, Duration::from_secs(2));
         assert_eq!(job.limits.fuel, 1_000_000);
         assert_eq!(*job.args, ["x"]);
-        let env = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let env = |name: &str, value: &str| (name.to_owned(), EnvValue::Text(value.to_owned()));
         assert_eq!(job.grants.env, [env("A", "1"), env("B", "3")]);
     }
 

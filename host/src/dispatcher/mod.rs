@@ -19,6 +19,7 @@
 
 mod cancel;
 mod ends;
+mod session;
 #[cfg(test)]
 mod tests;
 
@@ -42,10 +43,14 @@ use crate::clock::{Clock, Timestamp};
 use crate::event::{Event, Events};
 use crate::job::{Job, JobId};
 use crate::run::{Attempt, Execution, FinishedRun, Outcome, Retry, Run, RunId, SkipReason};
-use crate::store::{Skip, Store};
+use crate::state::StateSpace;
+use crate::store::{FinishError, Skip, Store};
+
+use session::StoredState;
 
 pub use cancel::{Cancel, CancelReason};
 pub use ends::{Ends, RunEnded};
+pub use session::{Notices, Session};
 
 /// What carries out attempts.
 pub trait Executor: Send + Sync + 'static {
@@ -59,8 +64,9 @@ pub trait Executor: Send + Sync + 'static {
     }
 
     /// Carries out one attempt and tells how it ended. It ends the attempt at its deadline, and
-    /// soon after `cancel` asks for it.
-    fn execute(&self, attempt: Attempt, cancel: Cancel) -> impl Future<Output = Execution> + Send;
+    /// soon after the session asks for it.
+    fn execute(&self, attempt: Attempt, session: Session)
+    -> impl Future<Output = Execution> + Send;
 }
 
 /// What a [`Dispatcher`] works with.
@@ -468,7 +474,11 @@ impl<E: Executor> Inner<E> {
                 attempt: attempt.clone(),
             },
         );
-        let execution = caught(self.executor.execute_lazily(attempt.clone(), cancel)).await;
+        let execution = caught(
+            self.executor
+                .execute_lazily(attempt.clone(), self.session(&attempt, cancel)),
+        )
+        .await;
         let finished_at = self.parts.clock.now();
         let execution = execution.unwrap_or_else(|panic| {
             tracing::error!(
@@ -497,14 +507,39 @@ impl<E: Executor> Inner<E> {
         self.slots.land(&run);
     }
 
+    fn session(&self, attempt: &Attempt, cancel: Cancel) -> Session {
+        let parts = &self.parts;
+        let job = &attempt.run.job;
+        Session {
+            cancel,
+            notices: Notices::new(parts.events.clone(), parts.clock.clone(), attempt.clone()),
+            state: job.grants.state.map(|_| {
+                Arc::new(StoredState {
+                    store: parts.store.clone(),
+                    job: job.clone(),
+                }) as Arc<dyn StateSpace>
+            }),
+        }
+    }
+
     /// Records the end of a run, then tells of it.
-    async fn tell(&self, attempt: Attempt, finished_at: Timestamp, execution: Execution) {
-        let run = Arc::new(FinishedRun {
+    async fn tell(&self, attempt: Attempt, finished_at: Timestamp, mut execution: Execution) {
+        let state = execution.state.take();
+        let mut run = Arc::new(FinishedRun {
             attempt,
             finished_at,
             execution,
         });
-        let recorded = caught(self.parts.store.finished(run.clone())).await;
+        let mut recorded = caught(self.parts.store.finished(run.clone(), state)).await;
+        if let Ok(Err(FinishError::State(error))) = &recorded {
+            // What it did to its state cannot land, so it has not done its work.
+            run = Arc::new(FinishedRun {
+                attempt: run.attempt.clone(),
+                finished_at,
+                execution: run.execution.clone().failed(error.to_string()),
+            });
+            recorded = caught(self.parts.store.finished(run.clone(), None)).await;
+        }
         let error = match recorded {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
@@ -560,9 +595,9 @@ trait ExecuteLazily: Executor {
     fn execute_lazily(
         &self,
         attempt: Attempt,
-        cancel: Cancel,
+        session: Session,
     ) -> impl Future<Output = Execution> + Send {
-        async move { self.execute(attempt, cancel).await }
+        async move { self.execute(attempt, session).await }
     }
 }
 

@@ -27,7 +27,11 @@ impl Executor for Fake {
         }
     }
 
-    fn execute(&self, attempt: Attempt, cancel: Cancel) -> impl Future<Output = Execution> + Send {
+    fn execute(
+        &self,
+        attempt: Attempt,
+        Session { cancel, .. }: Session,
+    ) -> impl Future<Output = Execution> + Send {
         assert_ne!(&*attempt.run.job.component, "panic-at-once.wasm", "at once");
         async move {
             let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
@@ -498,7 +502,7 @@ async fn on_many_threads_the_limits_hold_and_nothing_is_lost() {
 async fn a_run_that_never_ends_by_itself_is_ended() {
     struct Stubborn;
     impl Executor for Stubborn {
-        async fn execute(&self, _: Attempt, cancel: Cancel) -> Execution {
+        async fn execute(&self, _: Attempt, Session { cancel, .. }: Session) -> Execution {
             tokio::select! {
                 () = pending() => {}
                 () = cancel.cancelled() => {}

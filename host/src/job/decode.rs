@@ -118,7 +118,7 @@ pub(super) struct PlacedLimits {
     /// The limits.
     pub(super) values: Limits,
     /// The lines.
-    pub(super) lines: [u32; 4],
+    pub(super) lines: [u32; 6],
 }
 
 /// Reads values and keeps what is wrong with them.

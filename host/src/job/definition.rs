@@ -278,6 +278,7 @@ impl<'s> Reader<'s> {
             limits: limits.values,
             grants: needs.grants.clone(),
             max_instances: instances,
+            deterministic: false,
             origin: Origin {
                 file: self.source.name().clone(),
                 line: self.source.line(node.span.start),

@@ -207,13 +207,15 @@ fn read_file<'n, 'a>(
         fuel: default.fuel.min(maximum.fuel),
         memory: default.memory.min(maximum.memory),
         output: default.output.min(maximum.output),
+        log_rate: default.log_rate.min(maximum.log_rate),
+        handles: default.handles.min(maximum.handles),
     };
     let mut settings = Settings {
         zone: Zone::UTC,
         calendars: Calendars::default(),
         limits: PlacedLimits {
             values,
-            lines: [0; 4],
+            lines: [0; 6],
         },
         enabled: true,
         run_on_start: false,

@@ -9,7 +9,7 @@ mod decode;
 mod definition;
 mod diagnostic;
 mod document;
-mod grants;
+pub mod grants;
 pub mod manifest;
 pub mod schema;
 mod syntax;
@@ -19,7 +19,6 @@ mod trigger;
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +27,9 @@ use serde::{Serialize, Serializer};
 pub use calendars::ReadFile;
 pub use chains::Circles;
 pub use diagnostic::{Diagnostic, MAX_SOURCE_BYTES, Severity, SourceText};
-pub use grants::check_env_name;
+pub use grants::{
+    Access, DirGrant, EnvValue, Grants, HttpGrant, SocketGrant, StateQuota, check_env_name,
+};
 pub use manifest::Manifest;
 
 use crate::trigger::Trigger;
@@ -101,6 +102,9 @@ pub struct Job {
     pub grants: Arc<Grants>,
     /// How many runs of the job may be in flight at once, at least 1.
     pub max_instances: u32,
+    /// Whether a run's randomness and time come from its record, so that it can be run again
+    /// just so.
+    pub deterministic: bool,
     /// Where the definition stands. Not part of the job's identity: a job that moves within its
     /// file has not changed.
     pub origin: Origin,
@@ -122,6 +126,7 @@ impl Job {
             limits: Limits::DEFAULT,
             grants: Grants::none(),
             max_instances: 1,
+            deterministic: false,
             origin: Origin::default(),
         }
     }
@@ -135,8 +140,9 @@ pub struct Origin {
     /// The line of the job's definition, counted from 1.
     pub line: u32,
     /// The line of each limit that the definition sets (its own or the file's defaults), in the
-    /// order timeout, fuel, memory, output; 0 where the host's default holds.
-    pub limit_lines: [u32; 4],
+    /// order timeout, fuel, memory, output, log_rate, handles; 0 where the host's default
+    /// holds.
+    pub limit_lines: [u32; 6],
 }
 
 impl PartialEq for Origin {
@@ -163,6 +169,11 @@ pub struct Limits {
     pub memory: u64,
     /// Bytes kept of the output, and as many of the log. More is counted and dropped.
     pub output: u64,
+    /// Bytes of log that a run may write in a second, and at once. More is counted and dropped.
+    pub log_rate: u64,
+    /// Open files, sockets, streams, timers and other things of the host that a run may hold at
+    /// once.
+    pub handles: u32,
 }
 
 impl Limits {
@@ -175,6 +186,8 @@ impl Limits {
         fuel: 1_000_000_000_000,
         memory: 64 << 20,
         output: 1 << 20,
+        log_rate: 1 << 20,
+        handles: 256,
     };
 
     /// The most that any job may ask for, where the operator does not lower it.
@@ -183,6 +196,8 @@ impl Limits {
         fuel: Limits::UNLIMITED_FUEL,
         memory: 4 << 30,
         output: 64 << 20,
+        log_rate: 64 << 20,
+        handles: 4096,
     };
 }
 
@@ -190,33 +205,4 @@ impl Default for Limits {
     fn default() -> Self {
         Limits::DEFAULT
     }
-}
-
-/// What a run may touch. Nothing by default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Grants {
-    /// Environment variables, by name.
-    pub env: Vec<(String, String)>,
-    /// Directories of the host.
-    pub dirs: Vec<DirGrant>,
-}
-
-/// A directory of the host that a job sees.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DirGrant {
-    /// Where it is on the host, absolute or relative to the host's working directory.
-    pub host: PathBuf,
-    /// Where the job finds it, such as `/data`.
-    pub guest: String,
-    /// What the job may do there.
-    pub access: Access,
-}
-
-/// What a job may do in a directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Read and list.
-    ReadOnly,
-    /// Also create, write, rename and delete.
-    ReadWrite,
 }

@@ -152,15 +152,20 @@ fn every_key_of_the_object_form_is_read() {
             timeout: Duration::from_secs(5400),
             fuel: 10_000_000,
             memory: 32 << 20,
-            output: 4096
+            output: 4096,
+            ..Limits::DEFAULT
         }
     );
     let dir = |host: &str, guest: &str, access| DirGrant {
         host: host.into(),
         guest: guest.into(),
         access,
+        quota: None,
     };
-    assert_eq!(report.grants.env, [("LANG".to_owned(), "C".to_owned())]);
+    assert_eq!(
+        report.grants.env,
+        [("LANG".to_owned(), EnvValue::Text("C".to_owned()))]
+    );
     assert_eq!(
         report.grants.dirs,
         [
@@ -171,7 +176,7 @@ fn every_key_of_the_object_form_is_read() {
     assert!(!report.enabled && report.run_on_start);
     assert_eq!((report.version, report.max_instances), (Some(7), 3));
     assert_eq!(report.origin.to_string(), "jobs.json:9");
-    assert_eq!(report.origin.limit_lines, [17, 18, 5, 19]);
+    assert_eq!(report.origin.limit_lines, [17, 18, 5, 19, 0, 0]);
 
     let plain = &jobs[1];
     let berlin = Zone::parse("Europe/Berlin").unwrap();
@@ -180,7 +185,7 @@ fn every_key_of_the_object_form_is_read() {
         (plain.limits.timeout, plain.max_instances),
         (Duration::from_secs(90), 2)
     );
-    assert_eq!(plain.origin.limit_lines, [5, 0, 5, 0]);
+    assert_eq!(plain.origin.limit_lines, [5, 0, 5, 0, 0, 0]);
     assert_eq!(
         jobs[2].trigger,
         Trigger::every(Duration::from_secs(5)).unwrap()
@@ -283,6 +288,7 @@ fn the_default_limits_stay_under_the_hosts_maximum() {
         fuel: 1000,
         memory: 1 << 20,
         output: 100,
+        ..Limits::MAXIMUM
     };
     let options = Options {
         maximum,

@@ -13,6 +13,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::I32Exit;
 
+use super::capability;
 use super::guest::GuestState;
 
 /// How often the host looks at a guest that computes: how late a timeout can strike, and the
@@ -112,6 +113,7 @@ impl Engine {
 
         let mut components = ComponentLinker::new(&wasmtime);
         wasmtime_wasi::p2::add_to_linker_async(&mut components).map_err(start)?;
+        capability::add_to_linker(&mut components).map_err(start)?;
         let mut modules = CoreLinker::new(&wasmtime);
         wasmtime_wasi::p1::add_to_linker_async(&mut modules, GuestState::wasi_p1).map_err(start)?;
 

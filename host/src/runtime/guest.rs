@@ -16,21 +16,24 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::capability::Desk;
 use crate::clock;
-use crate::dispatcher::{Cancel, CancelReason};
+use crate::dispatcher::CancelReason;
 
 /// The host's side of one guest; the data of its store.
 pub struct GuestState {
     meter: Meter,
     deadline: Option<Instant>,
-    cancel: Cancel,
+    desk: Desk,
     wasi: Wasi,
+    /// What a component holds of the host. A core module's is in its context.
+    table: ResourceTable,
 }
 
 /// The WASI that a guest sees. A guest that imports none costs none.
 pub enum Wasi {
     /// For components.
-    P2(WasiCtx, ResourceTable),
+    P2(WasiCtx),
     /// For core modules.
     P1(WasiP1Ctx),
     /// For components that import nothing of WASI.
@@ -49,14 +52,28 @@ pub enum Ended {
 }
 
 impl GuestState {
-    /// The state of a guest that may use `memory` bytes until `deadline`.
-    pub fn new(memory: u64, deadline: Option<Instant>, cancel: Cancel, wasi: Wasi) -> Self {
+    /// The state of a guest whose attempt is to end at `deadline`.
+    pub(super) fn new(desk: Desk, deadline: Option<Instant>, wasi: Wasi) -> Self {
+        let limits = &desk.attempt.run.job.limits;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles as usize);
         GuestState {
-            meter: Meter::new(memory),
+            meter: Meter::new(limits.memory),
             deadline,
-            cancel,
+            desk,
             wasi,
+            table,
         }
+    }
+
+    /// What serves the guest.
+    pub(super) fn desk(&mut self) -> &mut Desk {
+        &mut self.desk
+    }
+
+    /// What the guest, a component, holds of the host.
+    pub(super) fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
     }
 
     /// What the guest has used.
@@ -83,7 +100,7 @@ impl GuestState {
     /// # Errors
     /// [`Ended`], which ends the guest.
     pub fn on_tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
-        if let Some(reason) = self.cancel.reason() {
+        if let Some(reason) = self.desk.session.cancel.reason() {
             return Err(Ended::Cancelled(reason).into());
         }
         // A tick may come early after a stall of the ticker: only the clock decides.
@@ -101,10 +118,13 @@ impl WasiView for GuestState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         if !matches!(self.wasi, Wasi::P2(..)) {
             // Never reached by a guest that was prepared for what it imports.
-            self.wasi = Wasi::P2(WasiCtx::default(), ResourceTable::new());
+            self.wasi = Wasi::P2(WasiCtx::default());
         }
         match &mut self.wasi {
-            Wasi::P2(ctx, table) => WasiCtxView { ctx, table },
+            Wasi::P2(ctx) => WasiCtxView {
+                ctx,
+                table: &mut self.table,
+            },
             #[allow(clippy::unreachable)] // set just above
             _ => unreachable!(),
         }
@@ -261,15 +281,35 @@ impl CappedPipe {
         (std::mem::take(&mut shared.kept), shared.dropped)
     }
 
-    fn push(&self, bytes: &[u8]) {
+    /// Adds a line of the host's own making, after what is there. False if there is no room left
+    /// for all of it.
+    pub fn line(&self, line: &str) -> bool {
+        let mut text = String::with_capacity(line.len() + 2);
         let mut shared = self.shared.lock();
-        let room = shared.limit - shared.kept.len();
+        if shared.kept.last().is_some_and(|last| *last != b'\n') {
+            text.push('\n');
+        }
+        text.push_str(line);
+        text.push('\n');
+        shared.push(text.as_bytes())
+    }
+
+    fn push(&self, bytes: &[u8]) {
+        self.shared.lock().push(bytes);
+    }
+}
+
+impl Capped {
+    /// False if not all of it was kept.
+    fn push(&mut self, bytes: &[u8]) -> bool {
+        let room = self.limit - self.kept.len();
         let (keep, drop) = bytes.split_at(bytes.len().min(room));
-        shared.kept.extend_from_slice(keep);
-        shared.dropped += drop.len() as u64;
-        if let Some((stream, echo)) = &shared.echo {
+        self.kept.extend_from_slice(keep);
+        self.dropped += drop.len() as u64;
+        if let Some((stream, echo)) = &self.echo {
             echo(*stream, bytes);
         }
+        drop.is_empty()
     }
 }
 

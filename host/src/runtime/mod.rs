@@ -12,6 +12,7 @@
 
 pub mod bindings;
 pub mod cache;
+pub mod capability;
 pub mod directory;
 pub mod engine;
 pub mod guest;
@@ -26,12 +27,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use wasmtime::Store;
-use wasmtime::component::ResourceTable;
 use wasmtime_wasi::clocks::HostWallClock;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiView as _};
 
 use bindings::quarterjack::job::types as wit;
+use capability::Desk;
 use directory::Plugins;
 use engine::Engine;
 use guest::{CappedPipe, Echo, Ended, GuestState, Stream, Wasi};
@@ -39,33 +40,33 @@ use outcome::{Ending, Spent};
 use plugin::{Entry, Plugin};
 
 use crate::clock::{self, Clock, Timestamp, format_instant};
-use crate::dispatcher::{Cancel, CancelReason, Executor};
-use crate::job::{Access, Job};
+use crate::dispatcher::{CancelReason, Executor, Session};
+use crate::job::{Access, EnvValue, Job};
 use crate::run::{Attempt, Cause, Execution, SkipReason};
-
-/// The most files, streams and other things of the host that a run may hold at once: one run
-/// must not use up the files that the host may have open.
-const MAX_HANDLES: usize = 256;
 
 /// The most random bytes that a run may ask for in one call.
 const MAX_RANDOM: u64 = 4 << 20;
 
 /// Runs jobs in the sandbox.
 pub struct Runtime {
-    engine: Engine,
+    sandbox: Sandbox,
     plugins: Arc<Plugins>,
-    clock: Arc<dyn Clock>,
 }
 
 impl Runtime {
-    /// A runtime for the plugins of one directory. The guests' time of day is that of `clock`.
-    pub fn new(engine: Engine, plugins: Arc<Plugins>, clock: Arc<dyn Clock>) -> Self {
-        Runtime {
-            engine,
-            plugins,
-            clock,
-        }
+    /// A runtime for the plugins of one directory.
+    pub fn new(sandbox: Sandbox, plugins: Arc<Plugins>) -> Self {
+        Runtime { sandbox, plugins }
     }
+}
+
+/// What all runs have in common. Cheap to clone.
+#[derive(Clone)]
+pub struct Sandbox {
+    /// What compiles and runs guests.
+    pub engine: Engine,
+    /// The guests' time of day.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Executor for Runtime {
@@ -77,11 +78,9 @@ impl Executor for Runtime {
         }
     }
 
-    async fn execute(&self, attempt: Attempt, cancel: Cancel) -> Execution {
+    async fn execute(&self, attempt: Attempt, session: Session) -> Execution {
         match self.plugins.get(&attempt.run.job.component) {
-            Some(plugin) => {
-                run_plugin(&self.engine, &plugin, &self.clock, &attempt, cancel, None).await
-            }
+            Some(plugin) => self.sandbox.run(&plugin, &attempt, session, None).await,
             None => outcome::not_started(format!(
                 "plugin {} is missing: it was removed before the run could start",
                 attempt.run.job.component
@@ -90,71 +89,78 @@ impl Executor for Runtime {
     }
 }
 
-/// Runs one attempt of a job with a plugin that need not be in the plugins directory. `echo` is
-/// told what the guest prints, as it prints it.
-pub async fn run_plugin(
-    engine: &Engine,
-    plugin: &Plugin,
-    clock: &Arc<dyn Clock>,
-    attempt: &Attempt,
-    cancel: Cancel,
-    echo: Option<Echo>,
-) -> Execution {
-    let _place = engine.enter(plugin.slots).await;
-    let job = &attempt.run.job;
-    let started = clock::monotonic();
-    let deadline = started.checked_add(job.limits.timeout);
+impl Sandbox {
+    /// Runs one attempt of a job with a plugin that need not be in the plugins directory. `echo`
+    /// is told what the guest prints, as it prints it.
+    pub async fn run(
+        &self,
+        plugin: &Plugin,
+        attempt: &Attempt,
+        session: Session,
+        echo: Option<Echo>,
+    ) -> Execution {
+        let Sandbox { engine, clock } = self;
+        let cancel = session.cancel.clone();
+        let _place = engine.enter(plugin.slots).await;
+        let job = &attempt.run.job;
+        let started = clock::monotonic();
+        let deadline = started.checked_add(job.limits.timeout);
 
-    let pipe = |stream| {
-        let echo = echo.clone().map(|echo| (stream, echo));
-        CappedPipe::new(job.limits.output, echo)
-    };
-    let mut printed = None;
-    let wasi = if plugin.wasi {
-        let (output, log) = printed.insert((pipe(Stream::Output), pipe(Stream::Log)));
-        match wasi_for(plugin, attempt, clock, output, log) {
-            Ok(wasi) => wasi,
-            Err(error) => return outcome::not_started(error),
-        }
-    } else {
-        // What imports nothing of WASI prints nothing.
-        Wasi::None
-    };
-    let state = GuestState::new(job.limits.memory, deadline, cancel.clone(), wasi);
-    let mut store = engine.store(state, job.limits.fuel);
+        let pipe = |stream| {
+            let echo = echo.clone().map(|echo| (stream, echo));
+            CappedPipe::new(job.limits.output, echo)
+        };
+        let mut printed = None;
+        let wasi = if plugin.imports {
+            let (output, log) = printed.insert((pipe(Stream::Output), pipe(Stream::Log)));
+            match wasi_for(plugin, attempt, clock, output, log) {
+                Ok(wasi) => wasi,
+                Err(error) => return outcome::not_started(error),
+            }
+        } else {
+            // What imports nothing prints nothing.
+            Wasi::None
+        };
+        let log = printed.as_ref().map(|(_, log)| log.clone());
+        let desk = Desk::new(attempt.clone(), session, log);
+        let state = GuestState::new(desk, deadline, wasi);
+        let mut store = engine.store(state, job.limits.fuel);
 
-    let cpu = AtomicU64::new(0);
-    let ending = {
-        let call = pin!(measure_cpu(&cpu, call(plugin, &mut store, attempt)));
-        tokio::select! {
-            // The guest first: a run that ends in its first stretch never arms a timer.
-            biased;
-            ending = call => ending,
-            () = cancel.cancelled() => Ending::Ended(Ended::Cancelled(
-                cancel.reason().unwrap_or(CancelReason::Requested),
-            )),
-            () = sleep_until(deadline) => Ending::Ended(Ended::TimedOut),
-        }
-    };
+        let cpu = AtomicU64::new(0);
+        let ending = {
+            let call = pin!(measure_cpu(&cpu, call(plugin, &mut store, attempt)));
+            tokio::select! {
+                // The guest first: a run that ends in its first stretch never arms a timer.
+                biased;
+                ending = call => ending,
+                () = cancel.cancelled() => Ending::Ended(Ended::Cancelled(
+                    cancel.reason().unwrap_or(CancelReason::Requested),
+                )),
+                () = sleep_until(deadline) => Ending::Ended(Ended::TimedOut),
+            }
+        };
 
-    let fuel_left = store.get_fuel().unwrap_or(0);
-    let meter = store.data_mut().meter();
-    let spent = Spent {
-        fuel: job.limits.fuel.saturating_sub(fuel_left),
-        memory_peak: meter.peak(),
-        memory_refused: meter.refused(),
-        cpu_time: Duration::from_nanos(cpu.load(Ordering::Relaxed)),
-        elapsed: started.elapsed(),
-    };
-    drop(store);
-    let printed = printed.map(|(output, log)| (output.take(), log.take()));
-    outcome::conclude(
-        job,
-        plugin.shape,
-        ending,
-        spent,
-        printed.unwrap_or_default(),
-    )
+        let fuel_left = store.get_fuel().unwrap_or(0);
+        let meter = store.data_mut().meter();
+        let spent = Spent {
+            fuel: job.limits.fuel.saturating_sub(fuel_left),
+            memory_peak: meter.peak(),
+            memory_refused: meter.refused(),
+            cpu_time: Duration::from_nanos(cpu.load(Ordering::Relaxed)),
+            elapsed: started.elapsed(),
+        };
+        let left = store.data_mut().desk().leave();
+        drop(store);
+        let printed = printed.map(|(output, log)| (output.take(), log.take()));
+        outcome::conclude(
+            job,
+            plugin.shape,
+            ending,
+            spent,
+            left,
+            printed.unwrap_or_default(),
+        )
+    }
 }
 
 /// Calls the guest's entry and says how that ended.
@@ -251,7 +257,12 @@ fn wasi_for(
         builder.args(&job.args);
         describe_run(&mut builder, attempt);
         // After the host's own, so that a definition that sets one of those names has its way.
-        builder.envs(&job.grants.env);
+        for (name, value) in &job.grants.env {
+            match value {
+                EnvValue::Text(value) => builder.env(name, value),
+                EnvValue::Secret(_) => continue,
+            };
+        }
     }
     for dir in &job.grants.dirs {
         let access = match dir.access {
@@ -275,14 +286,11 @@ fn wasi_for(
     Ok(match plugin.entry {
         Entry::Core(_) => {
             let mut context = builder.build_p1();
-            context.ctx().table.set_max_capacity(MAX_HANDLES);
+            let handles = job.limits.handles as usize;
+            context.ctx().table.set_max_capacity(handles);
             Wasi::P1(context)
         }
-        _ => {
-            let mut table = ResourceTable::new();
-            table.set_max_capacity(MAX_HANDLES);
-            Wasi::P2(builder.build(), table)
-        }
+        _ => Wasi::P2(builder.build()),
     })
 }
 

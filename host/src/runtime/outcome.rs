@@ -7,11 +7,11 @@ use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::MAX_HANDLES;
 use super::bindings::quarterjack::job::types as wit;
+use super::capability::Left;
 use super::guest::{Ended, Refusal};
 use super::shape::Shape;
-use crate::job::Job;
+use crate::job::{Job, Limits};
 use crate::run::{Execution, Outcome, Output, Retry};
 use crate::units::{format_count, format_duration_exact, format_size};
 
@@ -25,6 +25,8 @@ pub(super) enum Ending {
     Ended(Ended),
     /// It broke a rule of WebAssembly.
     Trapped(Trap, String),
+    /// It wanted to hold more of the host than it may.
+    NoHandles(String),
     /// The host could not make or call the instance, or a host function gave up.
     Broken(String),
 }
@@ -36,10 +38,7 @@ impl Ending {
         } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
             Ending::Exited(exit.0)
         } else if let Some(ResourceTableError::Full) = error.downcast_ref() {
-            Ending::Broken(format!(
-                "limit: {MAX_HANDLES} open files, streams, timers and the like at once{}",
-                place(&error)
-            ))
+            Ending::NoHandles(place(&error))
         } else if let Some(trap) = error.downcast_ref::<Trap>() {
             Ending::Trapped(*trap, place(&error))
         } else {
@@ -89,6 +88,7 @@ pub(super) fn conclude(
     shape: Shape,
     ending: Ending,
     spent: Spent,
+    left: Left,
     ((printed, printed_dropped), (log, log_dropped)): (Printed, Printed),
 ) -> Execution {
     let verdict = judge(job, ending, &spent);
@@ -109,6 +109,10 @@ pub(super) fn conclude(
         memory_peak: spent.memory_peak,
         cpu_time: spent.cpu_time,
         elapsed: spent.elapsed,
+        denials: left.denials,
+        entries: left.entries,
+        progress: left.progress,
+        state: left.state.filter(|_| verdict.outcome == Outcome::Succeeded),
     }
 }
 
@@ -173,7 +177,7 @@ fn judge(job: &Job, ending: Ending, spent: &Spent) -> Verdict {
                     format!("{what}, and then {}", gave_up(&ending)),
                 )
             }
-            None => failed(ending),
+            None => failed(ending, limits),
         },
     }
 }
@@ -184,12 +188,20 @@ fn gave_up(ending: &Ending) -> String {
         Ending::Trapped(trap, place) => format!("trapped: {trap}{place}"),
         Ending::Typed(Err(failure)) => format!("failed: {}", failure.message),
         Ending::Broken(error) => format!("could not go on: {error}"),
+        Ending::NoHandles(_) => "wanted to hold too much of the host".to_owned(),
         Ending::Typed(Ok(_)) | Ending::Ended(_) => "ended".into(),
     }
 }
 
-fn failed(ending: Ending) -> Verdict {
+/// Which limit a run met that wanted to hold too much.
+fn handles(limits: &Limits, place: &str) -> String {
+    let most = limits.handles;
+    format!("limit: {most} open files, sockets, streams, timers and the like at once{place}")
+}
+
+fn failed(ending: Ending, limits: &Limits) -> Verdict {
     match ending {
+        Ending::NoHandles(place) => Verdict::failed(Outcome::Failed, handles(limits, &place)),
         Ending::Exited(code) => {
             Verdict::failed(Outcome::Failed, format!("exit code {}", shown(code)))
         }

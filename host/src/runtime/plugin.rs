@@ -31,8 +31,8 @@ pub struct Plugin {
     pub digest: Digest,
     /// What kind of guest it is.
     pub shape: Shape,
-    /// Whether it imports anything of WASI.
-    pub(super) wasi: bool,
+    /// Whether it imports anything that does something.
+    pub(super) imports: bool,
     /// Whether it can ask for its arguments and environment.
     pub(super) environment: bool,
     /// How many slots of the engine's pool it takes.
@@ -146,10 +146,10 @@ impl Loader {
         let plugin = Arc::new(Plugin {
             digest,
             shape: inspection.shape,
-            wasi: inspection
+            imports: inspection
                 .imports
                 .iter()
-                .any(|import| import.name.starts_with("wasi")),
+                .any(|import| !import.name.starts_with("quarterjack:job/types@")),
             environment: inspection.imports.iter().any(|import| {
                 ["environ_", "args_", "wasi:cli/environment@"]
                     .iter()

@@ -317,6 +317,10 @@ impl Surface {
 /// What the host offers to components, without versions: any 0.2 of WASI will do, as the
 /// interfaces only ever grow. Kept in step with the linker by a test.
 const COMPONENT_INTERFACES: &[(&str, Option<&str>)] = &[
+    ("quarterjack:job/control", None),
+    ("quarterjack:job/log", None),
+    ("quarterjack:job/secrets", Some("grants.secrets")),
+    ("quarterjack:job/state", Some("grants.state")),
     ("quarterjack:job/types", None),
     ("wasi:cli/environment", None),
     ("wasi:cli/exit", None),

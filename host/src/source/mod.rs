@@ -192,6 +192,7 @@ fn changed_fields(old: &Job, new: &Job) -> Vec<&'static str> {
         limits,
         grants,
         max_instances,
+        deterministic,
         origin: _,
     } = old;
     [
@@ -206,6 +207,7 @@ fn changed_fields(old: &Job, new: &Job) -> Vec<&'static str> {
         ("version", *version != new.version),
         ("run_on_start", *run_on_start != new.run_on_start),
         ("max_instances", *max_instances != new.max_instances),
+        ("deterministic", *deterministic != new.deterministic),
     ]
     .into_iter()
     .filter_map(|(field, differs)| differs.then_some(field))

@@ -46,6 +46,7 @@ pub fn job(id: &str) -> Arc<Job> {
         limits: Limits::DEFAULT,
         grants: Arc::new(Grants::default()),
         max_instances: 1,
+        deterministic: false,
         origin: Origin::default(),
     })
 }
@@ -73,6 +74,7 @@ pub fn execution(outcome: Outcome) -> Execution {
         memory_peak: 65_536,
         cpu_time: Duration::from_micros(3),
         elapsed: Duration::from_micros(5),
+        ..Execution::without_guest(outcome, "", Retry::Never)
     }
 }
 
@@ -214,7 +216,7 @@ pub async fn the_last_success_is_of_the_job_alone(store: &impl Store) {
     ] {
         let run = record(store, firing(&a, Cause::Schedule, second)).await;
         let end = finished(&run, end, execution(outcome));
-        store.finished(end).await.unwrap();
+        store.finished(end, None).await.unwrap();
     }
     assert_eq!(store.last_success(&a.id).await.unwrap(), Some(instant(90)));
     assert_eq!(store.last_success(&b.id).await.unwrap(), None);
@@ -231,7 +233,7 @@ pub async fn the_latest_to_end_comes_first(store: &impl Store) {
         let which = &jobs[usize::from(second % 2 == 0)];
         let run = record(store, firing(which, Cause::Schedule, second)).await;
         let end = finished(&run, second, execution(Outcome::Succeeded));
-        store.finished(end).await.unwrap();
+        store.finished(end, None).await.unwrap();
     }
     for (job, limit, expected) in [
         (None, 10, vec![6, 5, 4, 3, 2, 1]),
@@ -261,7 +263,7 @@ pub async fn everything_is_counted(store: &impl Store) {
             let run = record(store, firing(&a, Cause::Schedule, second)).await;
             store.started(&attempt(&run, second));
             let end = finished(&run, second, execution(outcome));
-            store.finished(end).await.unwrap();
+            store.finished(end, None).await.unwrap();
         }
     }
     assert_eq!(
@@ -322,7 +324,7 @@ pub async fn a_forgotten_job_starts_anew(store: &impl Store) {
     let a = job("a");
     let run = record(store, firing(&a, Cause::Schedule, 60)).await;
     let end = finished(&run, 61, execution(Outcome::Succeeded));
-    store.finished(end).await.unwrap();
+    store.finished(end, None).await.unwrap();
     let in_flight = record(store, firing(&a, Cause::Schedule, 120)).await;
     store.forget(&a.id).await.unwrap();
     store.forget(&JobId::from("never there")).await.unwrap();
@@ -330,7 +332,7 @@ pub async fn a_forgotten_job_starts_anew(store: &impl Store) {
     assert_eq!(store.recent(Some(&a.id), 10).await.unwrap().len(), 1);
     // The end of a run that outlives its job is recorded, and brings nothing else back.
     let end = finished(&in_flight, 121, execution(Outcome::Succeeded));
-    store.finished(end).await.unwrap();
+    store.finished(end, None).await.unwrap();
     assert_eq!(store.recent(Some(&a.id), 10).await.unwrap().len(), 2);
     assert_eq!(store.last_success(&a.id).await.unwrap(), None);
     assert_eq!(
@@ -363,7 +365,7 @@ pub async fn many_at_once_lose_nothing<S: Store>(store: Arc<S>) {
                             if let FireResult::Recorded(run) = result {
                                 won += 1;
                                 let end = finished(&run, second, execution(Outcome::Succeeded));
-                                store.finished(end).await.unwrap();
+                                store.finished(end, None).await.unwrap();
                             }
                         }
                     }

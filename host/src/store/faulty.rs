@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{BoxFuture, FireResult, MemoryStore, Skip, Store, StoreError, Totals};
+use super::{BoxFuture, FinishError, FireResult, MemoryStore, Skip, Store, StoreError, Totals};
 use crate::clock::Timestamp;
-use crate::job::JobId;
+use crate::job::{Job, JobId};
 use crate::run::{Attempt, FinishedRun, Firing};
+use crate::state::{Changes, Snapshot, StateError};
 
 /// Fails while it is told to; otherwise a [`MemoryStore`].
 #[derive(Debug, Default)]
@@ -43,7 +44,11 @@ impl Store for FaultyStore {
         self.memory.started(attempt);
     }
 
-    fn finished(&self, run: Arc<FinishedRun>) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn finished(
+        &self,
+        run: Arc<FinishedRun>,
+        state: Option<Changes>,
+    ) -> BoxFuture<'_, Result<(), FinishError>> {
         let (panic, fail) = (
             self.panic.load(Ordering::SeqCst),
             self.no_finish.load(Ordering::SeqCst),
@@ -51,10 +56,22 @@ impl Store for FaultyStore {
         Box::pin(async move {
             assert!(!panic, "the store panics");
             if fail {
-                return full("the end of a run");
+                return full("the end of a run").map_err(FinishError::Store);
             }
-            self.memory.finished(run).await
+            self.memory.finished(run, state).await
         })
+    }
+
+    fn state(&self, job: &JobId) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
+        self.memory.state(job)
+    }
+
+    fn checkpoint(
+        &self,
+        job: &Job,
+        changes: Changes,
+    ) -> BoxFuture<'_, Result<Snapshot, StateError>> {
+        self.memory.checkpoint(job, changes)
     }
 
     fn skipped(&self, skip: Skip) {

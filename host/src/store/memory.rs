@@ -10,10 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::{BoxFuture, FireResult, Skip, Store, StoreError, Totals, is_unique, to_run};
+use super::{
+    BoxFuture, FinishError, FireResult, Skip, Store, StoreError, Totals, is_unique, quota_of,
+    to_run,
+};
 use crate::clock::Timestamp;
-use crate::job::JobId;
+use crate::job::{Job, JobId};
 use crate::run::{Attempt, FinishedRun, Firing, Outcome};
+use crate::state::{Changes, Snapshot, StateError};
 
 /// How many instants of each job are known to be recorded, the newest: far more than a
 /// scheduler that never goes back needs, little enough for a million jobs.
@@ -48,7 +52,9 @@ impl Default for Bounds {
 
 #[derive(Debug, Default)]
 struct State {
-    jobs: HashMap<JobId, JobState>,
+    jobs: HashMap<JobId, JobRecord>,
+    /// What jobs keep between their runs.
+    spaces: HashMap<JobId, Snapshot>,
     history: VecDeque<Arc<FinishedRun>>,
     bytes: u64,
     skips: VecDeque<Arc<Skip>>,
@@ -56,13 +62,13 @@ struct State {
 }
 
 #[derive(Debug, Default)]
-struct JobState {
+struct JobRecord {
     last_success: Option<Timestamp>,
     /// The newest instants that are recorded, in the order of recording.
     recorded: VecDeque<Timestamp>,
 }
 
-impl JobState {
+impl JobRecord {
     /// Whether an instant is new; it is known from then on.
     fn record(&mut self, instant: Timestamp) -> bool {
         // The newest are the ones that a duplicate is of.
@@ -118,6 +124,17 @@ impl MemoryStore {
             );
         }
         results
+    }
+
+    fn land(&self, job: &Job, changes: &Changes) -> Result<Snapshot, StateError> {
+        let mut state = self.state.lock();
+        let quota = quota_of(job);
+        let after = match state.spaces.get(&job.id) {
+            Some(before) => before.apply(changes, quota)?,
+            None => Snapshot::default().apply(changes, quota)?,
+        };
+        state.spaces.insert(job.id.clone(), after.clone());
+        Ok(after)
     }
 
     fn keep(&self, run: Arc<FinishedRun>) {
@@ -182,9 +199,38 @@ impl Store for MemoryStore {
         self.started.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn finished(&self, run: Arc<FinishedRun>) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.keep(run);
-        ready(())
+    fn finished(
+        &self,
+        run: Arc<FinishedRun>,
+        state: Option<Changes>,
+    ) -> BoxFuture<'_, Result<(), FinishError>> {
+        let landed = match state {
+            Some(changes) => self.land(&run.attempt.run.job, &changes).map(drop),
+            None => Ok(()),
+        };
+        if landed.is_ok() {
+            self.keep(run);
+        }
+        Box::pin(std::future::ready(landed.map_err(FinishError::State)))
+    }
+
+    fn state(&self, job: &JobId) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
+        ready(
+            self.state
+                .lock()
+                .spaces
+                .get(job)
+                .cloned()
+                .unwrap_or_default(),
+        )
+    }
+
+    fn checkpoint(
+        &self,
+        job: &Job,
+        changes: Changes,
+    ) -> BoxFuture<'_, Result<Snapshot, StateError>> {
+        Box::pin(std::future::ready(self.land(job, &changes)))
     }
 
     fn skipped(&self, skip: Skip) {
@@ -260,7 +306,7 @@ mod tests {
         let mut how = execution(Outcome::Succeeded);
         how.output = Some(Output::Bytes(vec![0; output]));
         let run = finished(run, second, how);
-        store.finished(run.clone()).await.unwrap();
+        store.finished(run.clone(), None).await.unwrap();
         run
     }
 
@@ -304,11 +350,11 @@ mod tests {
 
     #[test]
     fn a_job_costs_little() {
-        let mut state = JobState::default();
+        let mut state = JobRecord::default();
         for second in 0..1_000 {
             assert!(state.record(instant(second)));
         }
-        let bytes = size_of::<(JobId, JobState)>() + state.recorded.capacity() * 12;
+        let bytes = size_of::<(JobId, JobRecord)>() + state.recorded.capacity() * 12;
         assert!(bytes < 512, "{bytes} bytes for a job that runs often");
         assert!(!state.record(instant(999)));
     }

@@ -28,8 +28,9 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId};
+use crate::job::{Job, JobId, StateQuota};
 use crate::run::{Attempt, Cause, FinishedRun, Firing, Outcome, Run, RunId, SkipReason};
+use crate::state::{Changes, Snapshot, StateError};
 
 pub use memory::MemoryStore;
 
@@ -63,14 +64,39 @@ pub trait Store: Send + Sync + 'static {
     /// may not have run.
     fn started(&self, attempt: &Attempt);
 
-    /// Records how a run ended. It is done once this has answered, and only then may the world
-    /// be told.
+    /// Records how a run ended and lands what it changed in the state of its job, both or
+    /// neither. It is done once this has answered, and only then may the world be told.
     ///
-    /// After a crash: a run whose end was not recorded is one that may or may not have run.
+    /// After a crash: a run whose end was not recorded is one that may or may not have run, and
+    /// nothing that it changed since its last checkpoint has landed.
     ///
     /// # Errors
-    /// The end is not recorded. The run stays recorded as one that has not finished.
-    fn finished(&self, run: Arc<FinishedRun>) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Nothing has landed, and the end is not recorded: the run stays recorded as one that has
+    /// not finished.
+    fn finished(
+        &self,
+        run: Arc<FinishedRun>,
+        state: Option<Changes>,
+    ) -> BoxFuture<'_, Result<(), FinishError>>;
+
+    /// The state of a job, as it is now. A job that has none has an empty one.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn state(&self, job: &JobId) -> BoxFuture<'_, Result<Snapshot, StoreError>>;
+
+    /// Lands changes to the state of a job, whatever becomes of the run that made them, and gives
+    /// the state with them.
+    ///
+    /// After a crash: once this has answered, the changes are there, all of them.
+    ///
+    /// # Errors
+    /// Nothing of them has landed.
+    fn checkpoint(
+        &self,
+        job: &Job,
+        changes: Changes,
+    ) -> BoxFuture<'_, Result<Snapshot, StateError>>;
 
     /// Notes that a firing did not become a run, or that a recorded run will not start. Does not
     /// wait.
@@ -113,7 +139,7 @@ pub trait Store: Send + Sync + 'static {
     fn totals(&self) -> BoxFuture<'_, Result<Totals, StoreError>>;
 
     /// Forgets a job that is no longer defined: its last success and which of its instants are
-    /// recorded. Its runs stay until they age out.
+    /// recorded. Its runs stay until they age out; its state stays, for the job may come back.
     ///
     /// # Errors
     /// Nothing is forgotten.
@@ -193,6 +219,22 @@ impl Totals {
             *count += 1;
         }
     }
+}
+
+/// Why the end of a run could not be recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FinishError {
+    /// The store does not do its work.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What it changed in the state of its job cannot land: it has failed after all.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// What a job may keep in its state.
+pub(crate) fn quota_of(job: &Job) -> StateQuota {
+    job.grants.state.unwrap_or(StateQuota { keys: 0, size: 0 })
 }
 
 /// A store that does not do its work.

@@ -12,7 +12,7 @@ use crate::cli::output::{Paint, Tone, Viewer, cut, harmless, outcome_word, plura
 use crate::clock::{Jump, Timestamp};
 use crate::event::{Event, Stamped};
 use crate::job::{Diagnostic, JobId, Severity};
-use crate::run::{Attempt, Cause, FinishedRun, Outcome};
+use crate::run::{Attempt, Cause, Denial, FinishedRun, Outcome, Progress};
 use crate::units::{format_count, format_duration, format_size};
 
 /// Columns that the time of day takes, with the gap after it.
@@ -232,12 +232,44 @@ impl Human {
                 writeln!(to, "{} removed", harmless(name))
             }
             Event::RunStarted { attempt } => self.started(at, attempt, to),
+            Event::RunDenied { attempt, denial } => self.denied(at, attempt, denial, to),
+            Event::RunProgress { attempt, progress } => {
+                self.start(at, attempt.run.job.id.as_str(), to)?;
+                writeln!(to, "{}", progress_text(progress))
+            }
             Event::RunFinished { run } => self.finished(at, run, to),
             Event::RunSkipped { job, reason, .. } => {
                 self.start(at, job.id.as_str(), to)?;
                 let word = paint.paint(Tone::Warn, "skipped");
                 writeln!(to, "{word}    {}", harmless(&reason.to_string()))
             }
+        }
+    }
+
+    /// A closed door: what was behind it, and what would open it, below.
+    fn denied(
+        &mut self,
+        at: Timestamp,
+        attempt: &Attempt,
+        denial: &Denial,
+        to: &mut dyn Write,
+    ) -> io::Result<()> {
+        let job = &attempt.run.job;
+        self.start(at, job.id.as_str(), to)?;
+        let word = self.options.paint.paint(Tone::Warn, "denied");
+        writeln!(to, "{word}     {}", harmless(&denial.what))?;
+        let indent = " ".repeat("13:10:00.412  ".len() + self.name_width + 2 + "denied     ".len());
+        if let Some(grant) = &denial.grant {
+            write!(to, "{indent}to allow it: {}", harmless(grant))?;
+            if job.origin.file.is_empty() {
+                writeln!(to)?;
+            } else {
+                writeln!(to, "   (job `{}`, {})", job.id, job.origin)?;
+            }
+        }
+        match &denial.ceiling {
+            Some(ceiling) => writeln!(to, "{indent}{}", harmless(ceiling)),
+            None => Ok(()),
         }
     }
 
@@ -430,6 +462,22 @@ fn names<T>(jobs: &[T], name: impl Fn(&T) -> String) -> String {
 }
 
 /// `41 runs: 38 ok, 3 timed out; 2 skipped`.
+/// How far a run has come, as in `progress   40 %   400 of 1000   reading`.
+fn progress_text(progress: &Progress) -> String {
+    let mut text = "progress".to_owned();
+    if let Some(percent) = progress.percent() {
+        text = format!("{text}   {percent} %");
+    }
+    text = match progress.total {
+        Some(total) => format!("{text}   {} of {total}", progress.done),
+        None => format!("{text}   {}", progress.done),
+    };
+    if !progress.note.is_empty() {
+        text = format!("{text}   {}", harmless(&progress.note));
+    }
+    text
+}
+
 fn totals(runs: &[(Outcome, u64)], skipped: u64) -> String {
     let total: u64 = runs.iter().map(|(_, count)| count).sum();
     let mut words = plural(usize::try_from(total).unwrap_or(usize::MAX), "run");

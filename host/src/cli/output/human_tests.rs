@@ -141,6 +141,7 @@ fn ended(id: &str, outcome: Outcome, change: impl FnOnce(&mut Execution)) -> Eve
         memory_peak: 1_150_000,
         cpu_time: Duration::from_micros(500),
         elapsed: Duration::from_micros(600),
+        ..Execution::without_guest(outcome, "", Retry::ByPolicy)
     };
     change(&mut execution);
     Event::RunFinished {

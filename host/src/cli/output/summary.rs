@@ -53,7 +53,7 @@ fn reason(run: &FinishedRun, flags: LimitFlags) -> Option<String> {
         return error.map(str::to_owned);
     };
     let job = &run.attempt.run.job;
-    let ([timeout, fuel, memory, _], [by_timeout, by_fuel, by_memory]) =
+    let ([timeout, fuel, memory, ..], [by_timeout, by_fuel, by_memory]) =
         (job.origin.limit_lines, flags);
     let (line, by_flag) = match limit {
         Limit::Timeout => (timeout, by_timeout),
@@ -203,6 +203,7 @@ mod tests {
                 memory_peak: 3 << 20,
                 cpu_time: Duration::from_millis(40),
                 elapsed: Duration::from_millis(41),
+                ..Execution::without_guest(outcome, "", Retry::ByPolicy)
             },
         }
     }
@@ -242,7 +243,7 @@ mod tests {
         let in_file = Origin {
             file: "jobs.json".into(),
             line: 3,
-            limit_lines: [21, 0, 0, 0],
+            limit_lines: [21, 0, 0, 0, 0, 0],
         };
         let said = Some("limit: timeout 1 min");
         assert_eq!(

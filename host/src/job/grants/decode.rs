@@ -1,23 +1,13 @@
-//! What a run may touch, read from a definition or from a command line.
+//! Grants, read from a definition or from a command line.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use super::decode::{DIR, Decoder, GRANTS};
-use super::diagnostic::quoted;
-use super::document::{Node, Value};
-use super::{Access, DirGrant, Grants};
+use super::super::decode::{DIR, Decoder, GRANTS};
+use super::super::diagnostic::quoted;
+use super::super::document::{Node, Value};
+use super::{Access, DirGrant, EnvValue, Grants};
 use crate::suggest::nearest;
-
-/// Nothing granted: one for all the jobs that need nothing.
-static NONE: LazyLock<Arc<Grants>> = LazyLock::new(Arc::default);
-
-impl Grants {
-    /// Nothing. Shared, so that a job without grants costs no memory for them.
-    pub fn none() -> Arc<Grants> {
-        NONE.clone()
-    }
-}
 
 impl DirGrant {
     /// Reads `HOST::GUEST`, `HOST::GUEST:ro` or `HOST::GUEST:rw`. A relative host directory is
@@ -47,6 +37,7 @@ impl DirGrant {
             host: host_path(host, base)?,
             guest: guest_path(guest)?,
             access,
+            quota: None,
         })
     }
 }
@@ -123,7 +114,7 @@ fn guest_path(guest: &str) -> Result<String, String> {
 }
 
 /// Reads `grants`, and where each host directory stands in the text.
-pub(super) fn decode(
+pub(in crate::job) fn decode(
     decoder: &mut Decoder<'_>,
     node: &Node<'_>,
     base: &Path,
@@ -143,9 +134,8 @@ pub(super) fn decode(
             }
         }
     }
-    let nothing = grants.env.is_empty() && grants.dirs.is_empty();
     (
-        if nothing {
+        if grants == Grants::default() {
             Grants::none()
         } else {
             Arc::new(grants)
@@ -165,7 +155,8 @@ fn decode_env(decoder: &mut Decoder<'_>, node: &Node<'_>, grants: &mut Grants) {
         }
         let name = format!("the variable {}", quoted(&member.key));
         if let Some(value) = decoder.string(&name, &member.value) {
-            grants.env.push((member.key.to_string(), value.to_owned()));
+            let value = EnvValue::Text(value.to_owned());
+            grants.env.push((member.key.to_string(), value));
         }
     }
 }
@@ -270,6 +261,7 @@ fn decode_dir(
                 host,
                 guest,
                 access,
+                quota: None,
             },
             span,
         )),

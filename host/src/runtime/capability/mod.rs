@@ -1,0 +1,138 @@
+//! What a run can ask of the host beside plain WASI: one file for each interface.
+//!
+//! Everything is linked for every guest. What is behind an interface is decided when it is called,
+//! by the grants of the job: what is not granted answers with an error that says so, and is told
+//! in the run's log and in the host's events, with the line that would open the door.
+
+pub mod keyvalue;
+pub mod secrets;
+
+mod config;
+mod control;
+mod log;
+mod logging;
+mod state;
+
+use std::time::{Duration, Instant};
+
+use wasmtime::component::{HasSelf, Linker};
+
+use super::bindings::portable::wasi as portable;
+use super::bindings::quarterjack::job as own;
+use super::guest::{CappedPipe, GuestState};
+use crate::clock;
+use crate::dispatcher::Session;
+use crate::job::Grants;
+use crate::job::grants::Need;
+use crate::run::{Attempt, Denial, Denials, LogEntry, Progress};
+use crate::state::Changes;
+
+/// Links every interface of this module.
+///
+/// # Errors
+/// If the linker knows one already.
+pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    fn same(state: &mut GuestState) -> &mut GuestState {
+        state
+    }
+    type Own = HasSelf<GuestState>;
+    own::types::add_to_linker::<_, Own>(linker, same)?;
+    own::state::add_to_linker::<_, Own>(linker, same)?;
+    own::secrets::add_to_linker::<_, Own>(linker, same)?;
+    own::log::add_to_linker::<_, Own>(linker, same)?;
+    own::control::add_to_linker::<_, Own>(linker, same)?;
+    portable::config::store::add_to_linker::<_, Own>(linker, same)?;
+    portable::keyvalue::store::add_to_linker::<_, Own>(linker, same)?;
+    portable::keyvalue::atomics::add_to_linker::<_, Own>(linker, same)?;
+    portable::keyvalue::batch::add_to_linker::<_, Own>(linker, same)?;
+    portable::logging::logging::add_to_linker::<_, Own>(linker, same)?;
+    Ok(())
+}
+
+impl own::types::Host for GuestState {}
+
+/// What the host keeps for one run to serve what it asks.
+pub(super) struct Desk {
+    pub(super) attempt: Attempt,
+    pub(super) session: Session,
+    started: Instant,
+    log: Option<CappedPipe>,
+    denials: Denials,
+    entries: Vec<LogEntry>,
+    progress: Option<Progress>,
+    progress_told: Option<Instant>,
+    /// What it has seen and changed of its state, once it has asked.
+    state: Option<Changes>,
+}
+
+/// What is left on a desk when the run is over.
+pub(super) struct Left {
+    pub(super) denials: Denials,
+    pub(super) entries: Vec<LogEntry>,
+    pub(super) progress: Option<Progress>,
+    pub(super) state: Option<Changes>,
+}
+
+impl Desk {
+    /// The desk of an attempt whose log goes to a pipe.
+    pub(super) fn new(attempt: Attempt, session: Session, log: Option<CappedPipe>) -> Self {
+        Desk {
+            attempt,
+            session,
+            started: clock::monotonic(),
+            log,
+            denials: Denials::default(),
+            entries: Vec::new(),
+            progress: None,
+            progress_told: None,
+            state: None,
+        }
+    }
+
+    /// Clears the desk.
+    pub(super) fn leave(&mut self) -> Left {
+        Left {
+            denials: std::mem::take(&mut self.denials),
+            entries: std::mem::take(&mut self.entries),
+            progress: self.progress.take(),
+            state: self.state.take().filter(|changes| !changes.is_empty()),
+        }
+    }
+
+    /// What the job is granted.
+    fn grants(&self) -> &Grants {
+        &self.attempt.run.job.grants
+    }
+
+    /// How long the attempt has been going on.
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Notes that the run wanted `what` and has no grant for it. Gives the words in which a guest
+    /// is told.
+    pub(super) fn deny(&mut self, what: impl Into<String>, need: &Need) -> String {
+        self.refuse(Denial {
+            what: what.into(),
+            grant: Some(need.grant()),
+            ceiling: None,
+        })
+    }
+
+    /// Notes a denial: in the log, in the host's events and in the count.
+    pub(super) fn refuse(&mut self, denial: Denial) -> String {
+        let text = denial.to_string();
+        if self.denials.add(&denial) {
+            self.print(&text);
+            self.session.notices.denied(denial);
+        }
+        text
+    }
+
+    /// Adds a line to the log.
+    fn print(&self, line: &str) {
+        if let Some(log) = &self.log {
+            log.line(line);
+        }
+    }
+}
