@@ -288,7 +288,7 @@ fn the_default_limits_stay_under_the_hosts_maximum() {
         fuel: 1000,
         memory: 1 << 20,
         output: 100,
-        ..Limits::MAXIMUM
+        ..Limits::DEFAULT
     };
     let options = Options {
         maximum,
