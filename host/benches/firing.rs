@@ -19,10 +19,10 @@ use quarterjack::firing::{fire, fire_due};
 use quarterjack::job::manifest::Options;
 use quarterjack::job::{Job, JobId, Manifest, SourceText};
 use quarterjack::run::{Cause, Firing, Outcome};
-use quarterjack::runtime::Runtime;
 use quarterjack::runtime::directory::Plugins;
-use quarterjack::runtime::engine::Engine;
+use quarterjack::runtime::engine::{Capacity, Engine};
 use quarterjack::runtime::plugin::Loader;
+use quarterjack::runtime::{Runtime, Sandbox};
 use quarterjack::scheduler::{Due, Scheduler};
 use quarterjack::store::MemoryStore;
 use tokio::runtime::Handle;
@@ -124,14 +124,22 @@ struct Host {
 
 impl Host {
     fn new(dir: &std::path::Path, guests: Handle) -> Host {
-        let engine = Engine::new(256, 4 << 30).unwrap();
+        let engine = Engine::new(Capacity {
+            running: 256,
+            largest_memory: 4 << 30,
+            memory: u64::MAX,
+        })
+        .unwrap();
         let plugins = Plugins::open(dir, Loader::new(engine.clone(), None)).unwrap();
         for name in plugins.scan_all().unwrap() {
             plugins.load(&name);
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let events = Events::new();
-        let runtime = Runtime::new(engine.clone(), Arc::new(plugins), clock.clone());
+        let runtime = Runtime::new(
+            Sandbox::new(engine.clone(), clock.clone(), 2),
+            Arc::new(plugins),
+        );
         let dispatcher = Dispatcher::new(
             runtime,
             Parts {

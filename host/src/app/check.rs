@@ -120,7 +120,7 @@ enum PluginCheck {
 
 impl PluginCheck {
     fn open(path: &Path, cache: &CachePlace) -> Result<PluginCheck, AppError> {
-        let engine = engine_for(1)?;
+        let engine = engine_for(1, u64::MAX)?;
         let cache = cache.open(&engine)?;
         let opened = Plugins::open(path, Loader::new(engine, cache))
             .and_then(|plugins| plugins.scan_all().map(|names| (plugins, names)));

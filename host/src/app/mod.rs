@@ -5,6 +5,7 @@
 
 mod catalog;
 mod check;
+mod machine;
 mod once;
 mod problems;
 mod serve;
@@ -14,7 +15,7 @@ mod watch;
 use std::path::PathBuf;
 
 use crate::runtime::cache::{CacheError, CodeCache};
-use crate::runtime::engine::{Engine, EngineError};
+use crate::runtime::engine::{Capacity, Engine, EngineError};
 use crate::runtime::plugin::PluginError;
 use crate::source::SourceError;
 
@@ -93,10 +94,14 @@ impl CachePlace {
 /// The largest linear memory that the pool is made for.
 const WHOLE_MEMORY: u64 = 4 << 30;
 
-/// An engine for `max_running` runs at once. Its pool always covers a whole 32-bit memory: that
+/// An engine for `max_running` runs at once, which have `max_memory` bytes together. Its pool always covers a whole 32-bit memory: that
 /// costs only addresses, and code that is compiled for one size of pool does not fit another.
-fn engine_for(max_running: usize) -> Result<Engine, EngineError> {
-    Engine::new(max_running, WHOLE_MEMORY)
+fn engine_for(max_running: usize, max_memory: u64) -> Result<Engine, EngineError> {
+    Engine::new(Capacity {
+        running: max_running,
+        largest_memory: WHOLE_MEMORY,
+        memory: max_memory,
+    })
 }
 
 /// The threads that guests run on, apart from those that decide when: a guest that keeps a

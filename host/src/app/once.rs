@@ -35,7 +35,7 @@ pub async fn run_once(request: RunOnce, cancel: Cancel) -> Result<FinishedRun, A
         cache,
         echo,
     } = request;
-    let engine = engine_for(1)?;
+    let engine = engine_for(1, u64::MAX)?;
     let cache = cache.open(&engine)?;
     let loader = Loader::new(engine.clone(), cache);
     let failed = |error| AppError::Plugin {
@@ -64,7 +64,7 @@ pub async fn run_once(request: RunOnce, cancel: Cancel) -> Result<FinishedRun, A
     let task = guests.handle().spawn({
         let attempt = attempt.clone();
         let clock = clock.clone();
-        let sandbox = Sandbox { engine, clock };
+        let sandbox = Sandbox::new(engine, clock, 1);
         let session = Session::alone(cancel);
         async move { sandbox.run(&loaded.plugin, &attempt, session, echo).await }
     });

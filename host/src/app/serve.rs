@@ -20,6 +20,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{mpsc, watch};
 
 use super::catalog::{Catalog, Change};
+use super::machine::memory_for_runs;
 use super::watch::{Watcher, directory_of};
 use super::{AppError, CachePlace, Guests, engine_for};
 use crate::clock::{self, Clock, ClockWatch, Readings, SystemClock, Timestamp};
@@ -50,6 +51,9 @@ pub struct ServeOptions {
     pub maximum: Limits,
     /// How many runs may be in flight at once.
     pub max_running: usize,
+    /// How many bytes of memory all runs in flight may have together; what is sensible for the
+    /// machine where nothing is said.
+    pub max_memory: Option<u64>,
     /// Where compiled code is kept.
     pub cache: CachePlace,
 }
@@ -132,7 +136,8 @@ enum Message {
 /// that a definition or a plugin does is an error of the host.
 pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<(), AppError> {
     allow_many_files();
-    let engine = engine_for(options.max_running)?;
+    let max_memory = options.max_memory.unwrap_or_else(memory_for_runs);
+    let engine = engine_for(options.max_running, max_memory)?;
     let cache = options.cache.open(&engine)?;
     let loader = Loader::new(engine.clone(), cache);
     let plugins =
@@ -165,10 +170,8 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     let guests = Guests::start()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-    let sandbox = Sandbox {
-        engine,
-        clock: clock.clone(),
-    };
+    let threads = guests.handle().metrics().num_workers();
+    let sandbox = Sandbox::new(engine, clock.clone(), threads);
     let runtime = Runtime::new(sandbox, plugins.clone());
     let (ends, mut ended) = Ends::new();
     let dispatcher = Dispatcher::new(

@@ -137,6 +137,11 @@ pub(super) fn memory_limit(text: &str) -> Result<u64, String> {
     size(text, Limits::MAXIMUM.memory)
 }
 
+/// Reads an amount of memory of any size, such as `16GiB`.
+pub(super) fn total_memory(text: &str) -> Result<u64, String> {
+    size(text, u64::MAX)
+}
+
 /// Reads the output limit of a run, such as `1MiB`.
 pub(super) fn output_limit(text: &str) -> Result<u64, String> {
     size(text, Limits::MAXIMUM.output)

@@ -8,7 +8,9 @@ use std::time::Duration;
 use clap::Args;
 use parking_lot::Mutex;
 
-use super::options::{Cache, Ceiling, JobFiles, Plugins, block_on, duration, duration_or_zero};
+use super::options::{
+    Cache, Ceiling, JobFiles, Plugins, block_on, duration, duration_or_zero, total_memory,
+};
 use super::output::human::{Human, HumanOptions};
 use super::output::json::JsonLines;
 use super::output::printer::{Renderer, print_all};
@@ -37,6 +39,10 @@ pub(super) struct Serve {
     /// How many runs may be in flight at once; more wait
     #[arg(long, value_name = "N", default_value = "256")]
     max_running: NonZeroUsize,
+    /// How much memory all runs in flight may have together; three quarters of the machine's if
+    /// not given
+    #[arg(long, value_name = "SIZE", value_parser = total_memory)]
+    total_memory: Option<u64>,
     #[command(flatten)]
     cache: Cache,
     /// Print one JSON object a line for each event, and nothing else
@@ -63,6 +69,7 @@ impl Serve {
             grace: self.grace,
             maximum: self.ceiling.limits(),
             max_running: self.max_running.get(),
+            max_memory: self.total_memory,
             cache: self.cache.place(),
         };
         let served = block_on(app::serve(options, events.clone(), stop));

@@ -14,7 +14,7 @@ use wasmtime::{
 use wasmtime_wasi::I32Exit;
 
 use super::capability;
-use super::guest::GuestState;
+use super::guest::{GuestState, HostMemory};
 
 /// How often the host looks at a guest that computes: how late a timeout can strike, and the
 /// longest that one guest keeps a thread from another.
@@ -65,6 +65,18 @@ struct Inner {
     modules: CoreLinker<GuestState>,
     slots: Arc<Semaphore>,
     ticker: Arc<Ticker>,
+    memory: Arc<HostMemory>,
+}
+
+/// What an engine may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Capacity {
+    /// How many guests at once.
+    pub running: usize,
+    /// The most bytes of one linear memory.
+    pub largest_memory: u64,
+    /// The most bytes of memory and tables of all guests together.
+    pub memory: u64,
 }
 
 /// Why the engine could not be made.
@@ -91,24 +103,24 @@ pub enum EngineError {
 }
 
 impl Engine {
-    /// An engine that holds at most `max_running` guests at once, each with at most
-    /// `max_memory` bytes in one linear memory.
+    /// An engine that holds no more than this.
     ///
     /// # Errors
-    /// If the address space for them cannot be had.
-    pub fn new(max_running: usize, max_memory: u64) -> Result<Engine, EngineError> {
-        let slots = max_running.max(1);
+    /// If the address space for it cannot be had.
+    pub fn new(capacity: Capacity) -> Result<Engine, EngineError> {
+        let slots = capacity.running.max(1);
         if slots > MAX_RUNNING {
             return Err(EngineError::TooMany(slots));
         }
         // A plugin that needs several slots must fit even a small pool.
         let pool = slots.max(MAX_MEMORIES as usize);
-        let wasmtime = wasmtime::Engine::new(&config(pool, max_memory)).map_err(|error| {
-            EngineError::Pool {
-                slots,
-                reason: format!("{error:#}"),
-            }
-        })?;
+        let wasmtime =
+            wasmtime::Engine::new(&config(pool, capacity.largest_memory)).map_err(|error| {
+                EngineError::Pool {
+                    slots,
+                    reason: format!("{error:#}"),
+                }
+            })?;
         let start = |error: wasmtime::Error| EngineError::Start(format!("{error:#}"));
 
         let mut components = ComponentLinker::new(&wasmtime);
@@ -136,8 +148,14 @@ impl Engine {
                 modules,
                 slots: Arc::new(Semaphore::new(pool)),
                 ticker,
+                memory: Arc::new(HostMemory::new(capacity.memory)),
             }),
         })
+    }
+
+    /// The memory of all its guests.
+    pub fn memory(&self) -> &Arc<HostMemory> {
+        &self.inner.memory
     }
 
     /// wasmtime's own engine.

@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -53,12 +54,17 @@ pub enum Ended {
 
 impl GuestState {
     /// The state of a guest whose attempt is to end at `deadline`.
-    pub(super) fn new(desk: Desk, deadline: Option<Instant>, wasi: Wasi) -> Self {
+    pub(super) fn new(
+        desk: Desk,
+        deadline: Option<Instant>,
+        wasi: Wasi,
+        memory: Arc<HostMemory>,
+    ) -> Self {
         let limits = &desk.attempt.run.job.limits;
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
         GuestState {
-            meter: Meter::new(limits.memory),
+            meter: Meter::new(limits.memory, memory),
             deadline,
             desk,
             wasi,
@@ -100,7 +106,7 @@ impl GuestState {
     /// # Errors
     /// [`Ended`], which ends the guest.
     pub fn on_tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
-        if let Some(reason) = self.desk.session.cancel.reason() {
+        if let Some(reason) = self.desk.to_be_ended() {
             return Err(Ended::Cancelled(reason).into());
         }
         // A tick may come early after a stall of the ticker: only the clock decides.
@@ -137,9 +143,50 @@ impl WasiView for GuestState {
 pub struct Meter {
     limit: u64,
     used: u64,
+    /// What all guests of the host have together.
+    all: Arc<HostMemory>,
     /// What was used before the last growth, which may yet fail.
     before: u64,
     refused: Option<Refusal>,
+}
+
+/// The memory of all guests that run, together.
+#[derive(Debug)]
+pub struct HostMemory {
+    limit: u64,
+    used: AtomicU64,
+}
+
+impl HostMemory {
+    /// At most `limit` bytes for all guests together.
+    pub fn new(limit: u64) -> Self {
+        HostMemory {
+            limit,
+            used: AtomicU64::new(0),
+        }
+    }
+
+    /// The most bytes that all guests may have together.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// How many bytes they have.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Takes so many bytes more, if there are as many.
+    fn take(&self, bytes: u64) -> bool {
+        let take = |used: u64| used.checked_add(bytes).filter(|after| *after <= self.limit);
+        self.used
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_ok()
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 /// The first growth that a guest was refused.
@@ -150,6 +197,8 @@ pub enum Refusal {
     /// One of its memories or tables would have had this many bytes, more than the most that
     /// it declares itself or that the host allows one to have.
     Maximum(u64),
+    /// All guests together would have held more than this many bytes, which the host allows them.
+    Together(u64),
     /// The host had no more.
     Host,
 }
@@ -159,10 +208,11 @@ const TABLE_ELEMENT: u64 = size_of::<usize>() as u64;
 
 impl Meter {
     /// A meter that has counted nothing yet.
-    pub fn new(limit: u64) -> Self {
+    pub fn new(limit: u64, all: Arc<HostMemory>) -> Self {
         Meter {
             limit,
             used: 0,
+            all,
             before: 0,
             refused: None,
         }
@@ -184,6 +234,8 @@ impl Meter {
             Refusal::Limit(wanted)
         } else if maximum.is_some_and(|maximum| desired > maximum) {
             Refusal::Maximum(desired)
+        } else if !self.all.take(wanted - self.used) {
+            Refusal::Together(self.all.limit())
         } else {
             self.before = self.used;
             self.used = wanted;
@@ -196,8 +248,15 @@ impl Meter {
     /// The growth that was just allowed did not come about. To the guest it is a refusal like
     /// any other.
     fn growth_failed(&mut self) {
+        self.all.give_back(self.used - self.before);
         self.used = self.before;
         self.refused.get_or_insert(Refusal::Host);
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.all.give_back(self.used);
     }
 }
 
@@ -387,9 +446,32 @@ mod tests {
         assert_eq!(*seen.lock(), b"abcdefgh");
     }
 
+    fn all() -> Arc<HostMemory> {
+        Arc::new(HostMemory::new(u64::MAX))
+    }
+
+    #[test]
+    fn all_guests_share_what_the_host_allows() {
+        let all = Arc::new(HostMemory::new(1000));
+        let mut one = Meter::new(800, all.clone());
+        let mut other = Meter::new(800, all.clone());
+        assert!(one.memory_growing(0, 700, None).unwrap());
+        assert!(!other.memory_growing(0, 400, None).unwrap());
+        assert_eq!(other.refused(), Some(Refusal::Together(1000)));
+        assert!(other.memory_growing(0, 300, None).unwrap());
+        assert_eq!(all.used(), 1000);
+        drop(one);
+        assert_eq!(all.used(), 300);
+        assert!(other.memory_growing(300, 800, None).unwrap());
+        other.growth_failed();
+        assert_eq!(all.used(), 300);
+        drop(other);
+        assert_eq!(all.used(), 0);
+    }
+
     #[test]
     fn memories_and_tables_share_one_limit() {
-        let mut meter = Meter::new(1000);
+        let mut meter = Meter::new(1000, all());
         assert!(meter.memory_growing(0, 600, None).unwrap());
         assert!(meter.table_growing(0, 40, None).unwrap());
         assert_eq!((meter.peak(), meter.refused()), (920, None));
@@ -400,10 +482,10 @@ mod tests {
 
     #[test]
     fn every_refusal_is_noted_and_a_growth_that_failed_is_not_held() {
-        let mut meter = Meter::new(1000);
+        let mut meter = Meter::new(1000, all());
         assert!(!meter.memory_growing(0, 601, Some(600)).unwrap());
         assert_eq!(meter.refused(), Some(Refusal::Maximum(601)));
-        let mut meter = Meter::new(1000);
+        let mut meter = Meter::new(1000, all());
         assert!(meter.memory_growing(0, 600, None).unwrap());
         assert!(meter.memory_growing(600, 700, None).unwrap());
         meter.growth_failed();

@@ -20,10 +20,10 @@ pub mod plugin;
 pub mod shape;
 
 mod outcome;
+mod turns;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use wasmtime::Store;
@@ -38,11 +38,15 @@ use engine::Engine;
 use guest::{CappedPipe, Echo, Ended, GuestState, Stream, Wasi};
 use outcome::{Ending, Spent};
 use plugin::{Entry, Plugin};
+use turns::{CpuTime, Turns};
 
 use crate::clock::{self, Clock, Timestamp, format_instant};
-use crate::dispatcher::{CancelReason, Executor, Session};
+use crate::dispatcher::{Cancel, CancelReason, Executor, Session};
 use crate::job::{Access, EnvValue, Job};
 use crate::run::{Attempt, Cause, Execution, SkipReason};
+
+/// How long a guest that can ask whether it is to end may go on when it is.
+pub const CANCEL_GRACE: Duration = Duration::from_secs(2);
 
 /// The most random bytes that a run may ask for in one call.
 const MAX_RANDOM: u64 = 4 << 20;
@@ -63,10 +67,9 @@ impl Runtime {
 /// What all runs have in common. Cheap to clone.
 #[derive(Clone)]
 pub struct Sandbox {
-    /// What compiles and runs guests.
-    pub engine: Engine,
-    /// The guests' time of day.
-    pub clock: Arc<dyn Clock>,
+    engine: Engine,
+    clock: Arc<dyn Clock>,
+    turns: Turns,
 }
 
 impl Executor for Runtime {
@@ -90,6 +93,15 @@ impl Executor for Runtime {
 }
 
 impl Sandbox {
+    /// A sandbox whose guests run on so many threads, and whose time of day is that of `clock`.
+    pub fn new(engine: Engine, clock: Arc<dyn Clock>, threads: usize) -> Sandbox {
+        Sandbox {
+            engine,
+            clock,
+            turns: Turns::new(threads),
+        }
+    }
+
     /// Runs one attempt of a job with a plugin that need not be in the plugins directory. `echo`
     /// is told what the guest prints, as it prints it.
     pub async fn run(
@@ -99,7 +111,11 @@ impl Sandbox {
         session: Session,
         echo: Option<Echo>,
     ) -> Execution {
-        let Sandbox { engine, clock } = self;
+        let Sandbox {
+            engine,
+            clock,
+            turns,
+        } = self;
         let cancel = session.cancel.clone();
         let _place = engine.enter(plugin.slots).await;
         let job = &attempt.run.job;
@@ -122,18 +138,18 @@ impl Sandbox {
             Wasi::None
         };
         let log = printed.as_ref().map(|(_, log)| log.clone());
-        let desk = Desk::new(attempt.clone(), session, log);
-        let state = GuestState::new(desk, deadline, wasi);
+        let desk = Desk::new(attempt.clone(), session, log, plugin.cooperates);
+        let state = GuestState::new(desk, deadline, wasi, engine.memory().clone());
         let mut store = engine.store(state, job.limits.fuel);
 
-        let cpu = AtomicU64::new(0);
+        let cpu = CpuTime::default();
         let ending = {
-            let call = pin!(measure_cpu(&cpu, call(plugin, &mut store, attempt)));
+            let call = pin!(turns.take(&cpu, call(plugin, &mut store, attempt)));
             tokio::select! {
                 // The guest first: a run that ends in its first stretch never arms a timer.
                 biased;
                 ending = call => ending,
-                () = cancel.cancelled() => Ending::Ended(Ended::Cancelled(
+                () = to_be_ended(&cancel, plugin.cooperates) => Ending::Ended(Ended::Cancelled(
                     cancel.reason().unwrap_or(CancelReason::Requested),
                 )),
                 () = sleep_until(deadline) => Ending::Ended(Ended::TimedOut),
@@ -146,7 +162,7 @@ impl Sandbox {
             fuel: job.limits.fuel.saturating_sub(fuel_left),
             memory_peak: meter.peak(),
             memory_refused: meter.refused(),
-            cpu_time: Duration::from_nanos(cpu.load(Ordering::Relaxed)),
+            cpu_time: cpu.total(),
             elapsed: started.elapsed(),
         };
         let left = store.data_mut().desk().leave();
@@ -154,6 +170,7 @@ impl Sandbox {
         let printed = printed.map(|(output, log)| (output.take(), log.take()));
         outcome::conclude(
             job,
+            cancel.reason().filter(|_| plugin.cooperates),
             plugin.shape,
             ending,
             spent,
@@ -196,32 +213,13 @@ async fn call(plugin: &Plugin, store: &mut Store<GuestState>, attempt: &Attempt)
     }
 }
 
-/// Adds the CPU time of a future to a counter of nanoseconds.
-///
-/// Its first stretch, which the ticker ends after a few milliseconds at the latest, counts by the
-/// monotonic clock, as if the thread had the CPU to itself: reading a thread's CPU clock is a
-/// system call, and two of them cost more than a short run does. What a run does after its first
-/// stretch counts by the CPU clock.
-async fn measure_cpu<F: Future>(nanos: &AtomicU64, future: F) -> F::Output {
-    let mut future = pin!(future);
-    let mut first = true;
-    std::future::poll_fn(|context| {
-        let (result, spent) = if std::mem::take(&mut first) {
-            let started = clock::monotonic();
-            let result = future.as_mut().poll(context);
-            (result, started.elapsed())
-        } else {
-            let before = clock::thread_cpu_time();
-            let result = future.as_mut().poll(context);
-            (result, clock::thread_cpu_time().saturating_sub(before))
-        };
-        nanos.fetch_add(
-            u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX),
-            Ordering::Relaxed,
-        );
-        result
-    })
-    .await
+/// Resolves when a run that was asked to end is to be ended: at once, unless its guest can ask
+/// whether it is to end.
+async fn to_be_ended(cancel: &Cancel, cooperates: bool) {
+    cancel.cancelled().await;
+    if cooperates {
+        tokio::time::sleep(CANCEL_GRACE).await;
+    }
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

@@ -11,6 +11,7 @@ use super::bindings::quarterjack::job::types as wit;
 use super::capability::Left;
 use super::guest::{Ended, Refusal};
 use super::shape::Shape;
+use crate::dispatcher::CancelReason;
 use crate::job::{Job, Limits};
 use crate::run::{Execution, Outcome, Output, Retry};
 use crate::units::{format_count, format_duration_exact, format_size};
@@ -82,16 +83,24 @@ pub(super) fn not_started(error: String) -> Execution {
     Execution::without_guest(Outcome::Failed, error, Retry::ByPolicy)
 }
 
-/// The record of an attempt.
+/// The record of an attempt. `cancelled` is why it was asked to end, if it was and could know.
 pub(super) fn conclude(
     job: &Job,
+    cancelled: Option<CancelReason>,
     shape: Shape,
     ending: Ending,
     spent: Spent,
     left: Left,
     ((printed, printed_dropped), (log, log_dropped)): (Printed, Printed),
 ) -> Execution {
-    let verdict = judge(job, ending, &spent);
+    let mut verdict = judge(job, ending, &spent);
+    if let Some(reason) = cancelled
+        && matches!(verdict.outcome, Outcome::Failed)
+    {
+        // It was asked to end, and gave up in time.
+        let said = verdict.error.unwrap_or_default();
+        verdict = Verdict::failed(Outcome::Cancelled, format!("{reason}: {said}"));
+    }
     let (output, output_dropped) = match verdict.output {
         Some((output, dropped)) => (Some(output), dropped),
         None if shape == Shape::Typed || printed.is_empty() => (None, printed_dropped),
@@ -169,6 +178,10 @@ fn judge(job: &Job, ending: Ending, spent: &Spent) -> Verdict {
                     Refusal::Maximum(wanted) => format!(
                         "it wanted a memory or table of {}, more than the most that it declares or that the host allows one to have",
                         format_size(wanted)
+                    ),
+                    Refusal::Together(most) => format!(
+                        "limit: {} of memory for all runs of the host together",
+                        format_size(most)
                     ),
                     Refusal::Host => "the host had no more memory for it".to_owned(),
                 };

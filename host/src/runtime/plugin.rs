@@ -33,6 +33,8 @@ pub struct Plugin {
     pub shape: Shape,
     /// Whether it imports anything that does something.
     pub(super) imports: bool,
+    /// Whether it can ask if it is to end.
+    pub(super) cooperates: bool,
     /// Whether it can ask for its arguments and environment.
     pub(super) environment: bool,
     /// How many slots of the engine's pool it takes.
@@ -150,6 +152,10 @@ impl Loader {
                 .imports
                 .iter()
                 .any(|import| !import.name.starts_with("quarterjack:job/types@")),
+            cooperates: inspection
+                .imports
+                .iter()
+                .any(|import| import.name.starts_with("quarterjack:job/control@")),
             environment: inspection.imports.iter().any(|import| {
                 ["environ_", "args_", "wasi:cli/environment@"]
                     .iter()
@@ -277,10 +283,19 @@ pub(super) fn read_in(dir: &Dir, name: &Path) -> Result<(Metadata, Vec<u8>), Plu
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::runtime::engine::Capacity;
 
     /// A loader of a small engine, without a cache.
     pub(in crate::runtime) fn loader() -> Loader {
-        Loader::new(Engine::new(4, 1 << 20).unwrap(), None)
+        Loader::new(
+            Engine::new(Capacity {
+                running: 4,
+                largest_memory: 1 << 20,
+                memory: u64::MAX,
+            })
+            .unwrap(),
+            None,
+        )
     }
 
     /// A command that does nothing; another marker makes it another file.

@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 
 use wasmtime::component::{HasSelf, Linker};
 
+use super::CANCEL_GRACE;
 use super::bindings::portable::wasi as portable;
 use super::bindings::quarterjack::job as own;
 use super::guest::{CappedPipe, GuestState};
 use crate::clock;
-use crate::dispatcher::Session;
+use crate::dispatcher::{CancelReason, Session};
 use crate::job::Grants;
 use crate::job::grants::Need;
 use crate::run::{Attempt, Denial, Denials, LogEntry, Progress};
@@ -57,6 +58,10 @@ pub(super) struct Desk {
     pub(super) session: Session,
     started: Instant,
     log: Option<CappedPipe>,
+    /// Whether the guest can ask if it is to end.
+    cooperates: bool,
+    /// When it was first seen that the run is to end.
+    asked: Option<Instant>,
     denials: Denials,
     entries: Vec<LogEntry>,
     progress: Option<Progress>,
@@ -75,12 +80,19 @@ pub(super) struct Left {
 
 impl Desk {
     /// The desk of an attempt whose log goes to a pipe.
-    pub(super) fn new(attempt: Attempt, session: Session, log: Option<CappedPipe>) -> Self {
+    pub(super) fn new(
+        attempt: Attempt,
+        session: Session,
+        log: Option<CappedPipe>,
+        cooperates: bool,
+    ) -> Self {
         Desk {
             attempt,
             session,
             started: clock::monotonic(),
             log,
+            cooperates,
+            asked: None,
             denials: Denials::default(),
             entries: Vec::new(),
             progress: None,
@@ -127,6 +139,16 @@ impl Desk {
             self.session.notices.denied(denial);
         }
         text
+    }
+
+    /// Why a guest that computes is to be ended now; nothing while it may go on.
+    pub(super) fn to_be_ended(&mut self) -> Option<CancelReason> {
+        let reason = self.session.cancel.reason()?;
+        if !self.cooperates {
+            return Some(reason);
+        }
+        let asked = self.asked.get_or_insert_with(clock::monotonic);
+        (asked.elapsed() >= CANCEL_GRACE).then_some(reason)
     }
 
     /// Adds a line to the log.
