@@ -6,7 +6,9 @@ use tokio::sync::{Semaphore, mpsc};
 use super::*;
 use crate::clock::ManualClock;
 use crate::event::{Stamped, Subscription};
+use crate::job::{Grants, StateQuota};
 use crate::run::{Cause, Firing};
+use crate::state::Changes;
 use crate::store::conformance::{execution, firing, instant, job};
 use crate::store::faulty::FaultyStore;
 use crate::store::{FireResult, MemoryStore, Totals};
@@ -30,7 +32,7 @@ impl Executor for Fake {
     fn execute(
         &self,
         attempt: Attempt,
-        Session { cancel, .. }: Session,
+        Session { cancel, state, .. }: Session,
     ) -> impl Future<Output = Execution> + Send {
         assert_ne!(&*attempt.run.job.component, "panic-at-once.wasm", "at once");
         async move {
@@ -51,8 +53,18 @@ impl Executor for Fake {
                 }
                 _ => Outcome::Succeeded,
             };
+            let mut execution = execution(outcome);
+            if &*attempt.run.job.component == "keep.wasm" {
+                let space = state.expect("it is granted a state");
+                let mut changes = Changes::on(space.load().await.unwrap());
+                let count = changes.get("count").map_or(0, |value| value[0]) + 1;
+                let value = Some(Arc::from([count]));
+                changes.write("count", value, StateQuota::DEFAULT).unwrap();
+                let _ = self.gate.acquire().await;
+                execution.state = Some(changes);
+            }
             self.running.fetch_sub(1, Ordering::SeqCst);
-            execution(outcome)
+            execution
         }
     }
 }
@@ -524,4 +536,57 @@ async fn a_run_that_never_ends_by_itself_is_ended() {
     assert_eq!(drained.cancelled, 1);
     let totals = dispatcher.store().totals().await.unwrap();
     assert_eq!(totals.ended(Outcome::Cancelled), 1);
+}
+
+/// A job that counts its runs in its state, two of which may be in flight.
+fn counter() -> Arc<Job> {
+    Arc::new(Job {
+        grants: Arc::new(Grants {
+            state: Some(StateQuota::DEFAULT),
+            ..Grants::default()
+        }),
+        max_instances: 2,
+        ..(*component("a", "keep.wasm")).clone()
+    })
+}
+
+#[tokio::test]
+async fn what_a_run_changes_lands_when_it_has_succeeded() {
+    let mut host = host(4);
+    let counter = counter();
+    for _ in 0..3 {
+        host.open(1);
+        host.fire(&counter).await.unwrap();
+        assert_eq!(host.told().await, "started a");
+        assert_eq!(host.told().await, "finished a succeeded");
+    }
+    let store = host.dispatcher.store();
+    let state = store.state(&counter.id).await.unwrap();
+    assert_eq!(state.get("count").map(|value| value[0]), Some(3));
+    let record = &store.recent(None, 1).await.unwrap()[0];
+    assert!(record.execution.state.is_none(), "the record keeps no copy");
+}
+
+#[tokio::test]
+async fn of_two_runs_that_change_the_same_the_second_to_end_fails() {
+    let mut host = host(4);
+    let counter = counter();
+    for _ in 0..2 {
+        host.fire(&counter).await.unwrap();
+        assert_eq!(host.told().await, "started a");
+        host.settle().await; // both have read before one of them ends
+    }
+    host.open(2);
+    assert_eq!(host.told().await, "finished a succeeded");
+    assert_eq!(host.told().await, "finished a failed");
+    let store = host.dispatcher.store();
+    let state = store.state(&counter.id).await.unwrap();
+    assert_eq!(state.get("count").map(|value| value[0]), Some(1));
+    let record = &store.recent(None, 1).await.unwrap()[0];
+    let error = record.execution.error.as_deref().unwrap();
+    assert!(
+        error.contains("another run of the job changed `count`"),
+        "{error}"
+    );
+    assert_eq!(record.execution.retry, Retry::ByPolicy);
 }

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{FireResult, Skip, Store};
+use super::{FinishError, FireResult, Skip, Store};
 use crate::clock::Timestamp;
-use crate::job::{Grants, Job, JobId, Limits, Origin};
+use crate::job::{Grants, Job, JobId, Limits, Origin, StateQuota};
 use crate::run::{Attempt, Cause, Execution, FinishedRun, Firing, Outcome, Retry, Run, SkipReason};
+use crate::state::{Changes, StateError};
 use crate::trigger::Trigger;
 
 /// Runs every check, each on a store of its own.
@@ -20,6 +21,8 @@ pub async fn run<S: Store>(mut make: impl FnMut() -> S) {
     what_people_start_is_never_a_duplicate(&make()).await;
     the_last_success_is_of_the_job_alone(&make()).await;
     the_latest_to_end_comes_first(&make()).await;
+    state_lands_with_the_end_of_a_run(&make()).await;
+    state_lands_whole_or_not_at_all(&make()).await;
     everything_is_counted(&make()).await;
     skips_are_kept_with_their_reason(&make()).await;
     a_forgotten_job_starts_anew(&make()).await;
@@ -251,6 +254,87 @@ pub async fn the_latest_to_end_comes_first(store: &impl Store) {
     let newest = &store.recent(None, 1).await.unwrap()[0];
     assert_eq!(newest.execution.fuel_used, 7);
     assert_eq!(newest.attempt.run.scheduled_at, instant(6));
+}
+
+/// A job that may keep three keys.
+fn keeper(id: &str) -> Arc<Job> {
+    let grants = Grants {
+        state: Some(StateQuota { keys: 3, size: 100 }),
+        ..Grants::default()
+    };
+    Arc::new(Job {
+        grants: Arc::new(grants),
+        ..(*job(id)).clone()
+    })
+}
+
+/// What a run changes that begins with the state as it is now.
+async fn changes(store: &impl Store, job: &Job, keys: &[&str]) -> Changes {
+    let mut changes = Changes::on(store.state(&job.id).await.unwrap());
+    for key in keys {
+        changes.get(key);
+        let value = Some(Arc::from(key.as_bytes()));
+        changes
+            .write(key, value, StateQuota::MAXIMUM)
+            .expect("it is far below that quota");
+    }
+    changes
+}
+
+async fn keys(store: &impl Store, job: &Job) -> String {
+    let state = store.state(&job.id).await.unwrap();
+    let keys: Vec<&str> = state.keys("").map(|key| &**key).collect();
+    keys.join(" ")
+}
+
+/// What a run changes lands with the record of its end; each job's state is its own, and it
+/// outlives the definition.
+pub async fn state_lands_with_the_end_of_a_run(store: &impl Store) {
+    let (a, b) = (keeper("a"), keeper("b"));
+    assert_eq!(keys(store, &a).await, "");
+    let run = record(store, firing(&a, Cause::Manual, 1)).await;
+    let state = changes(store, &a, &["x", "y"]).await;
+    let end = finished(&run, 2, execution(Outcome::Succeeded));
+    store.finished(end, Some(state)).await.unwrap();
+    assert_eq!(
+        (&*keys(store, &a).await, &*keys(store, &b).await),
+        ("x y", "")
+    );
+    let state = changes(store, &a, &["z"]).await;
+    let now = store.checkpoint(&a, state).await.unwrap();
+    assert_eq!(now.len(), 3);
+    assert_eq!(keys(store, &a).await, "x y z");
+    store.forget(&a.id).await.unwrap();
+    assert_eq!(keys(store, &a).await, "x y z");
+}
+
+/// Of changes that cannot land, nothing lands, and the end that they came with is not recorded.
+pub async fn state_lands_whole_or_not_at_all(store: &impl Store) {
+    let a = keeper("a");
+    let run = record(store, firing(&a, Cause::Manual, 1)).await;
+    let end = || finished(&run, 2, execution(Outcome::Succeeded));
+    let too_much = changes(store, &a, &["v", "w", "x", "y"]).await;
+    let refused = store.finished(end(), Some(too_much.clone())).await;
+    assert!(
+        matches!(refused, Err(FinishError::State(StateError::Quota { .. }))),
+        "{refused:?}"
+    );
+    assert!(store.checkpoint(&a, too_much).await.is_err());
+    let (first, second) = (
+        changes(store, &a, &["x"]).await,
+        changes(store, &a, &["x", "y"]).await,
+    );
+    store.checkpoint(&a, first).await.unwrap();
+    let refused = store.finished(end(), Some(second)).await;
+    assert_eq!(
+        refused,
+        Err(FinishError::State(StateError::Conflict { key: "x".into() }))
+    );
+    assert_eq!(keys(store, &a).await, "x");
+    assert_eq!(store.totals().await.unwrap().finished(), 0);
+    assert!(store.recent(None, 1).await.unwrap().is_empty());
+    store.finished(end(), None).await.unwrap();
+    assert_eq!(store.totals().await.unwrap().finished(), 1);
 }
 
 /// Runs, starts, ends by outcome and skips are all counted.
