@@ -104,11 +104,12 @@ pub(super) fn missing_dirs<'a>(
     manifest: &'a Manifest,
     entry: &'a Entry,
 ) -> impl Iterator<Item = Diagnostic> + 'a {
+    let places = entry.places.iter().flat_map(|places| &places.dirs);
     entry
         .grants
         .dirs
         .iter()
-        .zip(&entry.dir_spans)
+        .zip(places)
         .filter_map(move |(dir, span)| {
             let why = directory_problem(&dir.host)?;
             let message = format!("the granted directory cannot be opened: {why}");

@@ -64,6 +64,7 @@ pub(super) static JOB: Keys = Keys {
         "version",
         "run_on_start",
         "max_instances",
+        "deterministic",
     ],
 };
 
@@ -95,21 +96,44 @@ pub(super) static DAYS: Keys = Keys {
 pub(super) static LIMITS: Keys = Keys {
     of: "`limits`",
     home: "in `limits`",
-    known: &["timeout", "fuel", "memory", "output"],
+    known: &["timeout", "fuel", "memory", "output", "log_rate", "handles"],
 };
 
 /// The keys of `grants`.
 pub(super) static GRANTS: Keys = Keys {
     of: "`grants`",
     home: "in the job's `grants`",
-    known: &["env", "dirs"],
+    known: &[
+        "env", "dirs", "config", "http", "sockets", "secrets", "state",
+    ],
 };
 
 /// The keys of a directory among `grants`.
 pub(super) static DIR: Keys = Keys {
     of: "a directory",
     home: "in one of `dirs`",
-    known: &["host", "guest", "mode"],
+    known: &["host", "guest", "mode", "quota"],
+};
+
+/// The keys of `http` among `grants`.
+pub(super) static HTTP: Keys = Keys {
+    of: "`http`",
+    home: "in `http` among the job's `grants`",
+    known: &["origins", "addresses", "timeout", "requests", "body"],
+};
+
+/// The keys of `sockets` among `grants`.
+pub(super) static SOCKETS: Keys = Keys {
+    of: "`sockets`",
+    home: "in `sockets` among the job's `grants`",
+    known: &["endpoints", "addresses"],
+};
+
+/// The keys of `state` among `grants`.
+pub(super) static STATE: Keys = Keys {
+    of: "`state`",
+    home: "in `state` among the job's `grants`",
+    known: &["keys", "size"],
 };
 
 /// Limits and the line that sets each, as in [`super::Origin::limit_lines`].
@@ -119,6 +143,8 @@ pub(super) struct PlacedLimits {
     pub(super) values: Limits,
     /// The lines.
     pub(super) lines: [u32; 6],
+    /// Where in the text each value begins, in bytes; a file has far fewer than four billion.
+    pub(super) places: [Option<u32>; 6],
 }
 
 /// Reads values and keeps what is wrong with them.
@@ -168,7 +194,8 @@ impl<'s> Decoder<'s> {
         let key = &*member.key;
         let message = format!("unknown key {} in {}", quoted(key), keys.of);
         let home = [
-            &JOB, &LIMITS, &GRANTS, &TRIGGER, &CALENDAR, &DAYS, &DIR, &FILE,
+            &JOB, &LIMITS, &GRANTS, &TRIGGER, &CALENDAR, &DAYS, &DIR, &FILE, &HTTP, &SOCKETS,
+            &STATE,
         ]
         .into_iter()
         .find(|other| other.known.contains(&key));
@@ -357,7 +384,7 @@ impl<'s> Decoder<'s> {
     }
 
     /// A size in bytes: a string with a unit, or a whole number.
-    fn size(&mut self, name: &str, node: &Node<'_>, least: u64) -> Option<u64> {
+    pub(super) fn size(&mut self, name: &str, node: &Node<'_>, least: u64) -> Option<u64> {
         const EXPECTED: &str = "a size such as \"64MiB\" or a whole number of bytes";
         match &node.value {
             Value::Number(digits) => self.digits(name, EXPECTED, node, digits, least),
@@ -426,6 +453,8 @@ impl<'s> Decoder<'s> {
     ) -> PlacedLimits {
         /// One page of WebAssembly memory: less does not let a guest begin.
         const LEAST_MEMORY: u64 = 64 << 10;
+        /// The standard streams and what a language's library holds to begin with.
+        const LEAST_HANDLES: u64 = 8;
         let mut limits = *defaults;
         let Some(members) = self.object("`limits`", node, r#"{"timeout": "90s"}"#) else {
             return limits;
@@ -474,6 +503,26 @@ impl<'s> Decoder<'s> {
                     }
                     3
                 }
+                "log_rate" => {
+                    if let Some(rate) = self.size("`log_rate`", value, 1) {
+                        if rate > maximum.log_rate {
+                            let most = format_size(maximum.log_rate);
+                            self.above_maximum("`log_rate`", &most, value);
+                        }
+                        limits.values.log_rate = rate;
+                    }
+                    4
+                }
+                "handles" => {
+                    if let Some(handles) = self.integer("`handles`", value, LEAST_HANDLES) {
+                        if handles > u64::from(maximum.handles) {
+                            let most = maximum.handles.to_string();
+                            self.above_maximum("`handles`", &most, value);
+                        }
+                        limits.values.handles = u32::try_from(handles).unwrap_or(u32::MAX);
+                    }
+                    5
+                }
                 _ => {
                     self.unknown_key(member, &LIMITS);
                     continue;
@@ -481,6 +530,9 @@ impl<'s> Decoder<'s> {
             };
             if let Some(line) = limits.lines.get_mut(slot) {
                 *line = self.source.line(member.key_span.start);
+            }
+            if let Some(place) = limits.places.get_mut(slot) {
+                *place = u32::try_from(value.span.start).ok();
             }
         }
         limits

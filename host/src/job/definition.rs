@@ -8,8 +8,9 @@ use super::calendars::Calendars;
 use super::decode::{Decoder, JOB, PlacedLimits};
 use super::diagnostic::{Diagnostic, SourceText, quoted};
 use super::document::{Member, Node, Value};
+use super::grants::{self, GrantPlaces};
 use super::manifest::{Entry, Options};
-use super::{Grants, Job, JobId, Origin, grants, trigger};
+use super::{Grants, Job, JobId, Origin, trigger};
 use crate::suggest::nearest;
 use crate::trigger::{Dst, Trigger, Zone};
 
@@ -54,7 +55,8 @@ struct Needs {
     component_span: Range<usize>,
     trigger_span: Range<usize>,
     grants: Arc<Grants>,
-    dir_spans: Vec<Range<usize>>,
+    places: Option<Box<GrantPlaces>>,
+    limit_places: [Option<u32>; 6],
     upstreams: Vec<(Arc<str>, Range<usize>)>,
 }
 
@@ -93,7 +95,8 @@ impl<'s> Reader<'s> {
             component_span: node.span.clone(),
             trigger_span: node.span.clone(),
             grants: Grants::none(),
-            dir_spans: Vec::new(),
+            places: None,
+            limit_places: [None; 6],
             upstreams: Vec::new(),
         };
         let (mut id, mut job) = (None, None);
@@ -120,7 +123,8 @@ impl<'s> Reader<'s> {
             component_span: needs.component_span,
             trigger_span: needs.trigger_span,
             grants: needs.grants,
-            dir_spans: needs.dir_spans.into(),
+            places: needs.places,
+            limit_places: needs.limit_places,
             upstreams: needs.upstreams.into(),
         });
     }
@@ -202,6 +206,7 @@ impl<'s> Reader<'s> {
         let mut enabled = self.settings.enabled;
         let mut run_on_start = self.settings.run_on_start;
         let mut instances = self.settings.max_instances;
+        let mut deterministic = false;
         for member in members {
             let value = &member.value;
             match &*member.key {
@@ -236,7 +241,7 @@ impl<'s> Reader<'s> {
                 "args" => args = read_args(decoder, value),
                 "limits" => limits = decoder.limits(value, &limits, &self.options.maximum),
                 "grants" => {
-                    (needs.grants, needs.dir_spans) =
+                    (needs.grants, needs.places) =
                         grants::decode(decoder, value, &self.options.base);
                 }
                 "enabled" => enabled = decoder.truth("`enabled`", value).unwrap_or(enabled),
@@ -246,10 +251,16 @@ impl<'s> Reader<'s> {
                         .truth("`run_on_start`", value)
                         .unwrap_or(run_on_start);
                 }
+                "deterministic" => {
+                    deterministic = decoder
+                        .truth("`deterministic`", value)
+                        .unwrap_or(deterministic);
+                }
                 "max_instances" => instances = max_instances(decoder, value).unwrap_or(instances),
                 _ => draft.meant.extend(decoder.unknown_key(member, &JOB)),
             }
         }
+        needs.limit_places = limits.places;
         self.read_trigger(decoder, node, &mut draft);
         if let (Some(trigger), Some(member)) = (&draft.trigger, draft.trigger_member)
             && !trigger.upstreams().is_empty()
@@ -278,7 +289,7 @@ impl<'s> Reader<'s> {
             limits: limits.values,
             grants: needs.grants.clone(),
             max_instances: instances,
-            deterministic: false,
+            deterministic,
             origin: Origin {
                 file: self.source.name().clone(),
                 line: self.source.line(node.span.start),

@@ -26,6 +26,7 @@ use super::decode::{DEFAULTS, Decoder, FILE, JOB, PlacedLimits};
 use super::definition::{Reader, Settings, max_instances};
 use super::diagnostic::{Diagnostic, SourceText};
 use super::document::{self, Member, Node, Repeated, Value};
+use super::grants::GrantPlaces;
 use super::{Circles, Grants, Job, JobId, Limits, ReadFile};
 use crate::trigger::Zone;
 
@@ -81,8 +82,11 @@ pub struct Entry {
     pub trigger_span: Range<usize>,
     /// Its grants, as far as they could be read, also where something else is wrong with the job.
     pub grants: Arc<Grants>,
-    /// Where each directory of its grants is named, in the same order.
-    pub dir_spans: Box<[Range<usize>]>,
+    /// Where each of its grants stands; nothing where nothing is granted.
+    pub places: Option<Box<GrantPlaces>>,
+    /// Where the value of each of its limits begins, in bytes, in the order of
+    /// [`Origin::limit_lines`](super::Origin::limit_lines); its own or the file's defaults.
+    pub limit_places: [Option<u32>; 6],
     /// The jobs that it comes after, and where each is named.
     pub upstreams: Box<[(Arc<str>, Range<usize>)]>,
 }
@@ -216,6 +220,7 @@ fn read_file<'n, 'a>(
         limits: PlacedLimits {
             values,
             lines: [0; 6],
+            places: [None; 6],
         },
         enabled: true,
         run_on_start: false,

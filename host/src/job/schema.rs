@@ -14,11 +14,12 @@ mod tests {
     use serde_json::Value;
 
     use super::super::decode::{
-        CALENDAR, DAYS, DEFAULTS, DIR, FILE, GRANTS, JOB, Keys, LIMITS, TRIGGER,
+        CALENDAR, DAYS, DEFAULTS, DIR, FILE, GRANTS, HTTP, JOB, Keys, LIMITS, SOCKETS, STATE,
+        TRIGGER,
     };
     use super::super::document;
     use super::super::manifest::{Manifest, Options};
-    use super::super::{Limits, SourceText};
+    use super::super::{HttpGrant, Limits, SourceText, StateQuota};
     use super::json_schema;
 
     fn schema() -> Value {
@@ -37,7 +38,7 @@ mod tests {
     #[test]
     fn the_schema_and_the_decoder_know_the_same_keys() {
         let schema = schema();
-        let pairs: [(&str, &Keys); 9] = [
+        let pairs: [(&str, &Keys); 12] = [
             ("file", &FILE),
             ("defaults", &DEFAULTS),
             ("job", &JOB),
@@ -47,6 +48,9 @@ mod tests {
             ("limits", &LIMITS),
             ("grants", &GRANTS),
             ("dir", &DIR),
+            ("http", &HTTP),
+            ("sockets", &SOCKETS),
+            ("state", &STATE),
         ];
         for (name, table) in pairs {
             let known: BTreeSet<&str> = table.known.iter().copied().collect();
@@ -58,7 +62,7 @@ mod tests {
     fn every_key_of_the_tables_is_read_and_no_other() {
         // Each table's keys in an object of its kind: none may be called unknown. The values are
         // wrong on purpose; what is said about them is not looked at.
-        let cases: [(&Keys, &str); 9] = [
+        let cases: [(&Keys, &str); 12] = [
             (&FILE, r#"{"jobs": [], KEYS}"#),
             (&DEFAULTS, r#"{"jobs": [], "defaults": {KEYS}}"#),
             (&JOB, "[{KEYS}]"),
@@ -68,6 +72,9 @@ mod tests {
             (&LIMITS, r#"[{"limits": {KEYS}}]"#),
             (&GRANTS, r#"[{"grants": {KEYS}}]"#),
             (&DIR, r#"[{"grants": {"dirs": [{KEYS}]}}]"#),
+            (&HTTP, r#"[{"grants": {"http": {KEYS}}}]"#),
+            (&SOCKETS, r#"[{"grants": {"sockets": {KEYS}}}]"#),
+            (&STATE, r#"[{"grants": {"state": {KEYS}}}]"#),
         ];
         for (table, form) in cases {
             let keys = table.known.iter().chain(&["zzzzzz"]);
@@ -137,6 +144,22 @@ mod tests {
             crate::units::parse_size(text("output")).ok(),
             Some(limits.output)
         );
+        assert_eq!(
+            crate::units::parse_size(text("log_rate")).ok(),
+            Some(limits.log_rate)
+        );
+        assert_eq!(stated["handles"]["default"], limits.handles);
+        let http = &schema["$defs"]["http"]["properties"];
+        assert_eq!(http["requests"]["default"], HttpGrant::REQUESTS);
+        assert_eq!(http["timeout"]["default"], "30s");
+        assert_eq!(HttpGrant::TIMEOUT.as_secs(), 30);
+        assert_eq!(http["body"]["default"], "16MiB");
+        assert_eq!(HttpGrant::BODY, 16 << 20);
+        let state = &schema["$defs"]["state"]["properties"];
+        assert_eq!(state["keys"]["default"], StateQuota::DEFAULT.keys);
+        assert_eq!(state["keys"]["maximum"], StateQuota::MAXIMUM.keys);
+        assert_eq!(state["size"]["default"], "1MiB");
+        assert_eq!(StateQuota::DEFAULT.size, 1 << 20);
     }
 
     #[test]

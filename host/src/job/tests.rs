@@ -219,11 +219,8 @@ fn entries_know_where_their_component_and_directories_are() {
     let entry = &manifest.entries[0];
     assert_eq!(&FULL[entry.component_span.clone()], "\"report.wasm\"");
     assert!(FULL[entry.trigger_span.clone()].starts_with('"'));
-    let dirs: Vec<_> = entry
-        .dir_spans
-        .iter()
-        .map(|span| &FULL[span.clone()])
-        .collect();
+    let places = entry.places.as_ref().unwrap();
+    let dirs: Vec<_> = places.dirs.iter().map(|span| &FULL[span.clone()]).collect();
     assert_eq!(dirs, ["\"out\"", "\"/var/data::/data\""]);
     let problem = manifest
         .component_problem(entry, "no such plugin")
@@ -442,6 +439,21 @@ fn mistakes_in_limits_and_grants() {
         r#""grants": {"dirs": [{}, {"host": "a"}, {"guest": "/a"}, {"host": "", "guest": "a"}]}"#,
         r#""grants": {"dirs": [{"host": "a", "guest": "/a", "mode": "RW"}, {"host": "a", "guest": "/b", "mode": "write"}]}"#,
         r#""grants": {"dirs": [{"host": "a", "guest": "/a", "access": "rw"}]}"#,
+        r#""grants": {"dirs": [{"host": "a", "guest": "/a", "quota": "1MiB"}, {"host": "a", "guest": "/b", "mode": "rw", "quota": "much"}]}"#,
+        r#""limits": {"log_rate": 0, "handles": 7}"#,
+        r#""limits": {"log_rate": "1GiB", "handles": 5000}"#,
+        r#""grants": {"env": {"A": {"secret": "a/b"}, "B": {"secrets": "x"}, "C": {}, "D": {"secret": 5}}}"#,
+        r#""grants": {"config": {"a": 1}}"#,
+        r#""grants": {"http": "https://example.com"}"#,
+        r#""grants": {"http": ["example.com", 5, "https://a.example/x", "https://a.example", "https://A.example/"]}"#,
+        r#""grants": {"http": {"addresses": ["10.0.0.0/8"], "request": 1, "body": "x"}}"#,
+        r#""grants": {"http": {"origins": ["https://a.example"], "addresses": ["lan"], "requests": 0, "timeout": "0s"}}"#,
+        r#""grants": {"sockets": ["db:x", "tcp://db.example.com"]}"#,
+        r#""grants": {"sockets": {"endpoint": []}}"#,
+        r#""grants": {"secrets": ["a", "a", ".b", "", "c d"]}"#,
+        r#""grants": {"state": 5}"#,
+        r#""grants": {"state": {"keys": 1000000, "size": "1GiB", "bytes": 1}}"#,
+        r#""deterministic": "yes""#,
     ]
     .map(one);
     insta::assert_snapshot!(drawn(&texts));

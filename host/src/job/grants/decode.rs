@@ -1,45 +1,39 @@
-//! Grants, read from a definition or from a command line.
+//! Grants, read from a definition.
 
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::super::decode::{DIR, Decoder, GRANTS};
+use super::super::decode::{Decoder, GRANTS, HTTP, Keys, SOCKETS, STATE};
 use super::super::diagnostic::quoted;
-use super::super::document::{Node, Value};
-use super::{Access, DirGrant, EnvValue, Grants};
-use crate::suggest::nearest;
+use super::super::document::{Member, Node, Value};
+use super::dirs::decode_dirs;
+use super::network::{AddressRange, Endpoint, OriginPattern};
+use super::{EnvValue, Grants, HttpGrant, SocketGrant, StateQuota};
+use crate::units::{format_count, format_size};
 
-impl DirGrant {
-    /// Reads `HOST::GUEST`, `HOST::GUEST:ro` or `HOST::GUEST:rw`. A relative host directory is
-    /// taken relative to `base`.
-    ///
-    /// # Errors
-    /// What is wrong with the text, and what would be right.
-    ///
-    /// ```
-    /// use quarterjack::job::{Access, DirGrant};
-    /// let grant = DirGrant::parse("reports::/out:rw", "/srv".as_ref()).unwrap();
-    /// assert_eq!(grant.host, std::path::Path::new("/srv/reports"));
-    /// assert_eq!((grant.guest.as_str(), grant.access), ("/out", Access::ReadWrite));
-    /// ```
-    pub fn parse(text: &str, base: &Path) -> Result<DirGrant, String> {
-        let Some((host, rest)) = text.split_once("::") else {
-            return Err(format!(
-                "{} is not HOST::GUEST[:ro|rw]: write it like \"data::/data\"",
-                quoted(text)
-            ));
-        };
-        let (guest, access) = match rest.rsplit_once(':') {
-            Some((guest, mode)) => (guest, parse_mode(mode)?),
-            None => (rest, Access::ReadOnly),
-        };
-        Ok(DirGrant {
-            host: host_path(host, base)?,
-            guest: guest_path(guest)?,
-            access,
-            quota: None,
-        })
-    }
+/// Where in the text each grant stands, in bytes; in the order of the grants themselves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GrantPlaces {
+    /// The names of variables.
+    pub env: Vec<Range<usize>>,
+    /// The host sides of directories.
+    pub dirs: Vec<Range<usize>>,
+    /// The keys of settings.
+    pub config: Vec<Range<usize>>,
+    /// The origins.
+    pub http: Vec<Range<usize>>,
+    /// The ranges of addresses that origins may lead to.
+    pub http_addresses: Vec<Range<usize>>,
+    /// The endpoints.
+    pub sockets: Vec<Range<usize>>,
+    /// The ranges of addresses that endpoints may lead to.
+    pub socket_addresses: Vec<Range<usize>>,
+    /// The names of secrets.
+    pub secrets: Vec<Range<usize>>,
+    /// The state.
+    pub state: Option<Range<usize>>,
 }
 
 /// Checks the name of an environment variable.
@@ -59,276 +53,355 @@ pub fn check_env_name(name: &str) -> Result<(), String> {
     }
 }
 
-fn parse_mode(mode: &str) -> Result<Access, String> {
-    match mode {
-        "ro" => Ok(Access::ReadOnly),
-        "rw" => Ok(Access::ReadWrite),
-        _ => Err(format!(
-            "no such mode {}: it is \"ro\" (read only) or \"rw\" (read and write)",
-            quoted(mode)
-        )),
+/// Checks the name of a secret: it may become the name of a variable or of a file.
+///
+/// # Errors
+/// What is wrong with it, and after a colon what would be right.
+pub fn check_secret_name(name: &str) -> Result<(), String> {
+    const LONGEST: usize = 128;
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-' | '.');
+    if name.is_empty() {
+        Err("the name of a secret is empty".to_owned())
+    } else if name.len() > LONGEST {
+        Err(format!(
+            "the name of a secret is {} bytes long: at most {LONGEST}",
+            name.len()
+        ))
+    } else if name.starts_with('.') || !name.chars().all(fits) {
+        Err(format!(
+            "{} is no name of a secret: letters, digits, `_`, `-` and `.`, the last not first",
+            quoted(name)
+        ))
+    } else {
+        Ok(())
     }
 }
 
-fn host_path(host: &str, base: &Path) -> Result<PathBuf, String> {
-    if host.is_empty() {
-        return Err("the host directory is empty: \".\" is the directory of the job file".into());
-    }
-    if host.contains('\0') {
-        return Err("the host directory holds a NUL character".into());
-    }
-    if host == "~" || host.starts_with("~/") {
-        return Err("`~` is not expanded here: write the directory out".into());
-    }
-    Ok(base.join(host))
-}
-
-/// The guest's name of a directory, in the one way to write it: two grants for one place are
-/// noticed by it.
-fn guest_path(guest: &str) -> Result<String, String> {
-    if guest == "." {
-        return Ok(".".into());
-    }
-    let Some(path) = guest.strip_prefix('/') else {
-        return Err(format!(
-            "the guest directory {} is not absolute: write \"/{}\", or \".\" for the job's working directory",
-            quoted(guest),
-            guest.trim_start_matches("./")
-        ));
-    };
-    if path.contains('\0') {
-        return Err("the guest directory holds a NUL character".into());
-    }
-    let mut clean = String::with_capacity(guest.len());
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => return Err(format!("the guest directory {} holds `..`", quoted(guest))),
-            part => {
-                clean.push('/');
-                clean.push_str(part);
-            }
-        }
-    }
-    Ok(if clean.is_empty() { "/".into() } else { clean })
-}
-
-/// Reads `grants`, and where each host directory stands in the text.
+/// Reads `grants`, and where each stands in the text.
 pub(in crate::job) fn decode(
     decoder: &mut Decoder<'_>,
     node: &Node<'_>,
     base: &Path,
-) -> (Arc<Grants>, Vec<std::ops::Range<usize>>) {
-    let mut grants = Grants::default();
-    let mut spans = Vec::new();
+) -> (Arc<Grants>, Option<Box<GrantPlaces>>) {
+    let mut reading = Reading {
+        decoder,
+        grants: Grants::default(),
+        places: GrantPlaces::default(),
+    };
     let example = r#"{"dirs": ["data::/data"]}"#;
-    for member in decoder
+    for member in reading
+        .decoder
         .object("`grants`", node, example)
         .unwrap_or_default()
     {
-        match &*member.key {
-            "env" => decode_env(decoder, &member.value, &mut grants),
-            "dirs" => decode_dirs(decoder, &member.value, base, &mut grants, &mut spans),
-            _ => {
-                decoder.unknown_key(member, &GRANTS);
-            }
-        }
+        reading.member(member, base);
     }
-    (
-        if grants == Grants::default() {
-            Grants::none()
-        } else {
-            Arc::new(grants)
-        },
-        spans,
-    )
-}
-
-fn decode_env(decoder: &mut Decoder<'_>, node: &Node<'_>, grants: &mut Grants) {
-    for member in decoder
-        .object("`env`", node, r#"{"NAME": "value"}"#)
-        .unwrap_or_default()
-    {
-        if let Err(message) = check_env_name(&member.key) {
-            decoder.error(&member.key_span, message, "");
-            continue;
-        }
-        let name = format!("the variable {}", quoted(&member.key));
-        if let Some(value) = decoder.string(&name, &member.value) {
-            let value = EnvValue::Text(value.to_owned());
-            grants.env.push((member.key.to_string(), value));
-        }
+    let Reading { grants, places, .. } = reading;
+    if grants == Grants::default() {
+        (Grants::none(), None)
+    } else {
+        (Arc::new(grants), Some(Box::new(places)))
     }
 }
 
-fn decode_dirs(
-    decoder: &mut Decoder<'_>,
-    node: &Node<'_>,
-    base: &Path,
-    grants: &mut Grants,
-    spans: &mut Vec<std::ops::Range<usize>>,
-) {
-    for element in decoder
-        .list("`dirs`", node, r#"["data::/data"]"#)
-        .unwrap_or_default()
-    {
-        let dir = match &element.value {
-            Value::String(text) => match DirGrant::parse(text, base) {
-                Ok(dir) => Some((dir, element.span.clone())),
-                Err(message) => {
-                    told(decoder, &element.span, &message);
-                    None
-                }
-            },
-            Value::Object(_) => decode_dir(decoder, element, base),
-            _ => {
-                let expected = "\"HOST::GUEST\" or {\"host\": \"data\", \"guest\": \"/data\"}";
-                decoder.wrong_type("a directory", expected, element, "");
-                None
-            }
-        };
-        let Some((dir, span)) = dir else { continue };
-        if grants.dirs.iter().any(|other| other.guest == dir.guest) {
-            let message = format!(
-                "the guest directory {} is granted twice",
-                quoted(&dir.guest)
-            );
-            decoder.error(
-                &element.span,
-                message,
-                "a job finds one directory at one place",
-            );
-            continue;
-        }
-        grants.dirs.push(dir);
-        spans.push(span);
-    }
+/// Grants that are being read.
+struct Reading<'d, 's> {
+    decoder: &'d mut Decoder<'s>,
+    grants: Grants,
+    places: GrantPlaces,
 }
 
-fn decode_dir(
-    decoder: &mut Decoder<'_>,
-    node: &Node<'_>,
-    base: &Path,
-) -> Option<(DirGrant, std::ops::Range<usize>)> {
-    let members = decoder.object("a directory", node, "{}")?;
-    let before = decoder.problems.len();
-    let (mut host, mut guest, mut access) = (None, None, Access::ReadOnly);
-    for member in members {
+impl Reading<'_, '_> {
+    fn member(&mut self, member: &Member<'_>, base: &Path) {
         let value = &member.value;
         match &*member.key {
-            "host" => {
-                if let Some(path) = decoder.string("`host`", value) {
-                    match host_path(path, base) {
-                        Ok(path) => host = Some((path, value.span.clone())),
-                        Err(message) => told(decoder, &value.span, &message),
-                    }
-                }
+            "env" => self.env(value),
+            "dirs" => decode_dirs(
+                self.decoder,
+                value,
+                base,
+                &mut self.grants,
+                &mut self.places.dirs,
+            ),
+            "config" => self.config(value),
+            "http" => self.http(value),
+            "sockets" => self.sockets(value),
+            "secrets" => self.secrets(value),
+            "state" => self.state(value),
+            _ => {
+                self.decoder.unknown_key(member, &GRANTS);
             }
-            "guest" => {
-                if let Some(path) = decoder.string("`guest`", value) {
-                    match guest_path(path) {
-                        Ok(path) => guest = Some(path),
-                        Err(message) => told(decoder, &value.span, &message),
-                    }
-                }
+        }
+    }
+
+    fn env(&mut self, node: &Node<'_>) {
+        for member in self
+            .decoder
+            .object("`env`", node, r#"{"NAME": "value"}"#)
+            .unwrap_or_default()
+        {
+            if let Err(message) = check_env_name(&member.key) {
+                self.decoder.error(&member.key_span, message, "");
+                continue;
             }
-            "mode" => {
-                if let Some(mode) = decoder.string("`mode`", value) {
-                    match parse_mode(mode) {
-                        Ok(mode) => access = mode,
-                        Err(message) => {
-                            let meant = nearest(mode, ["ro", "rw"].into_iter());
-                            match meant {
-                                Some(meant) if mode.eq_ignore_ascii_case(meant) => {
-                                    let message = format!("no such mode {}", quoted(mode));
-                                    let label = format!("did you mean \"{meant}\"?");
-                                    decoder.error(&value.span, message, label);
-                                }
-                                _ => told(decoder, &value.span, &message),
-                            }
+            let value = match &member.value.value {
+                Value::Object(members) => self.env_secret(&member.value, members),
+                _ => {
+                    let name = format!("the variable {}", quoted(&member.key));
+                    self.decoder
+                        .string(&name, &member.value)
+                        .map(|text| EnvValue::Text(text.to_owned()))
+                }
+            };
+            if let Some(value) = value {
+                self.grants.env.push((member.key.to_string(), value));
+                self.places.env.push(member.key_span.clone());
+            }
+        }
+    }
+
+    /// `{"secret": "NAME"}` as the value of a variable.
+    fn env_secret(&mut self, node: &Node<'_>, members: &[Member<'_>]) -> Option<EnvValue> {
+        let [member] = members else {
+            let label = "write {\"secret\": \"NAME\"}";
+            self.decoder.error(
+                &node.span,
+                "a variable's value is a text or a secret",
+                label,
+            );
+            return None;
+        };
+        if member.key != "secret" {
+            let message = format!("unknown key {} in a variable's value", quoted(&member.key));
+            let label = "write {\"secret\": \"NAME\"}";
+            self.decoder.error(&member.key_span, message, label);
+            return None;
+        }
+        self.secret_name(&member.value).map(EnvValue::Secret)
+    }
+
+    fn secret_name(&mut self, node: &Node<'_>) -> Option<Arc<str>> {
+        let name = self.decoder.string("the name of a secret", node)?;
+        if let Err(message) = check_secret_name(name) {
+            told(self.decoder, &node.span, &message);
+            return None;
+        }
+        Some(name.into())
+    }
+
+    fn config(&mut self, node: &Node<'_>) {
+        for member in self
+            .decoder
+            .object("`config`", node, r#"{"greeting": "hello"}"#)
+            .unwrap_or_default()
+        {
+            let name = format!("the setting {}", quoted(&member.key));
+            if let Some(value) = self.decoder.string(&name, &member.value) {
+                let setting = (member.key.to_string(), value.to_owned());
+                self.grants.config.push(setting);
+                self.places.config.push(member.key_span.clone());
+            }
+        }
+    }
+
+    fn http(&mut self, node: &Node<'_>) {
+        let mut grant = HttpGrant {
+            origins: Vec::new(),
+            addresses: Vec::new(),
+            timeout: HttpGrant::TIMEOUT,
+            requests: HttpGrant::REQUESTS,
+            body: HttpGrant::BODY,
+        };
+        let list =
+            r#"a list of origins such as ["https://api.example.com"], or an object with `origins`"#;
+        let (items, addresses) = match &node.value {
+            Value::Array(items) => (Some(&**items), None),
+            Value::Object(members) => {
+                for member in members {
+                    let value = &member.value;
+                    match &*member.key {
+                        "origins" | "addresses" => {}
+                        "timeout" => {
+                            let timeout = self.decoder.duration("`timeout`", value);
+                            grant.timeout = timeout.unwrap_or(Duration::ZERO);
+                        }
+                        "requests" => {
+                            let count = self.decoder.integer("`requests`", value, 1);
+                            let count = count.and_then(|count| u32::try_from(count).ok());
+                            grant.requests = count.unwrap_or(u32::MAX);
+                        }
+                        "body" => {
+                            grant.body = self.decoder.size("`body`", value, 1).unwrap_or_default();
+                        }
+                        _ => {
+                            self.decoder.unknown_key(member, &HTTP);
                         }
                     }
                 }
+                self.listed(node, members, "origins", &HTTP)
             }
             _ => {
-                decoder.unknown_key(member, &DIR);
+                self.decoder.wrong_type("`http`", list, node, "");
+                return;
             }
+        };
+        let origins = self.read_all(items, "an origin", OriginPattern::parse);
+        let ranges = self.read_all(addresses, "a range of addresses", AddressRange::parse);
+        (grant.origins, self.places.http) = origins.into_iter().unzip();
+        (grant.addresses, self.places.http_addresses) = ranges.into_iter().unzip();
+        if !grant.origins.is_empty() {
+            self.grants.http = Some(grant);
         }
     }
-    match (host, guest) {
-        (Some((host, span)), Some(guest)) => Some((
-            DirGrant {
-                host,
-                guest,
-                access,
-                quota: None,
-            },
-            span,
-        )),
-        (host, _) => {
-            // A key that is there but wrong has been told of.
-            if decoder.problems.len() == before {
-                let missing = if host.is_none() { "host" } else { "guest" };
-                let label = "a directory has a \"host\" and a \"guest\" side";
-                decoder.error(
-                    &node.span,
-                    format!("the directory has no `{missing}`"),
-                    label,
-                );
+
+    fn sockets(&mut self, node: &Node<'_>) {
+        let list = r#"a list of endpoints such as ["tcp://db.example.com:5432"], or an object with `endpoints`"#;
+        let (items, addresses) = match &node.value {
+            Value::Array(items) => (Some(&**items), None),
+            Value::Object(members) => {
+                for member in members {
+                    if !SOCKETS.known.contains(&&*member.key) {
+                        self.decoder.unknown_key(member, &SOCKETS);
+                    }
+                }
+                self.listed(node, members, "endpoints", &SOCKETS)
             }
-            None
+            _ => {
+                self.decoder.wrong_type("`sockets`", list, node, "");
+                return;
+            }
+        };
+        let endpoints = self.read_all(items, "an endpoint", Endpoint::parse);
+        let ranges = self.read_all(addresses, "a range of addresses", AddressRange::parse);
+        let (endpoints, places) = endpoints.into_iter().unzip();
+        self.places.sockets = places;
+        let (addresses, places) = ranges.into_iter().unzip();
+        self.places.socket_addresses = places;
+        let grant = SocketGrant {
+            endpoints,
+            addresses,
+        };
+        if !grant.endpoints.is_empty() {
+            self.grants.sockets = Some(grant);
+        }
+    }
+
+    /// The two lists of an object that has whom to reach under `key`, and `addresses`.
+    fn listed<'n, 'a>(
+        &mut self,
+        node: &Node<'_>,
+        members: &'n [Member<'a>],
+        key: &str,
+        keys: &'static Keys,
+    ) -> (Option<&'n [Node<'a>]>, Option<&'n [Node<'a>]>) {
+        let find = |key: &str| members.iter().find(|member| member.key == key);
+        let list = |decoder: &mut Decoder<'_>, member: Option<&'n Member<'a>>, example: &str| {
+            let member = member?;
+            decoder.list(&format!("`{}`", member.key), &member.value, example)
+        };
+        if find(key).is_none() {
+            let message = format!("{} has no `{key}`", keys.of);
+            let label = format!("without \"{key}\" it grants nothing");
+            self.decoder.error(&node.span, message, label);
+        }
+        let items = list(self.decoder, find(key), "[…]");
+        let addresses = list(self.decoder, find("addresses"), r#"["10.0.0.0/8"]"#);
+        (items, addresses)
+    }
+
+    /// Reads the texts of a list, each of them once.
+    fn read_all<T: PartialEq>(
+        &mut self,
+        items: Option<&[Node<'_>]>,
+        what: &str,
+        parse: fn(&str) -> Result<T, String>,
+    ) -> Vec<(T, Range<usize>)> {
+        let mut read: Vec<(T, Range<usize>)> = Vec::new();
+        for item in items.unwrap_or_default() {
+            let Some(text) = self.decoder.string(what, item) else {
+                continue;
+            };
+            match parse(text) {
+                Err(message) => told(self.decoder, &item.span, &message),
+                Ok(value) if read.iter().any(|(known, _)| *known == value) => {
+                    let message = format!("{} is granted twice", quoted(text));
+                    self.decoder.error(&item.span, message, "once is enough");
+                }
+                Ok(value) => read.push((value, item.span.clone())),
+            }
+        }
+        read
+    }
+
+    fn secrets(&mut self, node: &Node<'_>) {
+        for item in self
+            .decoder
+            .list("`secrets`", node, r#"["api-key"]"#)
+            .unwrap_or_default()
+        {
+            let Some(name) = self.secret_name(item) else {
+                continue;
+            };
+            if self.grants.secrets.contains(&name) {
+                let message = format!("the secret {} is granted twice", quoted(&name));
+                self.decoder.error(&item.span, message, "once is enough");
+                continue;
+            }
+            self.grants.secrets.push(name);
+            self.places.secrets.push(item.span.clone());
+        }
+    }
+
+    fn state(&mut self, node: &Node<'_>) {
+        let quota = match &node.value {
+            Value::Bool(false) => return,
+            Value::Bool(true) => StateQuota::DEFAULT,
+            Value::Object(members) => {
+                let mut quota = StateQuota::DEFAULT;
+                for member in members {
+                    match &*member.key {
+                        "keys" => {
+                            if let Some(keys) = self.decoder.integer("`keys`", &member.value, 1) {
+                                quota.keys = keys;
+                                let most = StateQuota::MAXIMUM.keys;
+                                self.at_most("`keys`", keys, most, format_count(most), member);
+                            }
+                        }
+                        "size" => {
+                            if let Some(size) = self.decoder.size("`size`", &member.value, 1) {
+                                quota.size = size;
+                                let most = StateQuota::MAXIMUM.size;
+                                self.at_most("`size`", size, most, format_size(most), member);
+                            }
+                        }
+                        _ => {
+                            self.decoder.unknown_key(member, &STATE);
+                        }
+                    }
+                }
+                quota
+            }
+            _ => {
+                let expected = r#"true, or an object such as {"keys": 1000, "size": "1MiB"}"#;
+                self.decoder.wrong_type("`state`", expected, node, "");
+                return;
+            }
+        };
+        self.grants.state = Some(quota);
+        self.places.state = Some(node.span.clone());
+    }
+
+    fn at_most(&mut self, name: &str, asked: u64, most: u64, shown: String, member: &Member<'_>) {
+        if asked > most {
+            let message = format!("{name} is above the maximum of every host");
+            let label = format!("at most {shown}");
+            self.decoder.error(&member.value.span, message, label);
         }
     }
 }
 
 /// Notes a message of the form "what is wrong: what would be right".
-fn told(decoder: &mut Decoder<'_>, span: &std::ops::Range<usize>, message: &str) {
+pub(super) fn told(decoder: &mut Decoder<'_>, span: &Range<usize>, message: &str) {
     let (wrong, right) = message.split_once(": ").unwrap_or((message, ""));
     decoder.error(span, wrong, right);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_directory_is_granted_in_one_word() {
-        let base = Path::new("/srv/jobs");
-        let grant = DirGrant::parse("data::/data", base).unwrap();
-        assert_eq!(grant.host, Path::new("/srv/jobs/data"));
-        assert_eq!(grant.access, Access::ReadOnly);
-        let grant = DirGrant::parse("/var/x::.:rw", base).unwrap();
-        assert_eq!(grant.host, Path::new("/var/x"));
-        assert_eq!((&*grant.guest, grant.access), (".", Access::ReadWrite));
-        assert_eq!(
-            DirGrant::parse("a:b::/c//./d/:ro", base).unwrap().guest,
-            "/c/d"
-        );
-        assert_eq!(DirGrant::parse(".::/", base).unwrap().guest, "/");
-    }
-
-    #[test]
-    fn what_is_no_grant_is_told() {
-        let mut told = String::new();
-        for text in [
-            "",
-            "data",
-            "data:/data",
-            "::/data",
-            "data::",
-            "data::data",
-            "data::/data:wr",
-            "~/x::/x",
-            "data::/a/../b",
-            "da\0ta::/a",
-            "data::/\0",
-        ] {
-            let error = DirGrant::parse(text, Path::new("")).unwrap_err();
-            told.push_str(&format!("{text:?}\n    {error}\n"));
-        }
-        insta::assert_snapshot!("dir_grants", told);
-        assert!(check_env_name("HOME").is_ok());
-        assert!(check_env_name("").is_err());
-        assert!(check_env_name("A=B").is_err());
-    }
 }

@@ -1,6 +1,7 @@
 //! What a run may touch: nothing, unless its definition says so.
 
 mod decode;
+mod dirs;
 pub mod network;
 
 use std::path::PathBuf;
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use network::{AddressRange, Endpoint, OriginPattern};
 
-pub use decode::check_env_name;
 pub(super) use decode::decode;
+pub use decode::{GrantPlaces, check_env_name, check_secret_name};
 
 /// Nothing granted: one for all the jobs that need nothing.
 static NONE: LazyLock<Arc<Grants>> = LazyLock::new(Arc::default);
