@@ -18,6 +18,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "runtime",
             "scheduler",
             "source",
+            "state",
             "store",
             "suggest",
             "trigger",

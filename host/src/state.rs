@@ -9,6 +9,8 @@ use std::ops::Bound;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use crate::job::StateQuota;
 use crate::units::{format_count, format_size};
 
@@ -292,6 +294,38 @@ pub trait StateSpace: Send + Sync {
     /// # Errors
     /// Nothing of them lands.
     fn commit(&self, changes: Changes) -> BoxFuture<'_, Result<Snapshot, StateError>>;
+}
+
+/// A state that is kept nowhere: empty at first, and gone when it is dropped.
+#[derive(Debug)]
+pub struct Ephemeral {
+    quota: StateQuota,
+    now: Mutex<Snapshot>,
+}
+
+impl Ephemeral {
+    /// An empty state that may hold so much.
+    pub fn new(quota: StateQuota) -> Self {
+        Ephemeral {
+            quota,
+            now: Mutex::default(),
+        }
+    }
+}
+
+impl StateSpace for Ephemeral {
+    fn load(&self) -> BoxFuture<'_, Result<Snapshot, StateError>> {
+        Box::pin(std::future::ready(Ok(self.now.lock().clone())))
+    }
+
+    fn commit(&self, changes: Changes) -> BoxFuture<'_, Result<Snapshot, StateError>> {
+        let mut now = self.now.lock();
+        let landed = now.apply(&changes, self.quota);
+        if let Ok(after) = &landed {
+            *now = after.clone();
+        }
+        Box::pin(std::future::ready(landed))
+    }
 }
 
 /// A future that a [`StateSpace`] hands out.

@@ -11,6 +11,7 @@ use crate::run::{Attempt, Cause, FinishedRun, Run, RunId};
 use crate::runtime::Sandbox;
 use crate::runtime::guest::Echo;
 use crate::runtime::plugin::{Loader, read_file};
+use crate::state::{Ephemeral, StateSpace};
 
 /// A run that a person asks for.
 pub struct RunOnce {
@@ -65,7 +66,11 @@ pub async fn run_once(request: RunOnce, cancel: Cancel) -> Result<FinishedRun, A
         let attempt = attempt.clone();
         let clock = clock.clone();
         let sandbox = Sandbox::new(engine, clock, 1);
-        let session = Session::alone(cancel);
+        let mut session = Session::alone(cancel);
+        session.state = attempt.run.job.grants.state.map(|quota| {
+            let state: Arc<dyn StateSpace> = Arc::new(Ephemeral::new(quota));
+            state
+        });
         async move { sandbox.run(&loaded.plugin, &attempt, session, echo).await }
     });
     let execution = task

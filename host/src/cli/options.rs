@@ -137,6 +137,23 @@ pub(super) fn memory_limit(text: &str) -> Result<u64, String> {
     size(text, Limits::MAXIMUM.memory)
 }
 
+/// Reads the rate of a run's log in bytes a second, such as `64KiB`.
+pub(super) fn log_rate_limit(text: &str) -> Result<u64, String> {
+    size(text, Limits::MAXIMUM.log_rate)
+}
+
+/// Reads how many things of the host a run may hold.
+pub(super) fn handles_limit(text: &str) -> Result<u32, String> {
+    let count = text.parse::<u32>().map_err(|error| error.to_string())?;
+    match count {
+        0..8 => Err("at least 8".to_owned()),
+        count if count > Limits::MAXIMUM.handles => {
+            Err(above(&Limits::MAXIMUM.handles.to_string()))
+        }
+        count => Ok(count),
+    }
+}
+
 /// Reads an amount of memory of any size, such as `16GiB`.
 pub(super) fn total_memory(text: &str) -> Result<u64, String> {
     size(text, u64::MAX)

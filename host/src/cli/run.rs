@@ -4,6 +4,8 @@
 //! standard error; a summary follows on standard error. With `--json` standard output holds the
 //! run's record and nothing else.
 
+mod grants;
+
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +15,11 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::value::RawValue;
 
+use grants::GrantFlags;
+
 use super::options::{
-    Cache, JobFile, Plugins, block_on, find_job, fuel, memory_limit, output_limit, timeout_limit,
+    Cache, JobFile, Plugins, block_on, find_job, fuel, handles_limit, log_rate_limit, memory_limit,
+    output_limit, timeout_limit,
 };
 use super::output::Screen;
 use super::output::summary::{LimitFlags, closing};
@@ -22,7 +27,7 @@ use super::{Exit, Refusal, remark, signals};
 use crate::app::{self, RunOnce};
 use crate::dispatcher::{Cancel, CancelReason};
 use crate::event::EventJson;
-use crate::job::{DirGrant, EnvValue, Grants, Job, JobId, Limits, check_env_name};
+use crate::job::{Job, JobId, Limits};
 use crate::run::{FinishedRun, Outcome, Output};
 use crate::runtime::guest::Stream;
 use crate::suggest::nearest;
@@ -58,12 +63,17 @@ pub(super) struct Run {
     /// How much is kept of the output, and of the log, such as 1MiB
     #[arg(long, value_name = "SIZE", value_parser = output_limit)]
     output: Option<u64>,
-    /// Grants an environment variable
-    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
-    env: Vec<(String, String)>,
-    /// Grants a directory
-    #[arg(long, value_name = "HOST::GUEST[:ro|rw]", value_parser = directory)]
-    dir: Vec<DirGrant>,
+    /// How much log it may write in a second, such as 64KiB
+    #[arg(long, value_name = "SIZE", value_parser = log_rate_limit)]
+    log_rate: Option<u64>,
+    /// How many files, sockets, streams and timers it may hold at once
+    #[arg(long, value_name = "N", value_parser = handles_limit)]
+    handles: Option<u32>,
+    /// Take randomness and time from the run's record
+    #[arg(long)]
+    deterministic: bool,
+    #[command(flatten)]
+    grants: GrantFlags,
     #[command(flatten)]
     cache: Cache,
     /// Print the run's record as one JSON object, and nothing else
@@ -146,44 +156,20 @@ impl Run {
             fuel: self.fuel.unwrap_or(limits.fuel),
             memory: self.memory.unwrap_or(limits.memory),
             output: self.output.unwrap_or(limits.output),
-            ..*limits
+            log_rate: self.log_rate.unwrap_or(limits.log_rate),
+            handles: self.handles.unwrap_or(limits.handles),
         };
+        job.deterministic |= self.deterministic;
         if let Some(params) = &self.params {
             job.params = Some(params.clone());
         }
         if !self.args.is_empty() {
             job.args = self.args.clone().into();
         }
-        if !self.env.is_empty() || !self.dir.is_empty() {
-            job.grants = Arc::new(self.grants(&job.grants)?);
+        if let Some(grants) = self.grants.on_top_of(&job.grants)? {
+            job.grants = Arc::new(grants);
         }
         Ok(job)
-    }
-
-    /// A job's grants with those of the flags on top.
-    fn grants(&self, before: &Grants) -> Result<Grants, Refusal> {
-        let mut grants = before.clone();
-        for (name, value) in &self.env {
-            grants.env.retain(|(known, _)| known != name);
-            let value = EnvValue::Text(value.clone());
-            grants.env.push((name.clone(), value));
-        }
-        for (place, dir) in self.dir.iter().enumerate() {
-            if self
-                .dir
-                .iter()
-                .take(place)
-                .any(|other| other.guest == dir.guest)
-            {
-                return Err(Refusal::usage(format_args!(
-                    "--dir grants two directories as {}: the guest can see only one there",
-                    dir.guest
-                )));
-            }
-            grants.dirs.retain(|known| known.guest != dir.guest);
-            grants.dirs.push(dir.clone());
-        }
-        Ok(grants)
     }
 
     fn limit_flags(&self) -> LimitFlags {
@@ -239,20 +225,6 @@ fn params(text: &str) -> Result<Arc<str>, String> {
     serde_json::from_str::<&RawValue>(text)
         .map(|json| json.get().into())
         .map_err(|error| format!("not JSON ({error}); write it like '{{\"name\": \"tower\"}}'"))
-}
-
-/// Reads `--env`: a name and a value.
-fn variable(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or("a value is missing: write NAME=VALUE")?;
-    check_env_name(name)?;
-    Ok((name.to_owned(), value.to_owned()))
-}
-
-/// Reads `--dir`: a directory relative to where the command is typed.
-fn directory(text: &str) -> Result<DirGrant, String> {
-    DirGrant::parse(text, Path::new(""))
 }
 
 fn print_record(run: &FinishedRun) -> Result<(), Refusal> {
@@ -323,7 +295,7 @@ impl Through {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Access;
+    use crate::job::{Access, EnvValue, Grants};
     use clap::Parser;
 
     #[derive(Debug, Parser)]

@@ -29,6 +29,7 @@ pub use chains::Circles;
 pub use diagnostic::{Diagnostic, MAX_SOURCE_BYTES, Severity, SourceText};
 pub use grants::{
     Access, DirGrant, EnvValue, Grants, HttpGrant, SocketGrant, StateQuota, check_env_name,
+    check_secret_name,
 };
 pub use manifest::Manifest;
 

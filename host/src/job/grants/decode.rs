@@ -205,13 +205,7 @@ impl Reading<'_, '_> {
     }
 
     fn http(&mut self, node: &Node<'_>) {
-        let mut grant = HttpGrant {
-            origins: Vec::new(),
-            addresses: Vec::new(),
-            timeout: HttpGrant::TIMEOUT,
-            requests: HttpGrant::REQUESTS,
-            body: HttpGrant::BODY,
-        };
+        let mut grant = HttpGrant::default();
         let list =
             r#"a list of origins such as ["https://api.example.com"], or an object with `origins`"#;
         let (items, addresses) = match &node.value {

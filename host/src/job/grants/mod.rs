@@ -107,8 +107,21 @@ impl HttpGrant {
     pub const BODY: u64 = 16 << 20;
 }
 
+impl Default for HttpGrant {
+    /// No origin yet, with the usual limits.
+    fn default() -> Self {
+        HttpGrant {
+            origins: Vec::new(),
+            addresses: Vec::new(),
+            timeout: HttpGrant::TIMEOUT,
+            requests: HttpGrant::REQUESTS,
+            body: HttpGrant::BODY,
+        }
+    }
+}
+
 /// Whom a job may talk to over TCP and UDP.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SocketGrant {
     /// The peers that it may reach; their names, and no others, can be looked up.
     pub endpoints: Vec<Endpoint>,
