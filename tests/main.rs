@@ -9,6 +9,7 @@
 
 mod architecture;
 mod cache;
+mod capabilities;
 mod cli;
 mod definitions;
 mod foresight;

@@ -127,14 +127,14 @@
 
     ;; Logs what an answer at 0 says, be it a value or an error.
     (func $say_answer
-      (if (i32.load (i32.const 0))
+      (if (i32.load8_u (i32.const 0))
         (then
-          (if (i32.eq (i32.load (i32.const 4)) (i32.const 2))
+          (if (i32.eq (i32.load8_u (i32.const 4)) (i32.const 2))
             (then (call $say (i32.const 4) (i32.const 1104) (i32.const 8)))
             (else (call $say (i32.const 4)
               (i32.load (i32.const 8)) (i32.load (i32.const 12))))))
         (else
-          (if (i32.load (i32.const 4))
+          (if (i32.load8_u (i32.const 4))
             (then (call $say (i32.const 2)
               (i32.load (i32.const 8)) (i32.load (i32.const 12))))
             (else (call $say (i32.const 2) (i32.const 1120) (i32.const 7)))))))
@@ -144,7 +144,7 @@
       (local $n i32)
       (call $get (i32.const 1024) (i32.const 1) (i32.const 0))
       (local.set $n (i32.const 48))
-      (if (i32.and (i32.eqz (i32.load (i32.const 0))) (i32.load (i32.const 4)))
+      (if (i32.and (i32.eqz (i32.load8_u (i32.const 0))) (i32.load8_u (i32.const 4)))
         (then (local.set $n (i32.load8_u (i32.load (i32.const 8))))))
       (local.set $n (i32.add (local.get $n) (i32.const 1)))
       (i32.store8 (i32.const 1034) (local.get $n))
@@ -183,7 +183,7 @@
             (i32.store8 (i32.const 1097) (i32.add (i32.const 48) (local.get $i)))
             (call $set (i32.const 1096) (i32.const 2) (i32.const 2048) (i32.const 100)
               (i32.const 0))
-            (if (i32.load (i32.const 0)) (then (call $say_answer) (return (i32.const 0))))
+            (if (i32.load8_u (i32.const 0)) (then (call $say_answer) (return (i32.const 0))))
             (local.set $i (i32.add (local.get $i) (i32.const 1)))
             (br_if $more (i32.lt_u (local.get $i) (i32.const 10))))))
       ;; p: tells how far it has come, three times.

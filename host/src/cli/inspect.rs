@@ -164,15 +164,37 @@ fn entry(file: &Path, seen: &Inspection) -> String {
     if seen.shape != Shape::Typed {
         lines.push("\"args\": []".to_owned());
     }
-    if grants(seen).contains(&"grants.dirs") {
-        // Most toolchains import files whether or not the program opens one.
-        lines.push(
-            "// only if it opens files:\n  \
-             \"grants\": { \"dirs\": [{ \"host\": \"data\", \"guest\": \"/data\", \"mode\": \"ro\" }] }"
-                .to_owned(),
-        );
+    // Most toolchains import more than the program uses, files and sockets above all.
+    let examples: Vec<String> = grants(seen)
+        .into_iter()
+        .filter_map(|key| {
+            let (example, purpose) = example(key)?;
+            Some(format!("    {example} // only if it {purpose}"))
+        })
+        .collect();
+    if !examples.is_empty() {
+        lines.push(format!("\"grants\": {{\n{}\n  }}", examples.join("\n")));
     }
     format!("{{\n  {}\n}}\n", lines.join(",\n  "))
+}
+
+/// A grant to paste, and what a program does that needs it.
+fn example(key: &str) -> Option<(&'static str, &'static str)> {
+    Some(match key {
+        "grants.config" => (r#""config": { "greeting": "hello" },"#, "reads settings"),
+        "grants.dirs" => (
+            r#""dirs": [{ "host": "data", "guest": "/data", "mode": "ro" }],"#,
+            "opens files",
+        ),
+        "grants.http" => (r#""http": ["https://api.example.com"],"#, "sends requests"),
+        "grants.secrets" => (r#""secrets": ["api-key"],"#, "asks for secrets"),
+        "grants.sockets" => (
+            r#""sockets": ["tcp://db.example.com:5432"],"#,
+            "opens sockets",
+        ),
+        "grants.state" => (r#""state": true,"#, "keeps something between its runs"),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -214,8 +236,9 @@ mod tests {
           "component": "a b.wasm",
           "trigger": "@every 1m",
           "args": [],
-          // only if it opens files:
-          "grants": { "dirs": [{ "host": "data", "guest": "/data", "mode": "ro" }] }
+          "grants": {
+            "dirs": [{ "host": "data", "guest": "/data", "mode": "ro" }], // only if it opens files
+          }
         }
         "#);
     }

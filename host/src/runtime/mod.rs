@@ -16,6 +16,7 @@ pub mod capability;
 pub mod directory;
 pub mod engine;
 pub mod guest;
+mod imports;
 pub mod plugin;
 pub mod shape;
 

@@ -287,15 +287,17 @@ pub(super) mod tests {
 
     /// A loader of a small engine, without a cache.
     pub(in crate::runtime) fn loader() -> Loader {
-        Loader::new(
-            Engine::new(Capacity {
-                running: 4,
-                largest_memory: 1 << 20,
-                memory: u64::MAX,
-            })
-            .unwrap(),
-            None,
-        )
+        Loader::new(engine(), None)
+    }
+
+    /// A small engine.
+    pub(in crate::runtime) fn engine() -> Engine {
+        Engine::new(Capacity {
+            running: 4,
+            largest_memory: 1 << 20,
+            memory: u64::MAX,
+        })
+        .unwrap()
     }
 
     /// A command that does nothing; another marker makes it another file.

@@ -5,9 +5,13 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 use wasmparser::{
-    ComponentExternalKind, ComponentTypeRef, Encoding, ExternalKind, Parser, Payload, TypeRef,
-    Validator, WasmFeatures,
+    ComponentExternalKind, ComponentTypeRef, Encoding, ExternalKind, Parser, Payload, Validator,
+    WasmFeatures,
 };
+
+use super::imports::{component_import, core_import};
+
+pub use super::imports::Import;
 
 /// SHA-256 of a plugin's file: its identity.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -83,18 +87,6 @@ impl Inspection {
     pub fn unknown_imports(&self) -> impl Iterator<Item = &Import> {
         self.imports.iter().filter(|import| !import.known)
     }
-}
-
-/// Something that a file needs from its host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Import {
-    /// An interface such as `wasi:cli/stdout@0.2.6`, or for a core module its module and name.
-    pub name: String,
-    /// Whether this host has it.
-    pub known: bool,
-    /// The key of a job's definition that puts something behind it; nothing for what every job
-    /// may use.
-    pub needs: Option<&'static str>,
 }
 
 /// Why a file is not a job.
@@ -314,73 +306,6 @@ impl Surface {
     }
 }
 
-/// What the host offers to components, without versions: any 0.2 of WASI will do, as the
-/// interfaces only ever grow. Kept in step with the linker by a test.
-const COMPONENT_INTERFACES: &[(&str, Option<&str>)] = &[
-    ("quarterjack:job/control", None),
-    ("quarterjack:job/log", None),
-    ("quarterjack:job/secrets", Some("grants.secrets")),
-    ("quarterjack:job/state", Some("grants.state")),
-    ("quarterjack:job/types", None),
-    ("wasi:cli/environment", None),
-    ("wasi:cli/exit", None),
-    ("wasi:cli/stderr", None),
-    ("wasi:cli/stdin", None),
-    ("wasi:cli/stdout", None),
-    ("wasi:cli/terminal-input", None),
-    ("wasi:cli/terminal-output", None),
-    ("wasi:cli/terminal-stderr", None),
-    ("wasi:cli/terminal-stdin", None),
-    ("wasi:cli/terminal-stdout", None),
-    ("wasi:clocks/monotonic-clock", None),
-    ("wasi:clocks/wall-clock", None),
-    ("wasi:filesystem/preopens", Some("grants.dirs")),
-    ("wasi:filesystem/types", Some("grants.dirs")),
-    ("wasi:io/error", None),
-    ("wasi:io/poll", None),
-    ("wasi:io/streams", None),
-    ("wasi:random/insecure", None),
-    ("wasi:random/insecure-seed", None),
-    ("wasi:random/random", None),
-    ("wasi:sockets/instance-network", None),
-    ("wasi:sockets/ip-name-lookup", None),
-    ("wasi:sockets/network", None),
-    ("wasi:sockets/tcp", None),
-    ("wasi:sockets/tcp-create-socket", None),
-    ("wasi:sockets/udp", None),
-    ("wasi:sockets/udp-create-socket", None),
-];
-
-fn component_import(name: &str) -> Import {
-    let (interface, version) = name.split_once('@').unwrap_or((name, ""));
-    let entry = COMPONENT_INTERFACES
-        .iter()
-        .find(|(known, _)| *known == interface);
-    let version_fits = if interface.starts_with("quarterjack:") {
-        version.starts_with("0.1.")
-    } else {
-        // A release candidate such as 0.2.0-rc-2023-11-10 is another interface.
-        version
-            .strip_prefix("0.2.")
-            .is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    Import {
-        name: name.to_owned(),
-        known: entry.is_some() && version_fits,
-        needs: entry.and_then(|(_, needs)| *needs),
-    }
-}
-
-fn core_import(module: &str, name: &str, ty: TypeRef) -> Import {
-    let preview1 = module == "wasi_snapshot_preview1";
-    Import {
-        name: format!("{module}.{name}"),
-        known: preview1 && matches!(ty, TypeRef::Func(_)),
-        needs: (preview1 && (name.starts_with("path_") || name.starts_with("fd_prestat")))
-            .then_some("grants.dirs"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -447,13 +372,5 @@ mod tests {
                 .to_string()
                 .contains("exports nothing")
         );
-    }
-
-    #[test]
-    fn a_release_candidate_of_wasi_is_not_wasi() {
-        assert!(component_import("wasi:cli/stdout@0.2.6").known);
-        assert!(!component_import("wasi:cli/stdout@0.2.0-rc-2023-11-10").known);
-        assert!(!component_import("wasi:cli/stdout@0.3.0").known);
-        assert!(!component_import("wasi:http/outgoing-handler@0.2.6").known);
     }
 }

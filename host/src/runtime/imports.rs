@@ -1,0 +1,151 @@
+//! What guests may import: the interfaces that this host has, in which versions, and which grant
+//! puts something behind each.
+
+use wasmparser::TypeRef;
+
+/// Something that a file needs from its host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    /// An interface such as `wasi:cli/stdout@0.2.6`, or for a core module its module and name.
+    pub name: String,
+    /// Whether this host has it.
+    pub known: bool,
+    /// The key of a job's definition that puts something behind it; nothing for what every job
+    /// may use.
+    pub needs: Option<&'static str>,
+}
+
+/// Which versions of an interface the host has.
+#[derive(Debug, Clone, Copy)]
+enum Versions {
+    /// Any 0.1 of the jobs' own package, and any 0.2 of WASI: interfaces only ever grow.
+    Any(&'static str),
+    /// This one, of an interface that is still a draft.
+    Only(&'static str),
+}
+
+const OWN: Versions = Versions::Any("0.1.");
+const WASI: Versions = Versions::Any("0.2.");
+const DIRS: Option<&str> = Some("grants.dirs");
+const SOCKETS: Option<&str> = Some("grants.sockets");
+const STATE: Option<&str> = Some("grants.state");
+
+/// What the host offers to components. Kept in step with the linker by a test.
+const COMPONENT_INTERFACES: &[(&str, Versions, Option<&str>)] = &[
+    ("quarterjack:job/control", OWN, None),
+    ("quarterjack:job/log", OWN, None),
+    ("quarterjack:job/secrets", OWN, Some("grants.secrets")),
+    ("quarterjack:job/state", OWN, STATE),
+    ("quarterjack:job/types", OWN, None),
+    ("wasi:cli/environment", WASI, None),
+    ("wasi:cli/exit", WASI, None),
+    ("wasi:cli/stderr", WASI, None),
+    ("wasi:cli/stdin", WASI, None),
+    ("wasi:cli/stdout", WASI, None),
+    ("wasi:cli/terminal-input", WASI, None),
+    ("wasi:cli/terminal-output", WASI, None),
+    ("wasi:cli/terminal-stderr", WASI, None),
+    ("wasi:cli/terminal-stdin", WASI, None),
+    ("wasi:cli/terminal-stdout", WASI, None),
+    ("wasi:clocks/monotonic-clock", WASI, None),
+    ("wasi:clocks/wall-clock", WASI, None),
+    (
+        "wasi:config/store",
+        Versions::Only("0.2.0-rc.1"),
+        Some("grants.config"),
+    ),
+    ("wasi:filesystem/preopens", WASI, DIRS),
+    ("wasi:filesystem/types", WASI, DIRS),
+    ("wasi:io/error", WASI, None),
+    ("wasi:io/poll", WASI, None),
+    ("wasi:io/streams", WASI, None),
+    (
+        "wasi:keyvalue/atomics",
+        Versions::Only("0.2.0-draft"),
+        STATE,
+    ),
+    ("wasi:keyvalue/batch", Versions::Only("0.2.0-draft"), STATE),
+    ("wasi:keyvalue/store", Versions::Only("0.2.0-draft"), STATE),
+    ("wasi:logging/logging", Versions::Only("0.1.0-draft"), None),
+    ("wasi:random/insecure", WASI, None),
+    ("wasi:random/insecure-seed", WASI, None),
+    ("wasi:random/random", WASI, None),
+    ("wasi:sockets/instance-network", WASI, SOCKETS),
+    ("wasi:sockets/ip-name-lookup", WASI, SOCKETS),
+    ("wasi:sockets/network", WASI, SOCKETS),
+    ("wasi:sockets/tcp", WASI, SOCKETS),
+    ("wasi:sockets/tcp-create-socket", WASI, SOCKETS),
+    ("wasi:sockets/udp", WASI, SOCKETS),
+    ("wasi:sockets/udp-create-socket", WASI, SOCKETS),
+];
+
+impl Versions {
+    fn fit(self, version: &str) -> bool {
+        match self {
+            // A release candidate such as 0.2.0-rc-2023-11-10 is another interface.
+            Versions::Any(prefix) => version
+                .strip_prefix(prefix)
+                .is_some_and(|patch| patch.bytes().all(|byte| byte.is_ascii_digit())),
+            Versions::Only(only) => version == only,
+        }
+    }
+}
+
+/// An import of a component.
+pub(super) fn component_import(name: &str) -> Import {
+    let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+    let entry = COMPONENT_INTERFACES
+        .iter()
+        .find(|(known, ..)| *known == interface);
+    Import {
+        name: name.to_owned(),
+        known: entry.is_some_and(|(_, versions, _)| versions.fit(version)),
+        needs: entry.and_then(|(.., needs)| *needs),
+    }
+}
+
+/// An import of a core module.
+pub(super) fn core_import(module: &str, name: &str, ty: TypeRef) -> Import {
+    let preview1 = module == "wasi_snapshot_preview1";
+    Import {
+        name: format!("{module}.{name}"),
+        known: preview1 && matches!(ty, TypeRef::Func(_)),
+        needs: (preview1 && (name.starts_with("path_") || name.starts_with("fd_prestat")))
+            .then_some("grants.dirs"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_candidate_of_wasi_is_not_wasi() {
+        assert!(component_import("wasi:cli/stdout@0.2.6").known);
+        assert!(!component_import("wasi:cli/stdout@0.2.0-rc-2023-11-10").known);
+        assert!(!component_import("wasi:cli/stdout@0.3.0").known);
+        assert!(component_import("wasi:keyvalue/store@0.2.0-draft").known);
+        assert!(!component_import("wasi:keyvalue/store@0.2.0-draft2").known);
+    }
+
+    /// Every interface of the table can be linked: an instance of it without anything in it is
+    /// satisfied, as instances are by those that have more.
+    #[test]
+    fn what_the_table_offers_is_in_the_linker() {
+        let engine = crate::runtime::plugin::tests::engine();
+        for (interface, versions, _) in COMPONENT_INTERFACES {
+            let version = match versions {
+                Versions::Any(prefix) => format!("{prefix}0"),
+                Versions::Only(only) => (*only).to_owned(),
+            };
+            let text = format!("(component (import \"{interface}@{version}\" (instance)))");
+            let component = wasmtime::component::Component::new(
+                engine.wasmtime(),
+                wat::parse_str(text).unwrap(),
+            )
+            .unwrap();
+            let linked = engine.components().instantiate_pre(&component);
+            assert!(linked.is_ok(), "{interface}: {:?}", linked.err());
+        }
+    }
+}
