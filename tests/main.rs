@@ -14,6 +14,7 @@ mod cli;
 mod definitions;
 mod foresight;
 mod grants;
+mod hostile;
 mod limits;
 mod outcomes;
 mod plugins;

@@ -220,19 +220,33 @@ fn remark(message: &str) {
 
 /// Sends the host's own diagnostics to standard error.
 fn start_log(level: LogLevel, screen: Screen) {
-    use tracing_subscriber::filter::LevelFilter;
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    use tracing_subscriber::layer::SubscriberExt as _;
+    use tracing_subscriber::util::SubscriberInitExt as _;
     let level = match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
         LogLevel::Info => LevelFilter::INFO,
         LogLevel::Debug => LevelFilter::DEBUG,
     };
-    // Fails only if there is a subscriber already: an embedder's, which then is the one to use.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
+    // What libraries have to say is set off by guests, who must not write to the operator's
+    // screen: it is for whoever looks for a mistake.
+    let others = if level >= LevelFilter::DEBUG {
+        LevelFilter::WARN
+    } else {
+        LevelFilter::OFF
+    };
+    let filter = Targets::new()
+        .with_target("quarterjack", level)
+        .with_default(others);
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(screen.err.on)
         .with_target(false)
-        .with_writer(io::stderr)
+        .with_writer(io::stderr);
+    // Fails only if there is a subscriber already: an embedder's, which then is the one to use.
+    let _ = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
         .try_init();
 }
 

@@ -193,7 +193,7 @@ impl Loader {
         } else {
             Module::from_binary(engine, bytes).map(Code::Module)
         }
-        .map_err(|error| PluginError::Compile(format!("{error:#}")))?;
+        .map_err(|error| does_not_compile(&error))?;
         let compiled_in = started.elapsed();
         if let Some(cache) = &self.cache {
             cache.store(digest, &code);
@@ -239,6 +239,18 @@ impl Loader {
                 Ok((Entry::Core(pre), slots))
             }
         }
+    }
+}
+
+/// Why code could not be made of a sound file.
+fn does_not_compile(error: &wasmtime::Error) -> PluginError {
+    let whole = format!("{error:#}");
+    if whole.contains("pooling allocator") {
+        // Sound, and too large for the engine's pool; the innermost reason says in what.
+        let why = error.root_cause();
+        PluginError::TooMuch(format!("it declares more than a job may have: {why}"))
+    } else {
+        PluginError::Compile(whole)
     }
 }
 

@@ -1,0 +1,10 @@
+;; Imports an interface of WASI with another type than it has.
+;; rejected: does not fit the host
+(component
+  (import "wasi:random/random@0.2.6" (instance
+    (export "get-random-bytes" (func (param "len" string) (result string)))))
+  (core module $main (func (export "run") (result i32) (i32.const 0)))
+  (core instance $main (instantiate $main))
+  (func $run (result (result)) (canon lift (core func $main "run")))
+  (instance $exported (export "run" (func $run)))
+  (export "wasi:cli/run@0.2.6" (instance $exported)))

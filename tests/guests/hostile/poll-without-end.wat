@@ -1,0 +1,13 @@
+;; Asks again and again without waiting.
+;; outcome: timed_out
+;; says: limit: timeout 300 ms
+;; limits: {"timeout": "300ms", "fuel": "unlimited"}
+(module
+  (import "wasi_snapshot_preview1" "poll_oneoff"
+    (func $poll_oneoff (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (i32.store (i32.const 16) (i32.const 1))
+    (loop $more
+      (drop (call $poll_oneoff (i32.const 0) (i32.const 1024) (i32.const 1) (i32.const 8)))
+      (br $more))))

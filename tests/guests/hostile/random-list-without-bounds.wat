@@ -1,0 +1,30 @@
+;; Asks for an exbibyte of random bytes.
+;; outcome: failed|trapped
+(component
+  (import "wasi:random/random@0.2.6" (instance $random
+    (export "get-random-bytes" (func (param "len" u64) (result (list u8))))))
+  (core module $memory
+    (memory (export "memory") 1)
+    (global $free (mut i32) (i32.const 8192))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (local $at i32)
+      (local.set $at (i32.and (i32.add (global.get $free) (i32.const 15)) (i32.const -16)))
+      (global.set $free (i32.add (local.get $at) (local.get 3)))
+      (local.get $at)))
+  (core instance $memory (instantiate $memory))
+  (alias core export $memory "memory" (core memory $bytes))
+  (alias core export $memory "realloc" (core func $realloc))
+  (core func $random (canon lower (func $random "get-random-bytes") (memory $bytes) (realloc $realloc)))
+  (core module $main
+    (import "host" "memory" (memory 1))
+    (import "host" "random" (func $random (param i64 i32)))
+    (func (export "run") (result i32)
+      (call $random (i64.const 0x1000000000000000) (i32.const 16))
+      (i32.const 0)))
+  (core instance $main (instantiate $main
+    (with "host" (instance
+      (export "memory" (memory $bytes))
+      (export "random" (func $random))))))
+  (func $run (result (result)) (canon lift (core func $main "run")))
+  (instance $exported (export "run" (func $run)))
+  (export "wasi:cli/run@0.2.6" (instance $exported)))

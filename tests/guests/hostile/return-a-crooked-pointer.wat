@@ -1,0 +1,47 @@
+;; Returns a result that is not aligned.
+;; outcome: failed|trapped
+(component
+  (import "quarterjack:job/types@0.1.0" (instance $types
+    (type $instant' (record (field "seconds" u64) (field "nanoseconds" u32)))
+    (export "instant" (type $instant (eq $instant')))
+    (type $milliseconds' u64)
+    (export "milliseconds" (type $milliseconds (eq $milliseconds')))
+    (type $cause' (enum "schedule" "manual" "api" "catch-up" "upstream"))
+    (export "cause" (type $cause (eq $cause')))
+    (type $run-context' (record
+      (field "job-id" string) (field "run-id" string) (field "attempt" u32)
+      (field "max-attempts" u32) (field "cause" $cause) (field "scheduled-at" $instant)
+      (field "started-at" $instant) (field "deadline" $instant)
+      (field "last-success" (option $instant)) (field "params" string)))
+    (export "run-context" (type (eq $run-context')))
+    (type $output' (variant
+      (case "json" string) (case "text" string) (case "bytes" (list u8))))
+    (export "output" (type (eq $output')))
+    (type $retry' (variant (case "never") (case "by-policy") (case "after" $milliseconds)))
+    (export "retry" (type $retry (eq $retry')))
+    (type $failure' (record (field "message" string) (field "retry" $retry)))
+    (export "failure" (type (eq $failure')))))
+  (alias export $types "run-context" (type $run-context'))
+  (alias export $types "output" (type $output'))
+  (alias export $types "failure" (type $failure'))
+  (import "run-context" (type $run-context (eq $run-context')))
+  (import "output" (type $output (eq $output')))
+  (import "failure" (type $failure (eq $failure')))
+  (core module $job
+    (memory (export "memory") 1)
+    (global $free (mut i32) (i32.const 4096))
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+      (local $at i32)
+      (local.set $at (i32.and (i32.add (global.get $free) (i32.const 15)) (i32.const -16)))
+      (global.set $free (i32.add (local.get $at) (local.get 3)))
+      (local.get $at))
+    (func (export "run") (param i32) (result i32)
+      (i32.const 3)))
+  (core instance $job (instantiate $job))
+  (type $signature (func
+    (param "context" $run-context)
+    (result (result (option $output) (error $failure)))))
+  (func $run (type $signature)
+    (canon lift (core func $job "run")
+      (memory $job "memory") (realloc (func $job "cabi_realloc"))))
+  (export "run" (func $run)))
