@@ -21,6 +21,7 @@
 //! | [`plan`] | a look ahead: what jobs will do, on a simulated clock |
 //! | [`source`] | where definitions come from, and what has changed in them |
 //! | [`run`], [`event`] | runs, attempts, outcomes; what the host tells of itself |
+//! | [`secret`] | the operator's secrets, and how they are kept out of what is told |
 //! | [`state`] | what a job keeps between its runs |
 //! | [`store`] | what the host remembers |
 //! | [`scheduler`] | which job is due when |
@@ -54,6 +55,7 @@ pub mod plan;
 pub mod run;
 pub mod runtime;
 pub mod scheduler;
+pub mod secret;
 pub mod source;
 pub mod state;
 pub mod store;
