@@ -58,7 +58,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     // `dispatcher` for the trait that it implements.
     (
         "runtime",
-        &["clock", "dispatcher", "job", "run", "state", "units"],
+        &[
+            "clock",
+            "dispatcher",
+            "job",
+            "run",
+            "secret",
+            "state",
+            "units",
+        ],
     ),
     ("scheduler", &["clock", "job", "run", "trigger"]),
     ("secret", &["job"]),

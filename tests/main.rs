@@ -19,6 +19,7 @@ mod limits;
 mod outcomes;
 mod plugins;
 mod reload;
+mod secrets;
 mod serve;
 mod shapes;
 mod signals;

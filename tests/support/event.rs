@@ -135,6 +135,16 @@ impl Record {
         self
     }
 
+    /// Checks that its log has certain words.
+    #[track_caller]
+    pub(crate) fn says_log(self, words: &str) -> Record {
+        assert!(
+            self.text("log").contains(words),
+            "no `{words}` in the log of {self}"
+        );
+        self
+    }
+
     /// Checks that it succeeded.
     #[track_caller]
     pub(crate) fn succeeded(self) -> Record {

@@ -41,6 +41,7 @@ fn compile(text: &str) -> Vec<u8> {
 /// A directory with a `plugins` directory and a `jobs.json`, as an operator has one.
 pub(crate) struct Project {
     dir: tempfile::TempDir,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Project {
@@ -48,12 +49,18 @@ impl Project {
     pub(crate) fn with(guests: &[&str]) -> Project {
         let project = Project {
             dir: tempfile::tempdir().unwrap(),
+            variables: Vec::new(),
         };
         std::fs::create_dir(project.path("plugins")).unwrap();
         for name in guests {
             project.write(&plugin(name), guest(name));
         }
         project
+    }
+
+    /// Sets a variable of the executable's environment.
+    pub(crate) fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        self.variables.push((name, value.into()));
     }
 
     /// A path inside the project.
@@ -93,6 +100,7 @@ impl Project {
             .current_dir(self.dir.path())
             .env_clear()
             .env("HOME", self.dir.path())
+            .envs(self.variables.iter().cloned())
             // One for all tests, so that each guest is compiled once.
             .env(
                 "QUARTERJACK_CACHE",

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -20,6 +20,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::capability::Desk;
 use crate::clock;
 use crate::dispatcher::CancelReason;
+use crate::secret::{self as redact, Redactor};
 
 /// The host's side of one guest; the data of its store.
 pub struct GuestState {
@@ -304,6 +305,30 @@ pub enum Stream {
 /// Told of every piece that a guest writes, as it writes it.
 pub type Echo = Arc<dyn Fn(Stream, &[u8]) + Send + Sync>;
 
+/// What becomes of what a guest writes to a stream.
+pub struct Pipe {
+    /// How many bytes are kept.
+    pub limit: u64,
+    /// How many bytes may come in a second, and at once.
+    pub rate: Option<u64>,
+    /// What blots secrets out.
+    pub redactor: Option<Arc<Redactor>>,
+    /// Who is told.
+    pub echo: Option<(Stream, Echo)>,
+}
+
+impl Pipe {
+    /// One that keeps so many bytes, as they come.
+    pub fn of(limit: u64) -> Self {
+        Pipe {
+            limit,
+            rate: None,
+            redactor: None,
+            echo: None,
+        }
+    }
+}
+
 /// A stream that keeps the first bytes up to a limit, and counts and drops the rest. A guest
 /// that floods it costs time, which has its own limit, and no memory.
 #[derive(Clone)]
@@ -315,6 +340,8 @@ struct Capped {
     kept: Vec<u8>,
     limit: usize,
     dropped: u64,
+    rate: Option<Rate>,
+    redactor: Option<(Arc<Redactor>, redact::Stream)>,
     echo: Option<(Stream, Echo)>,
 }
 
@@ -322,21 +349,27 @@ struct Capped {
 const WRITE_PERMIT: usize = 64 << 10;
 
 impl CappedPipe {
-    /// A pipe that keeps `limit` bytes.
-    pub fn new(limit: u64, echo: Option<(Stream, Echo)>) -> Self {
+    /// A pipe that nothing has been written to.
+    pub fn new(pipe: Pipe) -> Self {
         CappedPipe {
             shared: Arc::new(Mutex::new(Capped {
                 kept: Vec::new(),
-                limit: usize::try_from(limit).unwrap_or(usize::MAX),
+                limit: usize::try_from(pipe.limit).unwrap_or(usize::MAX),
                 dropped: 0,
-                echo,
+                rate: pipe.rate.map(Rate::new),
+                redactor: pipe.redactor.map(|it| (it, redact::Stream::default())),
+                echo: pipe.echo,
             })),
         }
     }
 
-    /// Takes what was kept, and how many bytes were dropped.
+    /// Takes what was kept, and how many bytes were dropped. Nothing is written after that.
     pub fn take(&self) -> (Vec<u8>, u64) {
         let mut shared = self.shared.lock();
+        if let Some((redactor, mut stream)) = shared.redactor.take() {
+            let rest = stream.finish(&redactor);
+            shared.keep(&rest);
+        }
         (std::mem::take(&mut shared.kept), shared.dropped)
     }
 
@@ -361,14 +394,69 @@ impl CappedPipe {
 impl Capped {
     /// False if not all of it was kept.
     fn push(&mut self, bytes: &[u8]) -> bool {
-        let room = self.limit - self.kept.len();
-        let (keep, drop) = bytes.split_at(bytes.len().min(room));
-        self.kept.extend_from_slice(keep);
-        self.dropped += drop.len() as u64;
-        if let Some((stream, echo)) = &self.echo {
-            echo(*stream, bytes);
+        match &mut self.redactor {
+            Some((redactor, stream)) => {
+                // Before anything is cut off, so that no half of a secret is left at the cut.
+                let clean = stream.push(redactor, bytes);
+                self.keep(&clean)
+            }
+            None => self.keep(bytes),
         }
-        drop.is_empty()
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> bool {
+        let room = self.limit - self.kept.len();
+        let allowed = match &mut self.rate {
+            Some(rate) => rate.take(bytes.len()),
+            None => bytes.len(),
+        };
+        let shown = bytes.get(..allowed).unwrap_or(bytes);
+        let kept = shown.get(..room).unwrap_or(shown);
+        self.kept.extend_from_slice(kept);
+        self.dropped += (bytes.len() - kept.len()) as u64;
+        if let Some((stream, echo)) = &self.echo {
+            echo(*stream, shown);
+        }
+        kept.len() == bytes.len()
+    }
+}
+
+/// How many bytes may come: so many in a second, and as many at once.
+struct Rate {
+    per_second: u64,
+    left: u64,
+    since: Option<Instant>,
+}
+
+impl Rate {
+    fn new(per_second: u64) -> Self {
+        Rate {
+            per_second,
+            left: per_second,
+            since: None,
+        }
+    }
+
+    /// Takes as many of some bytes as may come now.
+    fn take(&mut self, wanted: usize) -> usize {
+        // The clock is only looked at by those who write much.
+        if self.left < wanted as u64 {
+            let now = clock::monotonic();
+            let since = self.since.replace(now);
+            let gained = since.map_or(Duration::ZERO, |since| now.duration_since(since));
+            self.gain(gained);
+        }
+        let taken = self.left.min(wanted as u64);
+        self.left -= taken;
+        usize::try_from(taken).unwrap_or(wanted)
+    }
+
+    fn gain(&mut self, time: Duration) {
+        let bytes = time.as_secs_f64() * self.per_second as f64;
+        // Never more than one second's worth, so that the number fits.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let bytes = bytes.min(self.per_second as f64) as u64;
+        self.left = self.left.saturating_add(bytes).min(self.per_second);
     }
 }
 
@@ -438,12 +526,44 @@ mod tests {
             let seen = seen.clone();
             move |_, bytes: &[u8]| seen.lock().extend_from_slice(bytes)
         });
-        let pipe = CappedPipe::new(5, Some((Stream::Log, echo)));
+        let pipe = CappedPipe::new(Pipe {
+            echo: Some((Stream::Log, echo)),
+            ..Pipe::of(5)
+        });
         pipe.push(b"abc");
         pipe.push(b"defg");
         pipe.push(b"h");
         assert_eq!(pipe.take(), (b"abcde".to_vec(), 3));
         assert_eq!(*seen.lock(), b"abcdefgh");
+    }
+
+    #[test]
+    fn no_half_of_a_secret_is_left_where_a_pipe_is_full() {
+        let secret = crate::secret::Secret::of(b"s3cret");
+        let redactor = Redactor::new([("key", &secret)]).map(Arc::new);
+        let pipe = |limit| {
+            CappedPipe::new(Pipe {
+                redactor: redactor.clone(),
+                ..Pipe::of(limit)
+            })
+        };
+        let small = pipe(5);
+        small.push(b"is s3c");
+        small.push(b"ret");
+        assert_eq!(small.take(), (b"is [s".to_vec(), 10));
+        let large = pipe(50);
+        large.push(b"is s3c");
+        assert_eq!(large.take(), (b"is s3c".to_vec(), 0));
+    }
+
+    #[test]
+    fn a_rate_lets_a_seconds_worth_through_at_once() {
+        let mut rate = Rate::new(100);
+        assert_eq!((rate.take(60), rate.take(60)), (60, 40));
+        rate.gain(Duration::from_millis(500));
+        assert_eq!(rate.left, 50);
+        rate.gain(Duration::from_secs(100));
+        assert_eq!(rate.left, 100);
     }
 
     fn all() -> Arc<HostMemory> {

@@ -34,9 +34,10 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiView as _};
 
 use bindings::quarterjack::job::types as wit;
 use capability::Desk;
+use capability::secrets::Secrets;
 use directory::Plugins;
 use engine::Engine;
-use guest::{CappedPipe, Echo, Ended, GuestState, Stream, Wasi};
+use guest::{CappedPipe, Echo, Ended, GuestState, Pipe, Stream, Wasi};
 use outcome::{Ending, Spent};
 use plugin::{Entry, Plugin};
 use turns::{CpuTime, Turns};
@@ -45,6 +46,7 @@ use crate::clock::{self, Clock, Timestamp, format_instant};
 use crate::dispatcher::{Cancel, CancelReason, Executor, Session};
 use crate::job::{Access, EnvValue, Job};
 use crate::run::{Attempt, Cause, Execution, SkipReason};
+use crate::secret::Providers;
 
 /// How long a guest that can ask whether it is to end may go on when it is.
 pub const CANCEL_GRACE: Duration = Duration::from_secs(2);
@@ -71,6 +73,7 @@ pub struct Sandbox {
     engine: Engine,
     clock: Arc<dyn Clock>,
     turns: Turns,
+    secrets: Arc<Providers>,
 }
 
 impl Executor for Runtime {
@@ -100,6 +103,15 @@ impl Sandbox {
             engine,
             clock,
             turns: Turns::new(threads),
+            secrets: Arc::default(),
+        }
+    }
+
+    /// The same, with secrets from these providers.
+    pub fn with_secrets(self, providers: Providers) -> Sandbox {
+        Sandbox {
+            secrets: Arc::new(providers),
+            ..self
         }
     }
 
@@ -116,6 +128,7 @@ impl Sandbox {
             engine,
             clock,
             turns,
+            ..
         } = self;
         let cancel = session.cancel.clone();
         let _place = engine.enter(plugin.slots).await;
@@ -123,14 +136,20 @@ impl Sandbox {
         let started = clock::monotonic();
         let deadline = started.checked_add(job.limits.timeout);
 
+        let secrets = Secrets::resolve(&self.secrets, &job.grants).await;
         let pipe = |stream| {
-            let echo = echo.clone().map(|echo| (stream, echo));
-            CappedPipe::new(job.limits.output, echo)
+            let mut pipe = Pipe::of(job.limits.output);
+            pipe.echo = echo.clone().map(|echo| (stream, echo));
+            pipe.redactor = secrets.redactor().cloned();
+            if stream == Stream::Log {
+                pipe.rate = Some(job.limits.log_rate);
+            }
+            CappedPipe::new(pipe)
         };
         let mut printed = None;
         let wasi = if plugin.imports {
             let (output, log) = printed.insert((pipe(Stream::Output), pipe(Stream::Log)));
-            match wasi_for(plugin, attempt, clock, output, log) {
+            match wasi_for(plugin, attempt, clock, &secrets, output, log) {
                 Ok(wasi) => wasi,
                 Err(error) => return outcome::not_started(error),
             }
@@ -139,7 +158,7 @@ impl Sandbox {
             Wasi::None
         };
         let log = printed.as_ref().map(|(_, log)| log.clone());
-        let desk = Desk::new(attempt.clone(), session, log, plugin.cooperates);
+        let desk = Desk::new(attempt.clone(), session, log, secrets, plugin.cooperates);
         let state = GuestState::new(desk, deadline, wasi, engine.memory().clone());
         let mut store = engine.store(state, job.limits.fuel);
 
@@ -236,6 +255,7 @@ fn wasi_for(
     plugin: &Plugin,
     attempt: &Attempt,
     clock: &Arc<dyn Clock>,
+    secrets: &Secrets,
     output: &CappedPipe,
     log: &CappedPipe,
 ) -> Result<Wasi, String> {
@@ -259,7 +279,7 @@ fn wasi_for(
         for (name, value) in &job.grants.env {
             match value {
                 EnvValue::Text(value) => builder.env(name, value),
-                EnvValue::Secret(_) => continue,
+                EnvValue::Secret(secret) => builder.env(name, secret_text(secrets, secret)?),
             };
         }
     }
@@ -291,6 +311,16 @@ fn wasi_for(
         }
         _ => Wasi::P2(builder.build()),
     })
+}
+
+/// A secret as the value of a variable, which is text.
+fn secret_text<'s>(secrets: &'s Secrets, name: &str) -> Result<&'s str, String> {
+    match secrets.get(name) {
+        Some(Ok(value)) => std::str::from_utf8(value.reveal())
+            .map_err(|_| format!("the secret {name} is no text: a variable cannot hold it")),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err(format!("the secret {name} was not looked for")),
+    }
 }
 
 /// The run's context as environment variables, for jobs without the typed interface.

@@ -14,6 +14,7 @@ use super::shape::Shape;
 use crate::dispatcher::CancelReason;
 use crate::job::{Job, Limits};
 use crate::run::{Execution, Outcome, Output, Retry};
+use crate::secret::Redactor;
 use crate::units::{format_count, format_duration_exact, format_size};
 
 /// How calling a guest ended.
@@ -93,6 +94,10 @@ pub(super) fn conclude(
     left: Left,
     ((printed, printed_dropped), (log, log_dropped)): (Printed, Printed),
 ) -> Execution {
+    let ending = match &left.redactor {
+        Some(redactor) => without_secrets(redactor, ending),
+        None => ending,
+    };
     let mut verdict = judge(job, ending, &spent);
     if let Some(reason) = cancelled
         && matches!(verdict.outcome, Outcome::Failed)
@@ -100,6 +105,9 @@ pub(super) fn conclude(
         // It was asked to end, and gave up in time.
         let said = verdict.error.unwrap_or_default();
         verdict = Verdict::failed(Outcome::Cancelled, format!("{reason}: {said}"));
+    }
+    if let Some(redactor) = &left.redactor {
+        verdict.error = verdict.error.map(|error| redactor.redact_text(error));
     }
     let (output, output_dropped) = match verdict.output {
         Some((output, dropped)) => (Some(output), dropped),
@@ -123,6 +131,29 @@ pub(super) fn conclude(
         progress: left.progress,
         state: left.state.filter(|_| verdict.outcome == Outcome::Succeeded),
     }
+}
+
+/// An ending without the secrets of its run. What it printed has lost them on its way already.
+fn without_secrets(redactor: &Redactor, ending: Ending) -> Ending {
+    let Ending::Typed(Ok(Some(output))) = ending else {
+        return ending;
+    };
+    let output = match output {
+        wit::Output::Text(text) => wit::Output::Text(redactor.redact_text(text)),
+        wit::Output::Bytes(bytes) => wit::Output::Bytes(redactor.redact(&bytes).into_owned()),
+        wit::Output::Json(json) if redactor.finds(json.as_bytes()) => {
+            let is_json = |text: &str| serde_json::from_str::<&RawValue>(text).is_ok();
+            let clean = redactor.redact_text(json.clone());
+            // Where a secret had some of the JSON's own marks in it, what is left is none.
+            if is_json(&json) && !is_json(&clean) {
+                wit::Output::Text(clean)
+            } else {
+                wit::Output::Json(clean)
+            }
+        }
+        json @ wit::Output::Json(_) => json,
+    };
+    Ending::Typed(Ok(Some(output)))
 }
 
 struct Verdict {

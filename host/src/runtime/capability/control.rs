@@ -17,6 +17,7 @@ const LONGEST_NOTE: usize = 256;
 impl Desk {
     fn come_so_far(&mut self, done: u64, total: Option<u64>, mut note: String) {
         note.truncate(note.floor_char_boundary(LONGEST_NOTE));
+        let note = self.redacted(note);
         let progress = Progress { done, total, note };
         let now = clock::monotonic();
         let due = self

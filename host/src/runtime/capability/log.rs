@@ -9,10 +9,14 @@ impl Desk {
     /// Adds an entry: as a line of the log, and as what programs read, as far as the log has room
     /// for it.
     pub(super) fn log(&mut self, level: Level, message: String, fields: Vec<(String, String)>) {
+        let redacted = |text| self.redacted(text);
+        let fields = fields
+            .into_iter()
+            .map(|(name, value)| (redacted(name), redacted(value)));
         let entry = LogEntry {
             level,
-            message,
-            fields,
+            message: redacted(message),
+            fields: fields.collect(),
             after: self.elapsed(),
         };
         let kept = self

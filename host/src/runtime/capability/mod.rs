@@ -13,6 +13,7 @@ mod log;
 mod logging;
 mod state;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wasmtime::component::{HasSelf, Linker};
@@ -26,7 +27,10 @@ use crate::dispatcher::{CancelReason, Session};
 use crate::job::Grants;
 use crate::job::grants::Need;
 use crate::run::{Attempt, Denial, Denials, LogEntry, Progress};
+use crate::secret::Redactor;
 use crate::state::Changes;
+
+use secrets::Secrets;
 
 /// Links every interface of this module.
 ///
@@ -60,6 +64,8 @@ pub(super) struct Desk {
     log: Option<CappedPipe>,
     /// Whether the guest can ask if it is to end.
     cooperates: bool,
+    /// The secrets that it is granted.
+    secrets: Secrets,
     /// When it was first seen that the run is to end.
     asked: Option<Instant>,
     denials: Denials,
@@ -76,6 +82,7 @@ pub(super) struct Left {
     pub(super) entries: Vec<LogEntry>,
     pub(super) progress: Option<Progress>,
     pub(super) state: Option<Changes>,
+    pub(super) redactor: Option<Arc<Redactor>>,
 }
 
 impl Desk {
@@ -84,6 +91,7 @@ impl Desk {
         attempt: Attempt,
         session: Session,
         log: Option<CappedPipe>,
+        secrets: Secrets,
         cooperates: bool,
     ) -> Self {
         Desk {
@@ -92,6 +100,7 @@ impl Desk {
             started: clock::monotonic(),
             log,
             cooperates,
+            secrets,
             asked: None,
             denials: Denials::default(),
             entries: Vec::new(),
@@ -108,6 +117,7 @@ impl Desk {
             entries: std::mem::take(&mut self.entries),
             progress: self.progress.take(),
             state: self.state.take().filter(|changes| !changes.is_empty()),
+            redactor: self.secrets.redactor().cloned(),
         }
     }
 
@@ -125,7 +135,7 @@ impl Desk {
     /// is told.
     pub(super) fn deny(&mut self, what: impl Into<String>, need: &Need) -> String {
         self.refuse(Denial {
-            what: what.into(),
+            what: self.redacted(what.into()),
             grant: Some(need.grant()),
             ceiling: None,
         })
@@ -149,6 +159,14 @@ impl Desk {
         }
         let asked = self.asked.get_or_insert_with(clock::monotonic);
         (asked.elapsed() >= CANCEL_GRACE).then_some(reason)
+    }
+
+    /// A text without the secrets of the run.
+    fn redacted(&self, text: String) -> String {
+        match self.secrets.redactor() {
+            Some(redactor) => redactor.redact_text(text),
+            None => text,
+        }
     }
 
     /// Adds a line to the log.

@@ -1,14 +1,66 @@
 //! `quarterjack:job/secrets`: what the operator keeps for the job.
 
+use std::sync::Arc;
+
 use wasmtime::component::Resource;
 
+use crate::job::Grants;
 use crate::job::grants::Need;
 use crate::runtime::bindings::quarterjack::job::secrets::{Error, Host, HostSecret};
 use crate::runtime::guest::GuestState;
+use crate::secret::{Providers, Redactor, Secret as Value, SecretError};
 
 /// A secret that a guest has a handle of.
-pub struct Secret {
-    value: Vec<u8>,
+pub struct Secret(Value);
+
+/// The secrets that a run is granted, as they were found before it began: so that they are
+/// blotted out of all that it tells, from its first byte on.
+#[derive(Debug, Clone, Default)]
+pub(in crate::runtime) struct Secrets {
+    found: Arc<[(Arc<str>, Result<Value, SecretError>)]>,
+    redactor: Option<Arc<Redactor>>,
+}
+
+impl Secrets {
+    /// Resolves all that the grants name. Nothing is done where they name none.
+    pub(in crate::runtime) async fn resolve(providers: &Arc<Providers>, grants: &Grants) -> Self {
+        let mut names: Vec<Arc<str>> = grants.all_secrets().cloned().collect();
+        if names.is_empty() {
+            return Secrets::default();
+        }
+        names.sort();
+        names.dedup();
+        let providers = providers.clone();
+        // Files may be on a slow disk.
+        let resolved = tokio::task::spawn_blocking(move || {
+            let resolve = |name: Arc<str>| {
+                let value = providers.resolve(&name);
+                (name, value)
+            };
+            let found: Vec<_> = names.into_iter().map(resolve).collect();
+            let values = found
+                .iter()
+                .filter_map(|(name, value)| Some((&**name, value.as_ref().ok()?)));
+            let redactor = Redactor::new(values).map(Arc::new);
+            Secrets {
+                found: found.into(),
+                redactor,
+            }
+        });
+        // Only the end of the whole host ends it early.
+        resolved.await.unwrap_or_default()
+    }
+
+    /// What blots them out, if there are any.
+    pub(in crate::runtime) fn redactor(&self) -> Option<&Arc<Redactor>> {
+        self.redactor.as_ref()
+    }
+
+    /// The secret of a name that is granted.
+    pub(in crate::runtime) fn get(&self, name: &str) -> Option<&Result<Value, SecretError>> {
+        let found = self.found.iter().find(|(known, _)| **known == *name);
+        found.map(|(_, value)| value)
+    }
 }
 
 impl Host for GuestState {
@@ -18,15 +70,25 @@ impl Host for GuestState {
             let what = format!("the secret {name:?}");
             return Ok(Err(Error::Denied(desk.deny(what, &Need::Secret(name)))));
         }
-        Ok(Err(Error::Unavailable(
-            "this host has no provider of secrets".to_owned(),
-        )))
+        let value = match desk.secrets.get(&name) {
+            Some(Ok(value)) => value.clone(),
+            Some(Err(error)) => {
+                let why = error.to_string();
+                desk.print(&why);
+                return Ok(Err(Error::Unavailable(why)));
+            }
+            None => {
+                let why = "it was not looked for".to_owned();
+                return Ok(Err(Error::Unavailable(why)));
+            }
+        };
+        Ok(Ok(self.table().push(Secret(value))?))
     }
 }
 
 impl HostSecret for GuestState {
     async fn reveal(&mut self, secret: Resource<Secret>) -> wasmtime::Result<Vec<u8>> {
-        Ok(self.table().get(&secret)?.value.clone())
+        Ok(self.table().get(&secret)?.0.reveal().to_vec())
     }
 
     async fn drop(&mut self, secret: Resource<Secret>) -> wasmtime::Result<()> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Desk;
 use crate::job::StateQuota;
 use crate::job::grants::Need;
+use crate::run::Denial;
 use crate::runtime::bindings::quarterjack::job::state::{Error, Host};
 use crate::runtime::guest::GuestState;
 use crate::state::{Changes, StateError};
@@ -39,6 +40,15 @@ impl Desk {
                 "a key of {} bytes; at most {LONGEST_KEY}",
                 key.len()
             )));
+        }
+        if self.secrets.redactor().is_some_and(|redactor| {
+            redactor.finds(key.as_bytes()) || value.as_ref().is_some_and(|it| redactor.finds(it))
+        }) {
+            return Err(Error::Denied(self.refuse(Denial {
+                what: "a secret in its state: secrets are kept nowhere".to_owned(),
+                grant: None,
+                ceiling: None,
+            })));
         }
         let (state, quota) = self.state().await?;
         state.write(key, value.map(Arc::from), quota)?;
