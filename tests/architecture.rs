@@ -65,6 +65,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "clock",
             "dispatcher",
             "job",
+            "policy",
             "run",
             "secret",
             "state",

@@ -246,3 +246,48 @@ fn a_broken_definition_does_not_keep_an_old_one_above_the_ceiling() {
     assert!(out.text("error").contains("quarterjack.toml:2:11"), "{out}");
     host.stop().in_order();
 }
+
+#[test]
+fn a_denial_says_what_the_ceiling_has_to_say() {
+    let project = Project::with(&["capabilities"]);
+    let ask = || {
+        let record = project.record("capabilities", &["--", "g"]);
+        record.0["denials"][0]["ceiling"].clone()
+    };
+    assert_eq!(ask(), Value::Null);
+    project.write("quarterjack.toml", "[ceiling.grants]\nstate = true\n");
+    assert_eq!(
+        ask(),
+        "the operator's ceiling permits it (quarterjack.toml:2)"
+    );
+    project.write("quarterjack.toml", "[ceiling.grants]\nstate = false\n");
+    assert_eq!(
+        ask(),
+        "the operator's ceiling forbids it (quarterjack.toml:2)"
+    );
+}
+
+#[test]
+fn a_directory_that_has_become_a_way_out_is_not_opened() {
+    let project = Project::with(&["read"]);
+    project.write("root/data/inside.txt", "inside\n");
+    project.write("out/inside.txt", "outside\n");
+    project.write("quarterjack.toml", "[ceiling.grants]\ndirs = [\"root\"]\n");
+    project.jobs(&json!([{
+        "id": "reads", "component": "read.wasm", "trigger": "@every 1s",
+        "args": ["inside.txt"], "grants": { "dirs": ["root/data::/data"] },
+    }]));
+    let host = project.serve(&[]);
+    let record = host.record("reads").succeeded();
+    assert_eq!(record.text("output"), "inside\n");
+    std::fs::rename(project.path("root/data"), project.path("moved")).unwrap();
+    std::os::unix::fs::symlink("../out", project.path("root/data")).unwrap();
+    let mark = host.mark();
+    let refused = host.fresh_record(mark, "reads");
+    assert!(
+        refused.text("error").contains("which leads to"),
+        "{refused}"
+    );
+    assert!(refused.0.get("output").is_none(), "{refused}");
+    host.stop().in_order();
+}

@@ -28,7 +28,7 @@ use crate::dispatcher::{Dispatcher, Ends, Parts, RunEnded};
 use crate::event::{Event, Events};
 use crate::firing::{fire, fire_due};
 use crate::job::{Diagnostic, JobId};
-use crate::policy::{Look, Policy, PolicyFile};
+use crate::policy::{Current, Look, Policy, PolicyFile};
 use crate::run::SkipReason;
 use crate::runtime::directory::{self, Plugins};
 use crate::runtime::plugin::Loader;
@@ -178,7 +178,8 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let threads = guests.handle().metrics().num_workers();
-    let sandbox = Sandbox::new(engine, clock.clone(), threads);
+    let current = Current::new(policy.clone());
+    let sandbox = Sandbox::new(engine, clock.clone(), threads).under(current.clone());
     let runtime = Runtime::new(sandbox, plugins.clone());
     let (ends, mut ended) = Ends::new();
     let dispatcher = Dispatcher::new(
@@ -206,6 +207,7 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
 
     let mut host = Host {
         catalog: Catalog::new(sources.len(), policy),
+        policy: current,
         failures: vec![None; sources.len()],
         refresh: options.refresh,
         names: sources
@@ -366,6 +368,8 @@ async fn read_plugins(plugins: Arc<Plugins>, mut watcher: Watcher, tell: mpsc::S
 /// What the control loop works with.
 struct Host {
     catalog: Catalog,
+    /// What the operator allows, as the runs see it.
+    policy: Current,
     /// What was last wrong with each source as a whole.
     failures: Vec<Option<SourceError>>,
     names: Vec<String>,
@@ -475,6 +479,7 @@ impl Host {
                     "the configuration has changed"
                 );
                 // What it means for the jobs comes with their sources, which are read now.
+                self.policy.set(policy.clone());
                 self.catalog.set_policy(policy);
             }
             Message::Config(Err(problems)) => self.tell(Event::JobRejected {

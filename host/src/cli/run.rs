@@ -106,6 +106,7 @@ impl Run {
         let request = RunOnce {
             job: Arc::new(job),
             plugin,
+            policy,
             cache: self.cache.place(),
             echo: if self.json {
                 None

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
+use parking_lot::RwLock;
+
 use super::{Flags, Policy};
 use crate::job::{Diagnostic, SourceText};
 
@@ -50,6 +52,28 @@ pub enum Look {
     Changed(Box<Policy>),
     /// It cannot be used, in a way that was not found at the last look. What was in force stays.
     Broken(Vec<Diagnostic>),
+}
+
+/// The policy that is in force at this moment, for those who ask while it may change. Cheap to
+/// clone; all clones see the same.
+#[derive(Debug, Clone, Default)]
+pub struct Current(Arc<RwLock<Arc<Policy>>>);
+
+impl Current {
+    /// This one, until another is set.
+    pub fn new(policy: Arc<Policy>) -> Self {
+        Current(Arc::new(RwLock::new(policy)))
+    }
+
+    /// The policy in force.
+    pub fn get(&self) -> Arc<Policy> {
+        self.0.read().clone()
+    }
+
+    /// Puts another one in force.
+    pub fn set(&self, policy: Arc<Policy>) {
+        *self.0.write() = policy;
+    }
 }
 
 impl Policy {

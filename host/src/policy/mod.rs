@@ -43,7 +43,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 pub use ceiling::{Ceiling, Item, Refusal, Verdict};
-pub use find::{Choice, Look, PolicyFile};
+pub use find::{Choice, Current, Look, PolicyFile};
 pub use pattern::Pattern;
 pub use place::Place;
 pub use roots::Confinement;

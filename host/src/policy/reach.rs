@@ -159,7 +159,7 @@ pub(super) fn addresses_named(host: &HostPattern) -> Vec<IpAddr> {
         HostPattern::Address(address) if class_of(*address) != AddressClass::Public => {
             vec![*address]
         }
-        HostPattern::Name(name) if name == "localhost" => vec![
+        HostPattern::Name(name) if name == "localhost" || name.ends_with(".localhost") => vec![
             IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
             IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
         ],
@@ -256,6 +256,7 @@ mod tests {
         assert_eq!(named("http://10.0.0.5"), [IpAddr::from([10, 0, 0, 5])]);
         assert_eq!(named("http://8.8.8.8"), Vec::<IpAddr>::new());
         assert_eq!(named("http://localhost:8080").len(), 2);
+        assert_eq!(named("http://app.localhost").len(), 2);
         assert_eq!(named("https://example.com"), Vec::<IpAddr>::new());
     }
 }

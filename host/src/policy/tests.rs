@@ -412,6 +412,55 @@ state = { keys = 10 }
 }
 
 #[test]
+fn each_grant_is_refused_at_its_own_place() {
+    let policy = policy(
+        "[ceiling.grants]\nenv = [\"A\"]\nconfig = [\"a\"]\nhttp = [\"https://*.example.com\"]\n\
+         sockets = false\naddresses = []\nsecrets = [\"s\"]\nstate = false\ndirs = []\n",
+    );
+    let text = r#"[{"id": "job", "component": "x.wasm", "trigger": "@daily", "grants": {
+  "env": {"A": "1",
+    "B": "2",
+    "A2": {"secret": "t"}},
+  "config": {"a": "1",
+    "b": "2"},
+  "http": {"origins": ["https://a.example.com",
+    "https://example.org"], "addresses": [
+    "10.0.0.0/8"]},
+  "sockets": [
+    "tcp://db.example.com:5432"],
+  "secrets": ["s",
+    "u"],
+  "state":
+    true,
+  "dirs": [
+    "data::/data"]
+}}]"#;
+    let source = Arc::new(SourceText::new("jobs.json", text));
+    let mut manifest = Manifest::parse(source, &Options::default()).unwrap();
+    policy.judge(&mut manifest);
+    let told: Vec<String> = manifest
+        .problems()
+        .iter()
+        .map(|problem| {
+            let what = problem.source.text().get(problem.span.clone()).unwrap();
+            format!("{} {what} {}", problem.line, problem.label)
+        })
+        .collect();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    3 "B" only A (quarterjack.toml:2:7)
+    4 "A2" only A (quarterjack.toml:2:7)
+    4 "A2" only s (quarterjack.toml:7:11)
+    6 "b" only a (quarterjack.toml:3:10)
+    8 "https://example.org" only https://*.example.com (quarterjack.toml:4:8)
+    9 "10.0.0.0/8" none is allowed (quarterjack.toml:6:13)
+    11 "tcp://db.example.com:5432" none is allowed (quarterjack.toml:5:11)
+    13 "u" only s (quarterjack.toml:7:11)
+    15 true none is allowed (quarterjack.toml:8:9)
+    17 "data::/data" none is allowed (quarterjack.toml:9:8)
+    "#);
+}
+
+#[test]
 fn directories_are_refused_at_their_line() {
     let text = "[ceiling.grants]\ndirs = [\"/srv/data\"]\n";
     let said = judged(
