@@ -1,5 +1,4 @@
-//! What no definition may exceed, for one job: its rules, what a definition asks above them, and
-//! what they say of a need.
+//! What no definition may exceed, for one job: its rules, and what a definition asks above them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,8 +8,7 @@ use super::pattern::Pattern;
 use super::place::{Answer, Place, Placed, Rule, ask, only};
 use super::reach::{Endpoints, Origins, addresses_named, holds_range};
 use super::roots::{Confinement, Outside, Root, confine};
-use crate::job::grants::Need;
-use crate::job::grants::network::{AddressRange, Endpoint, HostPattern, OriginPattern};
+use crate::job::grants::network::{AddressRange, HostPattern};
 use crate::job::{Access, DirGrant, EnvValue, Job, Limits, StateQuota};
 use crate::units::{format_count, format_duration_exact, format_size};
 
@@ -134,33 +132,6 @@ impl fmt::Display for Refusal {
             to,
             "{asked} is above the operator's ceiling: {allowed} ({place})"
         )
-    }
-}
-
-/// What the operator's ceiling says of a need.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// The operator has set no ceiling.
-    NoCeiling,
-    /// A definition may grant it.
-    Permits(Place),
-    /// No definition of this job may grant it.
-    Forbids(Place),
-}
-
-impl Verdict {
-    /// The verdict for a person, such as `the operator's ceiling forbids it (quarterjack.toml:4)`;
-    /// nothing where there is no ceiling.
-    pub fn text(&self) -> Option<String> {
-        match self {
-            Verdict::NoCeiling => None,
-            Verdict::Permits(place) => {
-                Some(format!("the operator's ceiling permits it ({place:#})"))
-            }
-            Verdict::Forbids(place) => {
-                Some(format!("the operator's ceiling forbids it ({place:#})"))
-            }
-        }
     }
 }
 
@@ -369,7 +340,7 @@ impl Ceiling {
         }
     }
 
-    fn answer_dir(&self, dir: &DirGrant) -> DirAnswer<'_> {
+    pub(super) fn answer_dir(&self, dir: &DirGrant) -> DirAnswer<'_> {
         use super::place::Allowed;
         let Some(rule) = &self.rules.dirs else {
             return DirAnswer::NoRule;
@@ -465,82 +436,10 @@ impl Ceiling {
             }
         }
     }
-
-    /// What the ceiling says of something that a run wants and its definition does not grant.
-    pub fn verdict(&self, need: &Need) -> Verdict {
-        let rules = &*self.rules;
-        match need {
-            Need::Env(name) => self.said(&ask(&rules.env, |it| it.fits(name))),
-            Need::Config(key) => self.said(&ask(&rules.config, |it| it.fits(key))),
-            Need::Secret(name) => self.said(&ask(&rules.secrets, |it| it.fits(name))),
-            Need::Dir {
-                host,
-                guest,
-                access,
-            } => {
-                let dir = DirGrant {
-                    host: host.clone(),
-                    guest: guest.clone(),
-                    access: *access,
-                    quota: None,
-                };
-                match self.answer_dir(&dir) {
-                    DirAnswer::NoRule => self.nothing_said(),
-                    DirAnswer::Yes(place, _) => Verdict::Permits(place.clone()),
-                    DirAnswer::No(place, ..) => Verdict::Forbids(place.clone()),
-                }
-            }
-            Need::Http(text) => match OriginPattern::parse(text) {
-                Ok(origin) => {
-                    let answer = ask(&rules.http, |it| it.hold(&origin));
-                    self.reach(&answer, &origin.host)
-                }
-                Err(_) => self.said(&ask(&rules.http, |_| false)),
-            },
-            Need::Socket(text) => match Endpoint::parse(text) {
-                Ok(endpoint) => {
-                    let answer = ask(&rules.sockets, |it| it.hold(&endpoint));
-                    self.reach(&answer, &endpoint.host)
-                }
-                Err(_) => self.said(&ask(&rules.sockets, |_| false)),
-            },
-            Need::State => match &rules.state {
-                None => self.nothing_said(),
-                Some(rule) if rule.value == StateRule::None => Verdict::Forbids(rule.place.clone()),
-                Some(rule) => Verdict::Permits(rule.place.clone()),
-            },
-        }
-    }
-
-    fn said<T>(&self, answer: &Answer<'_, T>) -> Verdict {
-        match answer {
-            Answer::NoRule => self.nothing_said(),
-            Answer::Yes(place) => Verdict::Permits((*place).clone()),
-            Answer::No(place, _) => Verdict::Forbids((*place).clone()),
-        }
-    }
-
-    /// What is said of a host, which may be one of one's own networks.
-    fn reach<T>(&self, answer: &Answer<'_, T>, host: &HostPattern) -> Verdict {
-        for address in addresses_named(host) {
-            let own = ask(&self.rules.addresses, |range| range.contains(address));
-            if let (Answer::No(place, _), false) = (own, matches!(answer, Answer::No(..))) {
-                return Verdict::Forbids(place.clone());
-            }
-        }
-        self.said(answer)
-    }
-
-    fn nothing_said(&self) -> Verdict {
-        match &self.file {
-            None => Verdict::NoCeiling,
-            Some(file) => Verdict::Permits(Place::File(file.clone())),
-        }
-    }
 }
 
 /// What the ceiling says of a directory.
-enum DirAnswer<'r> {
+pub(super) enum DirAnswer<'r> {
     NoRule,
     Yes(&'r Place, Option<Confinement>),
     No(&'r Place, &'r [Placed<Root>], Outside),

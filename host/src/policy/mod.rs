@@ -35,6 +35,7 @@ mod roots;
 mod sections;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,11 +43,12 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-pub use ceiling::{Ceiling, Item, Refusal, Verdict};
+pub use ceiling::{Ceiling, Item, Refusal};
 pub use find::{Choice, Current, Look, PolicyFile};
 pub use pattern::Pattern;
 pub use place::Place;
 pub use roots::Confinement;
+pub use verdict::Verdict;
 
 use ceiling::Rules;
 use place::Placed;
