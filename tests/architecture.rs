@@ -14,6 +14,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "event",
             "firing",
             "job",
+            "policy",
             "run",
             "runtime",
             "scheduler",
@@ -34,6 +35,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "event",
             "job",
             "plan",
+            "policy",
             "run",
             "runtime",
             "source",
@@ -54,6 +56,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("job", &["suggest", "trigger", "units"]),
     ("plan", &["clock", "job", "trigger"]),
+    ("policy", &["job", "suggest", "units"]),
     ("run", &["clock", "job", "state"]),
     // `dispatcher` for the trait that it implements.
     (
@@ -62,6 +65,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "clock",
             "dispatcher",
             "job",
+            "policy",
             "run",
             "secret",
             "state",
@@ -70,7 +74,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("scheduler", &["clock", "job", "run", "trigger"]),
     ("secret", &["job"]),
-    ("source", &["job", "trigger", "units"]),
+    ("source", &["job", "policy", "trigger", "units"]),
     ("state", &["job", "units"]),
     ("store", &["clock", "job", "run", "state"]),
     ("suggest", &[]),
@@ -84,6 +88,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("notify", &["app"]),
     ("jsonc_parser", &["job"]),
+    ("toml", &["policy"]),
     ("cron", &["trigger"]),
     ("jiff", &["cli", "trigger"]),
 ];

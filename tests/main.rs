@@ -18,6 +18,7 @@ mod hostile;
 mod limits;
 mod outcomes;
 mod plugins;
+mod policy;
 mod reload;
 mod secrets;
 mod serve;

@@ -19,6 +19,7 @@
 //! | [`trigger`] | when: cron, calendars, intervals, combinations, exclusions; zones and their clock changes; in words |
 //! | [`job`] | what a job is, and the file format it is written in |
 //! | [`plan`] | a look ahead: what jobs will do, on a simulated clock |
+//! | [`policy`] | the operator's configuration file: the ceiling that no definition may exceed |
 //! | [`source`] | where definitions come from, and what has changed in them |
 //! | [`run`], [`event`] | runs, attempts, outcomes; what the host tells of itself |
 //! | [`secret`] | the operator's secrets, and how they are kept out of what is told |
@@ -52,6 +53,7 @@ pub mod event;
 pub mod firing;
 pub mod job;
 pub mod plan;
+pub mod policy;
 pub mod run;
 pub mod runtime;
 pub mod scheduler;

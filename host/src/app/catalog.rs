@@ -2,7 +2,7 @@
 //! plugins are there.
 //!
 //! A definition goes into service when its plugin does, be it later; until then, and while it
-//! is broken, the last good one stays.
+//! is broken, the last good one stays, unless the operator has lowered the ceiling beneath it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,13 +10,16 @@ use std::sync::Arc;
 use super::problems::{Chains, missing_dirs, missing_plugin, rejected_plugin, taken};
 use crate::job::manifest::Entry;
 use crate::job::{Diagnostic, Job, JobId, Manifest};
+use crate::policy::{Policy, Refusal};
 use crate::runtime::directory::{Availability, Plugins};
 use crate::source::Diff;
 
 /// All sources and the jobs in service.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Catalog {
     sources: Vec<Source>,
+    /// What the operator allows.
+    policy: Arc<Policy>,
     /// Which source a job in service belongs to.
     owners: HashMap<JobId, usize>,
 }
@@ -32,6 +35,8 @@ struct Source {
     reported: HashMap<String, String>,
     /// Whether a sound definition waits for something that the host does not have yet.
     waits: bool,
+    /// Whether the ceiling has changed since its jobs in service were judged.
+    to_judge: bool,
 }
 
 /// What is to be done, and told, to bring the jobs in service up to date.
@@ -71,17 +76,35 @@ impl Reconciled {
 
 impl Catalog {
     /// A catalog of `sources` sources that have not said anything yet.
-    pub(super) fn new(sources: usize) -> Self {
+    pub(super) fn new(sources: usize, policy: Arc<Policy>) -> Self {
         let source = || Source {
             manifest: None,
             in_service: HashMap::new(),
             reported: HashMap::new(),
             waits: false,
+            to_judge: false,
         };
         Catalog {
             sources: std::iter::repeat_with(source).take(sources).collect(),
+            policy,
             owners: HashMap::new(),
         }
+    }
+
+    /// The operator allows something else. The jobs in service are judged when their sources are
+    /// brought up to date.
+    pub(super) fn set_policy(&mut self, policy: Arc<Policy>) {
+        self.policy = policy;
+        for source in &mut self.sources {
+            source.to_judge = true;
+        }
+    }
+
+    /// Whether the jobs of a source are to be judged under another ceiling.
+    pub(super) fn is_to_judge(&self, source: usize) -> bool {
+        self.sources
+            .get(source)
+            .is_some_and(|source| source.to_judge)
     }
 
     /// A source wants something new.
@@ -156,6 +179,8 @@ impl Catalog {
                     let owner = names.get(owner).map_or("another source", |name| name);
                     vec![taken(&manifest, entry, &job.id, owner)]
                 }
+                // Its text may have been judged under another ceiling.
+                _ if !self.policy.ceiling_for(&job.id).refusals(&job).is_empty() => continue,
                 _ => match plugins.availability(&job.component) {
                     Availability::Ready => missing_dirs(&manifest, entry).collect(),
                     // It comes into service with its plugin.
@@ -193,6 +218,11 @@ impl Catalog {
                     Some(job.id.clone()),
                     problems,
                 );
+            }
+        }
+        if std::mem::take(&mut state.to_judge) {
+            for job in judge(state, &manifest, &self.policy, &mut done) {
+                self.owners.remove(&job.id);
             }
         }
         // A job in service whose upstream is gone stays, but it would wait in vain.
@@ -301,6 +331,61 @@ fn report(
         source.reported.insert(key.to_owned(), said);
         done.changes.push(Change::Rejected(job, problems));
     }
+}
+
+/// Takes the jobs out of service that are above their ceiling, and lowers the limits of the others
+/// that nobody wrote. Gives those taken out.
+fn judge(
+    source: &mut Source,
+    manifest: &Manifest,
+    policy: &Policy,
+    done: &mut Reconciled,
+) -> Vec<Arc<Job>> {
+    let mut out = Vec::new();
+    let mut lower = Vec::new();
+    for job in source.in_service.values() {
+        let ceiling = policy.ceiling_for(&job.id);
+        let mut job = job.clone();
+        let lowered = ceiling.lowered(&job);
+        if let Some(limits) = lowered {
+            Arc::make_mut(&mut job).limits = limits;
+        }
+        let refusals = ceiling.refusals(&job);
+        if !refusals.is_empty() {
+            out.push((job, refusals));
+        } else if lowered.is_some() {
+            lower.push(job);
+        }
+    }
+    for job in lower {
+        source.in_service.insert(job.id.clone(), job.clone());
+        done.changes.push(Change::Updated(job, vec!["limits"]));
+    }
+    let told: HashSet<&str> = manifest
+        .entries
+        .iter()
+        .filter(|entry| matches!(&entry.result, Err(problems) if problems.iter().any(Policy::is_refusal)))
+        .filter_map(|entry| Some(entry.id.as_ref()?.as_str()))
+        .collect();
+    for (job, refusals) in &out {
+        source.in_service.remove(job.id.as_str());
+        done.unchanged = done.unchanged.saturating_sub(1);
+        done.changes.push(Change::Removed(job.clone()));
+        // Its present definition has something else to it, or cannot be read.
+        if !told.contains(job.id.as_str()) {
+            let problems = refusals.iter().map(|refusal| above(job, refusal));
+            let change = Change::Rejected(Some(job.id.clone()), problems.collect());
+            done.changes.push(change);
+        }
+    }
+    out.into_iter().map(|(job, _)| job).collect()
+}
+
+/// Says that a job in service is out of it.
+fn above(job: &Job, refusal: &Refusal) -> Diagnostic {
+    Diagnostic::of_file(job.origin.file.clone(), refusal.to_string())
+        .with_label("the job is out of service")
+        .with_job(Some(job.id.clone()))
 }
 
 fn good_entries(manifest: &Manifest) -> HashMap<&str, &Entry> {

@@ -10,7 +10,8 @@ use super::warnings::Foresight;
 use super::{AppError, CachePlace, engine_for};
 use crate::clock::Clock;
 use crate::job::manifest::Entry;
-use crate::job::{Diagnostic, JobId, Limits, Manifest, Severity};
+use crate::job::{Diagnostic, JobId, Manifest, Severity};
+use crate::policy::PolicyFile;
 use crate::runtime::directory::{Availability, Plugins};
 use crate::runtime::plugin::Loader;
 use crate::source::{FileSource, JobSource as _};
@@ -45,8 +46,9 @@ impl CheckReport {
     }
 }
 
-/// Checks job files as `serve` would load them: definitions, triggers, plugins, grants. What the
-/// year from the time of `clock` on holds for their triggers is warned of.
+/// Checks job files as `serve` would load them: definitions, triggers, plugins, grants, and the
+/// operator's configuration file, whose ceiling no definition may exceed. What
+/// the year from the time of `clock` on holds for their triggers is warned of.
 ///
 /// # Errors
 /// Only if the check itself cannot be done: no engine. What is wrong with files is in the
@@ -54,14 +56,18 @@ impl CheckReport {
 pub fn check(
     files: &[PathBuf],
     plugins: &Path,
-    maximum: Limits,
+    mut config: PolicyFile,
     cache: &CachePlace,
     clock: &dyn Clock,
 ) -> Result<CheckReport, AppError> {
     let mut report = CheckReport::default();
+    let policy = Arc::new(config.read().unwrap_or_else(|problems| {
+        report.diagnostics = problems;
+        config.without_file()
+    }));
     let mut manifests = Vec::new();
     for file in files {
-        match FileSource::new(file, maximum).read() {
+        match FileSource::new(file, policy.clone()).read() {
             Ok(snapshot) => manifests.push(snapshot.manifest),
             Err(error) => report.diagnostics.extend_from_slice(error.problems()),
         }

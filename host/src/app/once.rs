@@ -7,6 +7,7 @@ use super::{AppError, CachePlace, Guests, engine_for};
 use crate::clock::{Clock, SystemClock};
 use crate::dispatcher::{Cancel, Session};
 use crate::job::Job;
+use crate::policy::{Current, Policy};
 use crate::run::{Attempt, Cause, FinishedRun, Run, RunId};
 use crate::runtime::Sandbox;
 use crate::runtime::guest::Echo;
@@ -19,6 +20,8 @@ pub struct RunOnce {
     pub job: Arc<Job>,
     /// The `.wasm` file. It need not be in a plugins directory.
     pub plugin: PathBuf,
+    /// What the operator allows.
+    pub policy: Arc<Policy>,
     /// Where compiled code is kept.
     pub cache: CachePlace,
     /// Told what the guest prints, as it prints it.
@@ -33,6 +36,7 @@ pub async fn run_once(request: RunOnce, cancel: Cancel) -> Result<FinishedRun, A
     let RunOnce {
         job,
         plugin,
+        policy,
         cache,
         echo,
     } = request;
@@ -65,7 +69,7 @@ pub async fn run_once(request: RunOnce, cancel: Cancel) -> Result<FinishedRun, A
     let task = guests.handle().spawn({
         let attempt = attempt.clone();
         let clock = clock.clone();
-        let sandbox = Sandbox::new(engine, clock, 1);
+        let sandbox = Sandbox::new(engine, clock, 1).under(Current::new(policy));
         let mut session = Session::alone(cancel);
         session.state = attempt.run.job.grants.state.map(|quota| {
             let state: Arc<dyn StateSpace> = Arc::new(Ephemeral::new(quota));

@@ -27,7 +27,8 @@ use crate::clock::{self, Clock, ClockWatch, Readings, SystemClock, Timestamp};
 use crate::dispatcher::{Dispatcher, Ends, Parts, RunEnded};
 use crate::event::{Event, Events};
 use crate::firing::{fire, fire_due};
-use crate::job::{JobId, Limits};
+use crate::job::{Diagnostic, JobId};
+use crate::policy::{Current, Look, Policy, PolicyFile};
 use crate::run::SkipReason;
 use crate::runtime::directory::{self, Plugins};
 use crate::runtime::plugin::Loader;
@@ -47,8 +48,10 @@ pub struct ServeOptions {
     pub refresh: Duration,
     /// How long runs in flight are waited for when the host stops.
     pub grace: Duration,
-    /// The most that a job may ask for.
-    pub maximum: Limits,
+    /// What the operator allows, as the configuration says at the start.
+    pub policy: Policy,
+    /// The configuration, which is read again when it may have changed.
+    pub config: PolicyFile,
     /// How many runs may be in flight at once.
     pub max_running: usize,
     /// How many bytes of memory all runs in flight may have together; what is sensible for the
@@ -120,6 +123,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 
 /// What the threads that read files tell the control loop.
 enum Message {
+    /// The configuration has changed, or has become useless. The sources follow.
+    Config(Result<Arc<Policy>, Vec<Diagnostic>>),
     /// A source has been read.
     Read(usize, Result<Snapshot, SourceError>),
     /// Plugins have changed.
@@ -146,14 +151,16 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
             error,
         })?;
     let plugins = Arc::new(plugins);
+    let policy = Arc::new(options.policy);
     let sources: Vec<Arc<FileSource>> = options
         .jobs
         .iter()
-        .map(|path| Arc::new(FileSource::new(path, options.maximum)))
+        .map(|path| Arc::new(FileSource::new(path, policy.clone())))
         .collect();
     // Watched before they are read, so that no change falls between the two.
+    let beside_jobs = options.jobs.iter().map(|path| directory_of(path));
     let file_watcher = Watcher::new(
-        options.jobs.iter().map(|path| directory_of(path)),
+        beside_jobs.chain(options.config.directory()),
         options.refresh,
     );
     let plugin_watcher = Watcher::new([options.plugins.clone()], options.refresh);
@@ -171,7 +178,8 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let threads = guests.handle().metrics().num_workers();
-    let sandbox = Sandbox::new(engine, clock.clone(), threads);
+    let current = Current::new(policy.clone());
+    let sandbox = Sandbox::new(engine, clock.clone(), threads).under(current.clone());
     let runtime = Runtime::new(sandbox, plugins.clone());
     let (ends, mut ended) = Ends::new();
     let dispatcher = Dispatcher::new(
@@ -188,12 +196,18 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
 
     let (tell, messages) = mpsc::channel(64);
     let readers = [
-        tokio::spawn(read_sources(sources.clone(), file_watcher, tell.clone())),
+        tokio::spawn(read_sources(
+            sources.clone(),
+            options.config,
+            file_watcher,
+            tell.clone(),
+        )),
         tokio::spawn(read_plugins(plugins.clone(), plugin_watcher, tell)),
     ];
 
     let mut host = Host {
-        catalog: Catalog::new(sources.len()),
+        catalog: Catalog::new(sources.len(), policy),
+        policy: current,
         failures: vec![None; sources.len()],
         refresh: options.refresh,
         names: sources
@@ -231,14 +245,38 @@ fn allow_many_files() {
     }
 }
 
-/// Reads all sources again whenever one may have changed.
+/// Reads the configuration and all sources again whenever one may have changed.
 async fn read_sources(
     sources: Vec<Arc<FileSource>>,
+    mut config: PolicyFile,
     mut watcher: Watcher,
     tell: mpsc::Sender<Message>,
 ) {
     loop {
         watcher.changed().await;
+        let look = tokio::task::spawn_blocking({
+            let mut config = config.clone();
+            move || (config.look(), config)
+        });
+        // Not looked at for a bug, logged by its panic: what was in force stays.
+        if let Ok((look, looked)) = look.await {
+            config = looked;
+            let config = match look {
+                Look::Unchanged => None,
+                Look::Changed(policy) => Some(Ok(Arc::new(*policy))),
+                Look::Broken(problems) => Some(Err(problems)),
+            };
+            if let Some(Ok(policy)) = &config {
+                for source in &sources {
+                    source.set_policy(policy.clone());
+                }
+            }
+            if let Some(config) = config
+                && tell.send(Message::Config(config)).await.is_err()
+            {
+                return;
+            }
+        }
         for (index, source) in sources.iter().enumerate() {
             let source = source.clone();
             let Ok(read) = tokio::task::spawn_blocking(move || source.read()).await else {
@@ -330,6 +368,8 @@ async fn read_plugins(plugins: Arc<Plugins>, mut watcher: Watcher, tell: mpsc::S
 /// What the control loop works with.
 struct Host {
     catalog: Catalog,
+    /// What the operator allows, as the runs see it.
+    policy: Current,
     /// What was last wrong with each source as a whole.
     failures: Vec<Option<SourceError>>,
     names: Vec<String>,
@@ -433,6 +473,19 @@ impl Host {
 
     async fn handle(&mut self, message: Message) {
         match message {
+            Message::Config(Ok(policy)) => {
+                tracing::info!(
+                    file = policy.file().map_or("none", |file| file),
+                    "the configuration has changed"
+                );
+                // What it means for the jobs comes with their sources, which are read now.
+                self.policy.set(policy.clone());
+                self.catalog.set_policy(policy);
+            }
+            Message::Config(Err(problems)) => self.tell(Event::JobRejected {
+                job: None,
+                problems,
+            }),
             Message::Read(source, Ok(snapshot)) => {
                 if let Some(failure) = self.failures.get_mut(source) {
                     *failure = None;
@@ -452,6 +505,10 @@ impl Host {
                         job: None,
                         problems,
                     });
+                }
+                // An operator who lowers a ceiling means it, whatever became of the source.
+                if self.catalog.is_to_judge(source) {
+                    self.reconcile(source).await;
                 }
             }
             Message::Plugins(changes, removed) => {

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use clap::Args;
 use serde::Serialize;
 
-use super::options::{Cache, Ceiling, JobFiles, Plugins, draw};
+use super::options::{Cache, Ceiling, Config, JobFiles, Plugins, draw};
 use super::output::{Screen, plural};
 use super::{Exit, Refusal, remark};
 use crate::app::{self, CheckReport};
@@ -28,6 +28,8 @@ pub(super) struct Check {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
+    config: Config,
+    #[command(flatten)]
     ceiling: Ceiling,
 }
 
@@ -46,7 +48,7 @@ impl Check {
         let report = app::check(
             &self.files.jobs,
             &self.plugins.plugins,
-            self.ceiling.limits(),
+            self.config.file(self.ceiling.flags()),
             &self.cache.place(),
             &SystemClock,
         )

@@ -155,7 +155,7 @@ enum Verb {
     /// Run the jobs of a job file on time, until you stop it
     Serve(serve::Serve),
     /// Run one job or one .wasm file once, here and now
-    Run(run::Run),
+    Run(Box<run::Run>),
     /// Find every mistake in job files, plugins and grants
     Check(check::Check),
     /// Show when an expression or a job fires next

@@ -10,6 +10,7 @@ use super::output::Screen;
 use super::{Refusal, remark};
 use crate::app::CachePlace;
 use crate::job::{Diagnostic, Job, Limits};
+use crate::policy::{Choice, Flags, Policy, PolicyFile};
 use crate::source::{FileSource, JobSource as _, SourceError};
 use crate::suggest::nearest;
 use crate::units::{
@@ -73,6 +74,42 @@ impl Cache {
     }
 }
 
+/// The operator's configuration file.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Config {
+    /// The operator's configuration, or `none` [default: quarterjack.toml, if there is one]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "QUARTERJACK_CONFIG",
+        hide_env_values = true
+    )]
+    config: Option<PathBuf>,
+}
+
+impl Config {
+    /// The file, whose ceiling is under these flags.
+    pub(super) fn file(self, flags: Flags) -> PolicyFile {
+        let choice = match self.config {
+            None => Choice::Usual,
+            Some(path) if path.as_os_str() == "none" => Choice::Nowhere,
+            Some(path) => Choice::At(path),
+        };
+        PolicyFile::new(choice, flags)
+    }
+}
+
+/// Reads the configuration file. What is wrong with it is drawn on standard error.
+///
+/// # Errors
+/// It cannot be used: nothing may be done without the ceiling that it sets.
+pub(super) fn read_config(file: &mut PolicyFile, screen: Screen) -> Result<Policy, Refusal> {
+    file.read().map_err(|problems| {
+        draw(&problems, screen);
+        Refusal::usage("the configuration file cannot be used, as shown above")
+    })
+}
+
 /// The operator's ceiling: what no job may exceed.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Ceiling, which no job may exceed")]
@@ -92,15 +129,13 @@ pub(super) struct Ceiling {
 }
 
 impl Ceiling {
-    /// The ceiling as limits.
-    pub(super) fn limits(&self) -> Limits {
-        let most = Limits::MAXIMUM;
-        Limits {
-            timeout: self.max_timeout.unwrap_or(most.timeout),
-            fuel: self.max_fuel.unwrap_or(most.fuel),
-            memory: self.max_memory.unwrap_or(most.memory),
-            output: self.max_output.unwrap_or(most.output),
-            ..most
+    /// The limits that are set.
+    pub(super) fn flags(&self) -> Flags {
+        Flags {
+            timeout: self.max_timeout,
+            fuel: self.max_fuel,
+            memory: self.max_memory,
+            output: self.max_output,
         }
     }
 }
@@ -209,13 +244,18 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Refusal>
     Ok(result)
 }
 
-/// Finds a job in a job file.
+/// Finds a job in a job file, under the ceiling of a policy.
 ///
 /// # Errors
 /// The file cannot be read, the job is not in it (near names are suggested), or its definition
 /// is wrong; what is wrong has been drawn on standard error by then.
-pub(super) fn find_job(id: &str, path: &Path, screen: Screen) -> Result<Arc<Job>, Refusal> {
-    let manifest = match FileSource::new(path, Limits::MAXIMUM).read() {
+pub(super) fn find_job(
+    id: &str,
+    path: &Path,
+    policy: Arc<Policy>,
+    screen: Screen,
+) -> Result<Arc<Job>, Refusal> {
+    let manifest = match FileSource::new(path, policy).read() {
         Ok(snapshot) => snapshot.manifest,
         Err(SourceError::Unreadable(problem)) => {
             return Err(Refusal::failure(format_args!(
@@ -259,7 +299,7 @@ pub(super) fn find_job(id: &str, path: &Path, screen: Screen) -> Result<Arc<Job>
 
 /// Finds a job in a job file; nothing if the file cannot be read or has no such job.
 pub(super) fn find_quietly(id: &str, path: &Path) -> Option<Arc<Job>> {
-    let snapshot = FileSource::new(path, Limits::MAXIMUM).read().ok()?;
+    let snapshot = FileSource::new(path, Arc::default()).read().ok()?;
     let job = snapshot.manifest.jobs().find(|job| job.id.as_str() == id)?;
     Some(job.clone())
 }
@@ -318,7 +358,7 @@ mod tests {
             {"id": "broken", "component": "a.wasm", "trigger": "61 * * * *"},
         ]}"#;
         std::fs::write(&path, text).unwrap();
-        match find_job(id, &path, SCREEN) {
+        match find_job(id, &path, Arc::default(), SCREEN) {
             Ok(job) => job.id.to_string(),
             Err(refusal) => {
                 assert_eq!(refusal.exit, Exit::Failure);
@@ -347,21 +387,21 @@ mod tests {
 
     #[test]
     fn a_missing_job_file_is_named() {
-        let refusal = find_job("a", Path::new("no/such.json"), SCREEN).unwrap_err();
+        let refusal = find_job("a", Path::new("no/such.json"), Arc::default(), SCREEN).unwrap_err();
         assert!(refusal.message.contains("no/such.json"));
         assert!(refusal.message.contains("--jobs"));
     }
 
     #[test]
-    fn the_ceiling_is_the_hosts_where_nothing_lowers_it() {
+    fn flags_are_part_of_the_ceiling() {
         let ceiling = Ceiling {
             max_timeout: Some(Duration::from_secs(5)),
             max_fuel: None,
             max_memory: None,
             max_output: None,
         };
-        let limits = ceiling.limits();
-        assert_eq!(limits.timeout, Duration::from_secs(5));
-        assert_eq!(limits.memory, Limits::MAXIMUM.memory);
+        let flags = ceiling.flags();
+        assert_eq!(flags.timeout, Some(Duration::from_secs(5)));
+        assert_eq!(flags.memory, None);
     }
 }

@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::options::{JobFiles, draw, duration};
+use super::options::{Config, JobFiles, draw, duration, read_config};
 use super::output::{Paint, Screen, Tone, harmless};
 use super::subject::{offset_text, viewers_zone, zone};
 use super::{Exit, Refusal, complain};
 use crate::clock::{Clock, SystemClock, Timestamp, format_instant};
-use crate::job::{Job, JobId, Limits};
+use crate::job::{Job, JobId};
 use crate::plan::{Durations, Firing, Outlook};
+use crate::policy::{Flags, Policy};
 use crate::source::{FileSource, JobSource as _, SourceError};
 use crate::suggest::nearest;
 use crate::trigger::Zone;
@@ -70,6 +71,8 @@ pub(super) struct Plan {
     /// Print the firings as an iCalendar
     #[arg(long, group = "form")]
     ics: bool,
+    #[command(flatten)]
+    config: Config,
 }
 
 /// How long runs take: all, or those of a job.
@@ -181,7 +184,9 @@ impl Plan {
     /// The jobs of the files that were asked for, and the exit code: what is wrong with others has
     /// been drawn.
     fn jobs(&self, screen: Screen) -> Result<(Vec<Arc<Job>>, Exit), Refusal> {
-        let mut found = read_jobs(&self.files.jobs, screen)?;
+        let mut config = self.config.clone().file(Flags::default());
+        let policy = Arc::new(read_config(&mut config, screen)?);
+        let mut found = read_jobs(&self.files.jobs, &policy, screen)?;
         for id in self
             .job
             .iter()
@@ -226,11 +231,15 @@ impl Found {
     }
 }
 
-/// Reads job files and draws what is wrong with them.
+/// Reads job files, under the ceiling of a policy, and draws what is wrong with them.
 ///
 /// # Errors
 /// None of them can be used.
-pub(super) fn read_jobs(files: &[std::path::PathBuf], screen: Screen) -> Result<Found, Refusal> {
+pub(super) fn read_jobs(
+    files: &[std::path::PathBuf],
+    policy: &Arc<Policy>,
+    screen: Screen,
+) -> Result<Found, Refusal> {
     let mut found = Found {
         jobs: Vec::new(),
         exit: Exit::Ok,
@@ -239,7 +248,7 @@ pub(super) fn read_jobs(files: &[std::path::PathBuf], screen: Screen) -> Result<
     let mut origins = std::collections::HashMap::new();
     let mut readable = 0;
     for file in files {
-        let manifest = match FileSource::new(file, Limits::MAXIMUM).read() {
+        let manifest = match FileSource::new(file, policy.clone()).read() {
             Ok(snapshot) => snapshot.manifest,
             Err(SourceError::Unreadable(problem)) => {
                 complain(screen, &format!("the job file {problem}"));

@@ -18,8 +18,8 @@ use serde_json::value::RawValue;
 use grants::GrantFlags;
 
 use super::options::{
-    Cache, JobFile, Plugins, block_on, find_job, fuel, handles_limit, log_rate_limit, memory_limit,
-    output_limit, timeout_limit,
+    Cache, Config, JobFile, Plugins, block_on, find_job, fuel, handles_limit, log_rate_limit,
+    memory_limit, output_limit, read_config, timeout_limit,
 };
 use super::output::Screen;
 use super::output::summary::{LimitFlags, closing};
@@ -28,6 +28,7 @@ use crate::app::{self, RunOnce};
 use crate::dispatcher::{Cancel, CancelReason};
 use crate::event::EventJson;
 use crate::job::{Job, JobId, Limits};
+use crate::policy::{Flags, Policy};
 use crate::run::{FinishedRun, Outcome, Output};
 use crate::runtime::guest::Stream;
 use crate::suggest::nearest;
@@ -75,6 +76,8 @@ pub(super) struct Run {
     #[command(flatten)]
     grants: GrantFlags,
     #[command(flatten)]
+    config: Config,
+    #[command(flatten)]
     cache: Cache,
     /// Print the run's record as one JSON object, and nothing else
     #[arg(long)]
@@ -87,7 +90,9 @@ pub(super) struct Run {
 impl Run {
     /// Runs it.
     pub(super) fn execute(self, screen: Screen) -> Result<Exit, Refusal> {
-        let (job, plugin) = self.target(screen)?;
+        let mut config = self.config.clone().file(Flags::default());
+        let policy = Arc::new(read_config(&mut config, screen)?);
+        let (job, plugin) = self.target(&policy, screen)?;
         let flags = self.limit_flags();
         let cancel = Cancel::new();
         signals::listen({
@@ -101,6 +106,7 @@ impl Run {
         let request = RunOnce {
             job: Arc::new(job),
             plugin,
+            policy,
             cache: self.cache.place(),
             echo: if self.json {
                 None
@@ -127,11 +133,11 @@ impl Run {
     }
 
     /// What to run: as the job file has it, or a file by itself; the flags on top.
-    fn target(&self, screen: Screen) -> Result<(Job, PathBuf), Refusal> {
+    fn target(&self, policy: &Arc<Policy>, screen: Screen) -> Result<(Job, PathBuf), Refusal> {
         let path = Path::new(&self.target);
         let named_like_a_file = path.extension().is_some_and(|end| end == "wasm");
         if !named_like_a_file && !path.is_file() {
-            let job = find_job(&self.target, &self.file.jobs, screen)?;
+            let job = find_job(&self.target, &self.file.jobs, policy.clone(), screen)?;
             let plugin = self.plugins.plugins.join(&*job.component);
             if !plugin.exists() {
                 let id = &self.target;
@@ -140,12 +146,17 @@ impl Run {
                     missing_file(&plugin)
                 )));
             }
-            return Ok((self.with_flags((*job).clone())?, plugin));
+            let job = under(self.with_flags((*job).clone())?, policy)?;
+            return Ok((job, plugin));
         }
         if !path.exists() {
             return Err(Refusal::failure(missing_file(path)));
         }
-        Ok((self.with_flags(job_of_file(path))?, path.to_owned()))
+        let mut job = job_of_file(path);
+        if let Some(limits) = policy.ceiling_for(&job.id).lowered(&job) {
+            job.limits = limits;
+        }
+        Ok((under(self.with_flags(job)?, policy)?, path.to_owned()))
     }
 
     /// The job with what the flags say instead.
@@ -178,6 +189,17 @@ impl Run {
             self.fuel.is_some(),
             self.memory.is_some(),
         ]
+    }
+}
+
+/// The job, unless the flags ask for more than the operator allows.
+fn under(job: Job, policy: &Policy) -> Result<Job, Refusal> {
+    match &*policy.ceiling_for(&job.id).refusals(&job) {
+        [] => Ok(job),
+        refusals => {
+            let lines: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+            Err(Refusal::failure(lines.join("\n")))
+        }
     }
 }
 
@@ -336,7 +358,7 @@ mod tests {
             "y",
         ])
         .unwrap();
-        let (job, plugin) = run.target(SCREEN).unwrap();
+        let (job, plugin) = run.target(&Arc::default(), SCREEN).unwrap();
         assert_eq!(plugin, file);
         assert_eq!(job.id.as_str(), "hello");
         assert_eq!(&*job.component, "hello.wasm");
@@ -393,11 +415,11 @@ mod tests {
         ])
         .unwrap();
         std::fs::write(plugins.join("reports.wasm"), b"").unwrap();
-        let refusal = run.target(SCREEN).unwrap_err();
+        let refusal = run.target(&Arc::default(), SCREEN).unwrap_err();
         assert!(refusal.message.starts_with("the plugin of job `report`"));
         assert!(refusal.message.ends_with("/reports.wasm?"), "{refusal:?}");
         std::fs::write(plugins.join("report.wasm"), b"").unwrap();
-        let (job, plugin) = run.target(SCREEN).unwrap();
+        let (job, plugin) = run.target(&Arc::default(), SCREEN).unwrap();
         assert_eq!(plugin, plugins.join("report.wasm"));
         assert_eq!(job.limits.timeout, Duration::from_secs(2));
         assert_eq!(job.limits.fuel, 1_000_000);
@@ -430,6 +452,9 @@ mod tests {
         let said = missing_file(&typed);
         assert!(said.ends_with("/hello.wasm?"), "{said}");
         let run = parse(&[typed.to_str().unwrap()]).unwrap();
-        assert_eq!(run.target(SCREEN).unwrap_err().exit, Exit::Failure);
+        assert_eq!(
+            run.target(&Arc::default(), SCREEN).unwrap_err().exit,
+            Exit::Failure
+        );
     }
 }

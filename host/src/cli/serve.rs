@@ -9,7 +9,8 @@ use clap::Args;
 use parking_lot::Mutex;
 
 use super::options::{
-    Cache, Ceiling, JobFiles, Plugins, block_on, duration, duration_or_zero, total_memory,
+    Cache, Ceiling, Config, JobFiles, Plugins, block_on, duration, duration_or_zero, read_config,
+    total_memory,
 };
 use super::output::human::{Human, HumanOptions};
 use super::output::json::JsonLines;
@@ -23,7 +24,8 @@ use crate::trigger::tz_database;
 /// The arguments of `serve`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Job files and plugins may change at any time; the host follows within moments.\n\
+Job files, plugins and the configuration may change at any time; the host follows within\n\
+moments.\n\
 The first ^C (or SIGTERM) stops it gracefully, with exit code 0; the second at once, with 130 (143).")]
 pub(super) struct Serve {
     #[command(flatten)]
@@ -52,12 +54,16 @@ pub(super) struct Serve {
     #[arg(long, short)]
     verbose: bool,
     #[command(flatten)]
+    config: Config,
+    #[command(flatten)]
     ceiling: Ceiling,
 }
 
 impl Serve {
     /// Serves until it is stopped.
     pub(super) fn execute(self, screen: Screen) -> Result<Exit, Refusal> {
+        let mut config = self.config.clone().file(self.ceiling.flags());
+        let policy = read_config(&mut config, screen)?;
         let stop = Stop::new();
         let at_once = listen(&stop)?;
         let events = Events::new();
@@ -67,9 +73,10 @@ impl Serve {
             plugins: self.plugins.plugins,
             refresh: self.refresh,
             grace: self.grace,
-            maximum: self.ceiling.limits(),
+            max_memory: self.total_memory.or(policy.host.max_memory),
+            policy,
+            config,
             max_running: self.max_running.get(),
-            max_memory: self.total_memory,
             cache: self.cache.place(),
         };
         let served = block_on(app::serve(options, events.clone(), stop));

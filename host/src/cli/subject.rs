@@ -76,7 +76,7 @@ impl About {
             Err(error) => error,
         };
         if !looks_like_an_expression(what) {
-            return match find_job(what, &self.file.jobs, screen) {
+            return match find_job(what, &self.file.jobs, Default::default(), screen) {
                 Ok(job) => {
                     if !job.enabled {
                         remark(&format!(

@@ -45,6 +45,7 @@ use turns::{CpuTime, Turns};
 use crate::clock::{self, Clock, Timestamp, format_instant};
 use crate::dispatcher::{Cancel, CancelReason, Executor, Session};
 use crate::job::{Access, EnvValue, Job};
+use crate::policy::Current;
 use crate::run::{Attempt, Cause, Execution, SkipReason};
 use crate::secret::Providers;
 
@@ -74,6 +75,7 @@ pub struct Sandbox {
     clock: Arc<dyn Clock>,
     turns: Turns,
     secrets: Arc<Providers>,
+    policy: Current,
 }
 
 impl Executor for Runtime {
@@ -104,6 +106,7 @@ impl Sandbox {
             clock,
             turns: Turns::new(threads),
             secrets: Arc::default(),
+            policy: Current::default(),
         }
     }
 
@@ -113,6 +116,13 @@ impl Sandbox {
             secrets: Arc::new(providers),
             ..self
         }
+    }
+
+    /// The sandbox under what the operator allows, as it is when a run asks.
+    #[must_use]
+    pub fn under(mut self, policy: Current) -> Sandbox {
+        self.policy = policy;
+        self
     }
 
     /// Runs one attempt of a job with a plugin that need not be in the plugins directory. `echo`
@@ -128,6 +138,7 @@ impl Sandbox {
             engine,
             clock,
             turns,
+            policy,
             ..
         } = self;
         let cancel = session.cancel.clone();
@@ -149,7 +160,7 @@ impl Sandbox {
         let mut printed = None;
         let wasi = if plugin.imports {
             let (output, log) = printed.insert((pipe(Stream::Output), pipe(Stream::Log)));
-            match wasi_for(plugin, attempt, clock, &secrets, output, log) {
+            match wasi_for(plugin, attempt, clock, &secrets, policy, output, log) {
                 Ok(wasi) => wasi,
                 Err(error) => return outcome::not_started(error),
             }
@@ -159,6 +170,7 @@ impl Sandbox {
         };
         let log = printed.as_ref().map(|(_, log)| log.clone());
         let desk = Desk::new(attempt.clone(), session, log, secrets, plugin.cooperates);
+        let desk = desk.under(policy);
         let state = GuestState::new(desk, deadline, wasi, engine.memory().clone());
         let mut store = engine.store(state, job.limits.fuel);
 
@@ -256,6 +268,7 @@ fn wasi_for(
     attempt: &Attempt,
     clock: &Arc<dyn Clock>,
     secrets: &Secrets,
+    policy: &Current,
     output: &CappedPipe,
     log: &CappedPipe,
 ) -> Result<Wasi, String> {
@@ -288,8 +301,14 @@ fn wasi_for(
             Access::ReadOnly => FsPerms::ReadOnly,
             Access::ReadWrite => FsPerms::ReadWrite,
         };
+        // The links may have changed since the definition was judged.
+        let ceiling = policy.get().ceiling_for(&job.id);
+        let host = match ceiling.confine(dir)? {
+            Some(beneath) => beneath.root.join(beneath.below),
+            None => dir.host.clone(),
+        };
         builder
-            .preopened_dir(&dir.host, &dir.guest, access)
+            .preopened_dir(&host, &dir.guest, access)
             .map_err(|error| {
                 format!(
                     "cannot open the granted directory {}: {error:#}",

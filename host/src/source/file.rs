@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 
 use super::{JobSource, Snapshot, SourceError};
 use crate::job::manifest::Options;
-use crate::job::{Diagnostic, Limits, MAX_SOURCE_BYTES, Manifest, ReadFile, SourceText};
+use crate::job::{Diagnostic, MAX_SOURCE_BYTES, Manifest, ReadFile, SourceText};
+use crate::policy::Policy;
 use crate::trigger::MAX_ICS_BYTES;
 
 /// Reads definitions from a job file.
@@ -27,6 +28,8 @@ pub struct FileSource {
     name: Arc<str>,
     path: PathBuf,
     options: Options,
+    /// What the operator allows.
+    policy: Mutex<Arc<Policy>>,
     last: Mutex<Option<Last>>,
 }
 
@@ -42,17 +45,18 @@ enum Last {
 }
 
 impl FileSource {
-    /// A source that reads `path`, whose jobs may ask for `maximum` at most. The file need not
-    /// be there yet.
-    pub fn new(path: impl Into<PathBuf>, maximum: Limits) -> Self {
+    /// A source that reads `path`, whose jobs are under the ceiling of `policy`. The file need
+    /// not be there yet.
+    pub fn new(path: impl Into<PathBuf>, policy: Arc<Policy>) -> Self {
         let path = path.into();
         FileSource {
             name: path.to_string_lossy().into(),
             options: Options {
                 base: path.parent().map(Path::to_owned).unwrap_or_default(),
-                maximum,
                 read: read_beside,
+                ..Options::default()
             },
+            policy: Mutex::new(policy),
             path,
             last: Mutex::new(None),
         }
@@ -61,6 +65,14 @@ impl FileSource {
     /// The file, as the operator named it.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Puts the jobs under the ceiling of another policy, from the next reading on, which is then
+    /// not unchanged.
+    pub fn set_policy(&self, policy: Arc<Policy>) {
+        let mut last = self.last.lock();
+        *self.policy.lock() = policy;
+        *last = None;
     }
 
     fn read_bytes(&self) -> Result<Vec<u8>, Box<Diagnostic>> {
@@ -142,7 +154,10 @@ impl FileSource {
             Err(problem) => return Err((Vec::new(), SourceError::Unusable([*problem].into()))),
         };
         match Manifest::parse(text.clone(), &self.options) {
-            Ok(manifest) => Ok(Arc::new(manifest)),
+            Ok(mut manifest) => {
+                self.policy.lock().judge(&mut manifest);
+                Ok(Arc::new(manifest))
+            }
             Err(problems) => {
                 let bytes = text.text().as_bytes().to_vec();
                 Err((bytes, SourceError::Unusable(problems.into())))
@@ -231,7 +246,7 @@ mod tests {
     const TWO: &str = r#"[{"id": "b", "component": "a.wasm", "trigger": "0 0 * * *"}]"#;
 
     fn source(path: impl Into<PathBuf>) -> FileSource {
-        FileSource::new(path, Limits::MAXIMUM)
+        FileSource::new(path, Arc::default())
     }
 
     fn first_id(snapshot: &Snapshot) -> String {

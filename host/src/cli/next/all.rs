@@ -62,7 +62,7 @@ impl AllJobs {
             }
             _ => return Ok(None),
         };
-        let found = read_jobs(std::slice::from_ref(&file), screen)?;
+        let found = read_jobs(std::slice::from_ref(&file), &Default::default(), screen)?;
         let after = about.after.unwrap_or(now);
         let mut others = Vec::new();
         let mut triggers: Vec<(Arc<Job>, Trigger)> = Vec::new();

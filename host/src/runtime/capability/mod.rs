@@ -26,6 +26,7 @@ use crate::clock;
 use crate::dispatcher::{CancelReason, Session};
 use crate::job::Grants;
 use crate::job::grants::Need;
+use crate::policy::Current;
 use crate::run::{Attempt, Denial, Denials, LogEntry, Progress};
 use crate::secret::Redactor;
 use crate::state::Changes;
@@ -62,6 +63,8 @@ pub(super) struct Desk {
     pub(super) session: Session,
     started: Instant,
     log: Option<CappedPipe>,
+    /// What the operator allows, for the text of a denial.
+    policy: Option<Current>,
     /// Whether the guest can ask if it is to end.
     cooperates: bool,
     /// The secrets that it is granted.
@@ -99,6 +102,7 @@ impl Desk {
             session,
             started: clock::monotonic(),
             log,
+            policy: None,
             cooperates,
             secrets,
             asked: None,
@@ -108,6 +112,12 @@ impl Desk {
             progress_told: None,
             state: None,
         }
+    }
+
+    /// The desk under what the operator allows.
+    pub(super) fn under(mut self, policy: &Current) -> Self {
+        self.policy = Some(policy.clone());
+        self
     }
 
     /// Clears the desk.
@@ -137,8 +147,15 @@ impl Desk {
         self.refuse(Denial {
             what: self.redacted(what.into()),
             grant: Some(need.grant()),
-            ceiling: None,
+            ceiling: self.ceiling(need),
         })
+    }
+
+    /// What the operator's ceiling has to say of a need.
+    fn ceiling(&self, need: &Need) -> Option<String> {
+        let policy = self.policy.as_ref()?.get();
+        let job = &self.attempt.run.job.id;
+        policy.ceiling_for(job).verdict(need).text()
     }
 
     /// Notes a denial: in the log, in the host's events and in the count.
