@@ -56,7 +56,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("job", &["suggest", "trigger", "units"]),
     ("plan", &["clock", "job", "trigger"]),
-    ("policy", &["job", "suggest", "units"]),
+    ("policy", &["job", "secret", "suggest", "units"]),
     ("run", &["clock", "job", "state"]),
     // `dispatcher` for the trait that it implements.
     (

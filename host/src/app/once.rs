@@ -12,6 +12,7 @@ use crate::run::{Attempt, Cause, FinishedRun, Run, RunId};
 use crate::runtime::Sandbox;
 use crate::runtime::guest::Echo;
 use crate::runtime::plugin::{Loader, read_file};
+use crate::secret::Providers;
 use crate::state::{Ephemeral, StateSpace};
 
 /// A run that a person asks for.
@@ -69,7 +70,10 @@ pub async fn run_once(request: RunOnce, cancel: Cancel) -> Result<FinishedRun, A
     let task = guests.handle().spawn({
         let attempt = attempt.clone();
         let clock = clock.clone();
-        let sandbox = Sandbox::new(engine, clock, 1).under(Current::new(policy));
+        let secrets = Providers::new(policy.secrets.clone());
+        let sandbox = Sandbox::new(engine, clock, 1)
+            .under(Current::new(policy))
+            .with_secrets(secrets);
         let mut session = Session::alone(cancel);
         session.state = attempt.run.job.grants.state.map(|quota| {
             let state: Arc<dyn StateSpace> = Arc::new(Ephemeral::new(quota));

@@ -34,6 +34,7 @@ use crate::runtime::directory::{self, Plugins};
 use crate::runtime::plugin::Loader;
 use crate::runtime::{Runtime, Sandbox};
 use crate::scheduler::{Due, Scheduler};
+use crate::secret::Providers;
 use crate::source::{FileSource, JobSource, Snapshot, SourceError};
 use crate::store::{MemoryStore, Store};
 
@@ -179,7 +180,9 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let threads = guests.handle().metrics().num_workers();
     let current = Current::new(policy.clone());
-    let sandbox = Sandbox::new(engine, clock.clone(), threads).under(current.clone());
+    let sandbox = Sandbox::new(engine, clock.clone(), threads)
+        .under(current.clone())
+        .with_secrets(Providers::new(policy.secrets.clone()));
     let runtime = Runtime::new(sandbox, plugins.clone());
     let (ends, mut ended) = Ends::new();
     let dispatcher = Dispatcher::new(

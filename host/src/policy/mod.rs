@@ -37,7 +37,7 @@ mod sections;
 mod tests;
 mod verdict;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,13 +55,14 @@ use place::Placed;
 use reader::Reader;
 
 use crate::job::{Diagnostic, JobId, SourceText};
+use crate::secret;
 
 /// What the operator's configuration says. The default, as without a file, forbids nothing but
 /// what is above the maxima of every host.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
     /// Where secrets come from.
-    pub secrets: SecretProviders,
+    pub secrets: secret::Settings,
     /// What a plugin may be, and what compiling it may take.
     pub plugins: PluginSettings,
     /// What the whole host may take.
@@ -83,57 +84,6 @@ pub struct Flags {
     pub memory: Option<u64>,
     /// `--max-output`, in bytes.
     pub output: Option<u64>,
-}
-
-/// Where secrets come from: the providers that are asked, and in which order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecretProviders {
-    /// What the name of an environment variable begins with that holds a secret.
-    pub env_prefix: String,
-    /// The directory that has a file for each secret. Absolute.
-    pub dir: Option<PathBuf>,
-    /// Who is asked, the first first; nobody else is.
-    pub order: Vec<SecretProvider>,
-}
-
-impl Default for SecretProviders {
-    /// systemd's credentials, then the environment with the prefix `QUARTERJACK_SECRET_`.
-    fn default() -> Self {
-        SecretProviders {
-            env_prefix: "QUARTERJACK_SECRET_".into(),
-            dir: None,
-            order: vec![SecretProvider::Systemd, SecretProvider::Environment],
-        }
-    }
-}
-
-/// Who knows secrets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SecretProvider {
-    /// The files that systemd puts in `$CREDENTIALS_DIRECTORY`; none where that is not set.
-    Systemd,
-    /// The files of a directory.
-    Directory,
-    /// The environment.
-    Environment,
-}
-
-impl SecretProvider {
-    /// All, in the order in which they are asked where the file does not say.
-    pub const ALL: [SecretProvider; 3] = [
-        SecretProvider::Systemd,
-        SecretProvider::Directory,
-        SecretProvider::Environment,
-    ];
-
-    /// Its name in the file.
-    pub fn name(self) -> &'static str {
-        match self {
-            SecretProvider::Systemd => "systemd",
-            SecretProvider::Directory => "dir",
-            SecretProvider::Environment => "env",
-        }
-    }
 }
 
 /// What a plugin may be, and what compiling it may take.

@@ -13,9 +13,10 @@ use super::reader::{
     CEILING, GRANTS, HOST, JOBS, Node, PLUGINS, Reader, SECRETS, STATE, shortened,
 };
 use super::roots::Root;
-use super::{HostSettings, PluginSettings, SecretProvider, SecretProviders};
+use super::{HostSettings, PluginSettings};
 use crate::job::grants::network::AddressRange;
 use crate::job::{Limits, StateQuota};
+use crate::secret::{Provider, Settings};
 use crate::suggest::nearest;
 use crate::units::format_duration_exact;
 
@@ -210,8 +211,8 @@ fn state(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Placed<StateRule>> 
 }
 
 /// `[secrets]`.
-pub(super) fn secrets(reader: &mut Reader<'_>, node: &Node<'_>, base: &Path) -> SecretProviders {
-    let mut providers = SecretProviders::default();
+pub(super) fn secrets(reader: &mut Reader<'_>, node: &Node<'_>, base: &Path) -> Settings {
+    let mut providers = Settings::default();
     let Some(table) = reader.table(node, &SECRETS) else {
         return providers;
     };
@@ -238,14 +239,14 @@ pub(super) fn secrets(reader: &mut Reader<'_>, node: &Node<'_>, base: &Path) -> 
     if let Some(node) = table.get("systemd") {
         systemd = reader.truth("`systemd`", node).unwrap_or(systemd);
     }
-    let usable = |provider: SecretProvider, has_dir: bool| match provider {
-        SecretProvider::Systemd => systemd,
-        SecretProvider::Directory => has_dir,
-        SecretProvider::Environment => true,
+    let usable = |provider: Provider, has_dir: bool| match provider {
+        Provider::Systemd => systemd,
+        Provider::Directory => has_dir,
+        Provider::Environment => true,
     };
     let has_dir = table.get("dir").is_some();
     providers.order = match table.get("order") {
-        None => SecretProvider::ALL
+        None => Provider::ALL
             .into_iter()
             .filter(|provider| usable(*provider, has_dir))
             .collect(),
@@ -257,8 +258,8 @@ pub(super) fn secrets(reader: &mut Reader<'_>, node: &Node<'_>, base: &Path) -> 
         .is_some_and(|node| node.get_ref().is_array())
     {
         let keys = [
-            (SecretProvider::Environment, "env_prefix"),
-            (SecretProvider::Directory, "dir"),
+            (Provider::Environment, "env_prefix"),
+            (Provider::Directory, "dir"),
         ];
         for (provider, key) in keys {
             if let Some((key, _)) = table.get_key_value(key)
@@ -276,8 +277,8 @@ pub(super) fn secrets(reader: &mut Reader<'_>, node: &Node<'_>, base: &Path) -> 
 fn order(
     reader: &mut Reader<'_>,
     node: &Node<'_>,
-    usable: impl Fn(SecretProvider) -> bool,
-) -> Vec<SecretProvider> {
+    usable: impl Fn(Provider) -> bool,
+) -> Vec<Provider> {
     let DeValue::Array(items) = node.get_ref() else {
         let expected = "a list such as [\"systemd\", \"dir\", \"env\"]";
         reader.wrong_type("`order`", expected, node, "");
@@ -288,8 +289,8 @@ fn order(
         let Some(name) = reader.string("a provider", item) else {
             continue;
         };
-        let names = || SecretProvider::ALL.into_iter().map(SecretProvider::name);
-        let Some(provider) = SecretProvider::ALL
+        let names = || Provider::ALL.into_iter().map(Provider::name);
+        let Some(provider) = Provider::ALL
             .into_iter()
             .find(|provider| provider.name() == name)
         else {
@@ -306,7 +307,7 @@ fn order(
             reader.error(item.span(), message, "leave one out");
         } else if !usable(provider) {
             let (message, label) = match provider {
-                SecretProvider::Directory => ("no `dir` is set", "add dir = \"/run/secrets\""),
+                Provider::Directory => ("no `dir` is set", "add dir = \"/run/secrets\""),
                 _ => ("`systemd` is false", "leave \"systemd\" out"),
             };
             reader.error(item.span(), message, label);

@@ -2,6 +2,7 @@ use super::*;
 use crate::job::grants::Need;
 use crate::job::manifest::Options;
 use crate::job::{Access, Limits, Manifest, StateQuota};
+use crate::secret::{Provider, Settings};
 use proptest::prelude::*;
 
 fn parse(text: &str) -> Result<Policy, Vec<Diagnostic>> {
@@ -61,7 +62,7 @@ fn an_empty_file_says_nothing_and_so_does_none() {
         assert_eq!(policy.plugins.compile_timeout, Duration::from_secs(120));
         assert_eq!(policy.plugins.compile_memory, 4 << 30);
         assert_eq!(policy.host.max_memory, None);
-        assert_eq!(policy.secrets, SecretProviders::default());
+        assert_eq!(policy.secrets, Settings::default());
         assert_eq!(
             judged(
                 &policy,
@@ -152,10 +153,10 @@ max_memory = "8GiB"
     assert_eq!(rules("my-report-1"), general);
     assert_eq!(
         policy.secrets,
-        SecretProviders {
+        Settings {
             env_prefix: "QJ_".into(),
             dir: Some("/etc/quarterjack/secrets".into()),
-            order: vec![SecretProvider::Directory, SecretProvider::Environment],
+            order: vec![Provider::Directory, Provider::Environment],
         }
     );
     assert_eq!(

@@ -107,7 +107,7 @@ impl GuestState {
     /// # Errors
     /// [`Ended`], which ends the guest.
     pub fn on_tick(&mut self) -> wasmtime::Result<UpdateDeadline> {
-        if let Some(reason) = self.desk.to_be_ended() {
+        if let Some(reason) = self.desk.end_now() {
             return Err(Ended::Cancelled(reason).into());
         }
         // A tick may come early after a stall of the ticker: only the clock decides.

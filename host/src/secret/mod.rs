@@ -40,25 +40,54 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where the operator keeps secrets. Asked in this order; the first to have one of the name
-/// gives it.
+/// Where the operator keeps secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Variables of the host's environment whose names begin so: the secret `api-key` is in
-    /// `QUARTERJACK_SECRET_API_KEY`.
-    pub env_prefix: Option<String>,
-    /// A directory with a file for each secret.
+    /// What the names of variables in the host's environment begin with that hold a secret: the
+    /// secret `api-key` is in `QUARTERJACK_SECRET_API_KEY`.
+    pub env_prefix: String,
+    /// The directory that has a file for each secret.
     pub dir: Option<PathBuf>,
-    /// Whether the credentials that systemd passes to the host are secrets.
-    pub systemd: bool,
+    /// Who is asked, the first first; nobody else is. The first to have a secret gives it.
+    pub order: Vec<Provider>,
 }
 
 impl Default for Settings {
+    /// systemd's credentials, then the environment.
     fn default() -> Self {
         Settings {
-            env_prefix: Some("QUARTERJACK_SECRET_".to_owned()),
+            env_prefix: "QUARTERJACK_SECRET_".to_owned(),
             dir: None,
-            systemd: true,
+            order: vec![Provider::Systemd, Provider::Environment],
+        }
+    }
+}
+
+/// Who knows secrets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Provider {
+    /// The files that systemd puts in `$CREDENTIALS_DIRECTORY`; none where that is not set.
+    Systemd,
+    /// The files of a directory.
+    Directory,
+    /// The environment.
+    Environment,
+}
+
+impl Provider {
+    /// All, in the order in which they are asked where the file does not say.
+    pub const ALL: [Provider; 3] = [
+        Provider::Systemd,
+        Provider::Directory,
+        Provider::Environment,
+    ];
+
+    /// Its name in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Provider::Systemd => "systemd",
+            Provider::Directory => "dir",
+            Provider::Environment => "env",
         }
     }
 }
@@ -113,19 +142,26 @@ impl Providers {
     pub fn resolve(&self, name: &str) -> Result<Secret, SecretError> {
         check_secret_name(name).map_err(SecretError::Name)?;
         let mut asked = Vec::new();
-        if let Some(prefix) = &self.settings.env_prefix {
-            let variable = format!("{prefix}{}", as_variable(name));
-            match std::env::var(&variable) {
-                Ok(value) => return checked(name, &variable, value.into_bytes()),
-                Err(VarError::NotUnicode(_)) => {
-                    return Err(unreadable(name, &variable, "it is not UTF-8"));
+        for provider in &self.settings.order {
+            let dir = match provider {
+                Provider::Environment => {
+                    let variable = format!("{}{}", self.settings.env_prefix, as_variable(name));
+                    match std::env::var(&variable) {
+                        Ok(value) => return checked(name, &variable, value.into_bytes()),
+                        Err(VarError::NotUnicode(_)) => {
+                            return Err(unreadable(name, &variable, "it is not UTF-8"));
+                        }
+                        Err(VarError::NotPresent) => {
+                            asked.push(format!("the variable {variable}"));
+                            continue;
+                        }
+                    }
                 }
-                Err(VarError::NotPresent) => asked.push(format!("the variable {variable}")),
-            }
-        }
-        let credentials = self.settings.systemd.then(credentials).flatten();
-        for dir in self.settings.dir.iter().chain(&credentials) {
-            if let Some(value) = self.read(dir, name)? {
+                Provider::Directory => self.settings.dir.clone(),
+                Provider::Systemd => credentials(),
+            };
+            let Some(dir) = dir else { continue };
+            if let Some(value) = self.read(&dir, name)? {
                 return Ok(value);
             }
             asked.push(format!("the file {}", dir.join(name).display()));
@@ -233,9 +269,9 @@ mod tests {
 
     fn files(dir: &Path) -> Providers {
         Providers::new(Settings {
-            env_prefix: None,
             dir: Some(dir.to_owned()),
-            systemd: false,
+            order: vec![Provider::Directory],
+            ..Settings::default()
         })
     }
 

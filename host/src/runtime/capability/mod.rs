@@ -169,7 +169,7 @@ impl Desk {
     }
 
     /// Why a guest that computes is to be ended now; nothing while it may go on.
-    pub(super) fn to_be_ended(&mut self) -> Option<CancelReason> {
+    pub(super) fn end_now(&mut self) -> Option<CancelReason> {
         let reason = self.session.cancel.reason()?;
         if !self.cooperates {
             return Some(reason);

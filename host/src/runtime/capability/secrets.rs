@@ -13,11 +13,14 @@ use crate::secret::{Providers, Redactor, Secret as Value, SecretError};
 /// A secret that a guest has a handle of.
 pub struct Secret(Value);
 
+/// A name, and what was found by it.
+type Found = (Arc<str>, Result<Value, SecretError>);
+
 /// The secrets that a run is granted, as they were found before it began: so that they are
 /// blotted out of all that it tells, from its first byte on.
 #[derive(Debug, Clone, Default)]
 pub(in crate::runtime) struct Secrets {
-    found: Arc<[(Arc<str>, Result<Value, SecretError>)]>,
+    found: Arc<[Found]>,
     redactor: Option<Arc<Redactor>>,
 }
 
