@@ -11,6 +11,7 @@ mod architecture;
 mod cache;
 mod capabilities;
 mod cli;
+mod compile;
 mod definitions;
 mod foresight;
 mod grants;

@@ -14,9 +14,11 @@ mod watch;
 
 use std::path::PathBuf;
 
+use crate::policy::Policy;
 use crate::runtime::cache::{CacheError, CodeCache};
-use crate::runtime::engine::{Capacity, Engine, EngineError};
-use crate::runtime::plugin::PluginError;
+use crate::runtime::compiler::{CompileLimits, Compiler};
+use crate::runtime::engine::{Capacity, Engine, EngineError, WHOLE_MEMORY};
+use crate::runtime::plugin::{Loader, PluginError};
 use crate::source::SourceError;
 
 pub use check::{CheckReport, check};
@@ -91,9 +93,6 @@ impl CachePlace {
     }
 }
 
-/// The largest linear memory that the pool is made for.
-const WHOLE_MEMORY: u64 = 4 << 30;
-
 /// An engine for `max_running` runs at once, which have `max_memory` bytes together. Its pool always covers a whole 32-bit memory: that
 /// costs only addresses, and code that is compiled for one size of pool does not fit another.
 fn engine_for(max_running: usize, max_memory: u64) -> Result<Engine, EngineError> {
@@ -102,6 +101,16 @@ fn engine_for(max_running: usize, max_memory: u64) -> Result<Engine, EngineError
         largest_memory: WHOLE_MEMORY,
         memory: max_memory,
     })
+}
+
+/// A loader that compiles apart from the host, within the operator's limits.
+fn loader_for(engine: &Engine, cache: Option<CodeCache>, policy: &Policy) -> Loader {
+    let settings = &policy.plugins;
+    let compiler = Compiler::apart(CompileLimits {
+        timeout: settings.compile_timeout,
+        memory: settings.compile_memory,
+    });
+    Loader::new(engine.clone(), cache).compiling(compiler, settings.max_size)
 }
 
 /// The threads that guests run on, apart from those that decide when: a guest that keeps a

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{AppError, CachePlace, Guests, engine_for};
+use super::{AppError, CachePlace, Guests, engine_for, loader_for};
 use crate::clock::{Clock, SystemClock};
 use crate::dispatcher::{Cancel, Session};
 use crate::job::Job;
@@ -11,7 +11,7 @@ use crate::policy::{Current, Policy};
 use crate::run::{Attempt, Cause, FinishedRun, Run, RunId};
 use crate::runtime::Sandbox;
 use crate::runtime::guest::Echo;
-use crate::runtime::plugin::{Loader, read_file};
+use crate::runtime::plugin::read_file;
 use crate::secret::Providers;
 use crate::state::{Ephemeral, StateSpace};
 
@@ -43,12 +43,12 @@ pub async fn run_once(request: RunOnce, cancel: Cancel) -> Result<FinishedRun, A
     } = request;
     let engine = engine_for(1, u64::MAX)?;
     let cache = cache.open(&engine)?;
-    let loader = Loader::new(engine.clone(), cache);
+    let loader = loader_for(&engine, cache, &policy);
     let failed = |error| AppError::Plugin {
         path: plugin.clone(),
         error,
     };
-    let bytes = read_file(&plugin).map_err(failed)?;
+    let bytes = read_file(&plugin, policy.plugins.max_size).map_err(failed)?;
     let loaded = loader.load(&bytes).map_err(failed)?;
     drop(bytes);
 

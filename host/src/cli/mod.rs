@@ -6,6 +6,7 @@
 //! async runtime.
 
 mod check;
+mod compile;
 mod explain;
 mod inspect;
 mod next;
@@ -168,6 +169,9 @@ enum Verb {
     Inspect(inspect::Inspect),
     /// Print the JSON Schema of job files, for editors
     Schema(schema::Schema),
+    /// What the host runs to have a plugin compiled apart from itself
+    #[command(hide = true)]
+    CompilePlugin(compile::CompilePlugin),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -199,6 +203,7 @@ fn run_with(arguments: Vec<OsString>) -> Exit {
         Verb::Plan(verb) => verb.execute(screen),
         Verb::Inspect(verb) => verb.execute(screen),
         Verb::Schema(verb) => verb.execute(),
+        Verb::CompilePlugin(verb) => verb.execute(),
     };
     result.unwrap_or_else(|refusal| {
         if !refusal.message.is_empty() {

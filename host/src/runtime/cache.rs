@@ -172,14 +172,21 @@ impl CodeCache {
             Code::Component(component) => component.serialize(),
             Code::Module(module) => module.serialize(),
         };
-        let written = serialized.map_err(std::io::Error::other).and_then(|bytes| {
-            let name = self.name(digest);
-            let sum = hex_sum(&bytes);
-            // Each is replaced at once and whole. Between the two, they do not fit each
-            // other, which `load` takes as nothing there.
-            self.replace(&name, &bytes)?;
-            self.replace(&sum_name(&name), sum.as_bytes())
-        });
+        match serialized {
+            Ok(bytes) => self.store_bytes(digest, &bytes),
+            Err(error) => tracing::warn!(%error, "cannot keep compiled code"),
+        }
+    }
+
+    /// The same for code that has been written out already.
+    pub(super) fn store_bytes(&self, digest: Digest, bytes: &[u8]) {
+        let name = self.name(digest);
+        let sum = hex_sum(bytes);
+        // Each is replaced at once and whole. Between the two, they do not fit each other, which
+        // `load` takes as nothing there.
+        let written = self
+            .replace(&name, bytes)
+            .and_then(|()| self.replace(&sum_name(&name), sum.as_bytes()));
         if let Err(error) = written {
             tracing::warn!(%error, "cannot keep compiled code in {}", self.path.display());
         }
@@ -233,6 +240,30 @@ impl CodeCache {
                 // Another host may have been quicker.
                 let _ = self.dir.remove_file(entry.file_name());
             }
+        }
+    }
+}
+
+/// Takes over code that a process of this program has just compiled.
+///
+/// # Errors
+/// It is not for this engine.
+#[allow(unsafe_code)]
+pub(super) fn take_over(
+    engine: &wasmtime::Engine,
+    bytes: &[u8],
+    component: bool,
+) -> wasmtime::Result<Code> {
+    // SAFETY: the bytes must be code that wasmtime has compiled, unaltered. They come through a
+    // pipe that the host made, from a process that it started of its own program a moment ago and
+    // that greeted as such; whoever could write to that pipe has the host's rights already. That
+    // process runs the compiler and nothing of what it compiles. wasmtime itself checks that
+    // version, target and settings are those of `engine`.
+    unsafe {
+        if component {
+            Component::deserialize(engine, bytes).map(Code::Component)
+        } else {
+            Module::deserialize(engine, bytes).map(Code::Module)
         }
     }
 }

@@ -309,7 +309,7 @@ impl Plugins {
         if link.is_symlink() && dir.metadata(name).is_err() {
             return Err(PluginError::LeadsOut);
         }
-        let (before, bytes) = read_in(&dir, Path::new(name))?;
+        let (before, bytes) = read_in(&dir, Path::new(name), self.loader.max_size())?;
         let before = Stamp::of(&before);
         let after = Stamp::of(&dir.metadata(name).map_err(PluginError::Read)?);
         if before != after || bytes.len() as u64 != after.size {

@@ -27,6 +27,9 @@ const IDLE_TICKS: u32 = 50;
 /// pass Linux's usual `vm.max_map_count` of 65530.
 pub const MAX_RUNNING: usize = 10_000;
 
+/// The largest linear memory that pools are made for, in bytes: all of a 32-bit one.
+pub const WHOLE_MEMORY: u64 = 4 << 30;
+
 /// What one slot of the pool covers; a plugin that needs more takes several.
 const MEMORIES_PER_SLOT: u32 = 1;
 const TABLES_PER_SLOT: u32 = 4;

@@ -13,6 +13,7 @@
 pub mod bindings;
 pub mod cache;
 pub mod capability;
+pub mod compiler;
 pub mod directory;
 pub mod engine;
 pub mod guest;

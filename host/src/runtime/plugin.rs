@@ -11,19 +11,21 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions, OpenOptionsExt as _};
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
-use wasmtime::component::{Component, InstancePre as ComponentPre};
-use wasmtime::{InstancePre as CorePre, Module};
+use wasmtime::InstancePre as CorePre;
+use wasmtime::component::InstancePre as ComponentPre;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::bindings::JobPre;
-use super::cache::{Code, CodeCache};
+use super::cache::{self, Code, CodeCache};
+use super::compiler::{Compiled, Compiler, does_not_compile};
 use super::engine::Engine;
 use super::guest::GuestState;
 use super::shape::{self, Digest, Shape, ShapeError};
 use crate::clock;
+use crate::units::format_size;
 
-/// The largest file that is read as a plugin.
-pub(super) const MAX_FILE: u64 = 512 << 20;
+/// The largest file that is read as a plugin where the operator does not say, in bytes.
+pub const MAX_FILE: u64 = 512 << 20;
 
 /// A plugin that can be run.
 pub struct Plugin {
@@ -64,10 +66,12 @@ pub enum PluginError {
     #[error("it is not a regular file")]
     NotAFile,
     /// It is too large.
-    #[error("it has {size} bytes, more than the {max} that a plugin may have", max = MAX_FILE)]
+    #[error("it has {}, more than the {} that a plugin may have", format_size(*.size), format_size(*.max))]
     TooLarge {
         /// Bytes of the file.
         size: u64,
+        /// Bytes that it may have.
+        max: u64,
     },
     /// It changed while it was read.
     #[error("it changed while it was read")]
@@ -98,6 +102,8 @@ pub enum PluginError {
 pub struct Loader {
     engine: Engine,
     cache: Option<CodeCache>,
+    compiler: Compiler,
+    max_size: u64,
     loaded: Mutex<HashMap<Digest, Weak<Plugin>>>,
 }
 
@@ -115,8 +121,24 @@ impl Loader {
         Loader {
             engine,
             cache,
+            compiler: Compiler::InProcess,
+            max_size: MAX_FILE,
             loaded: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// The same with another compiler, for files of at most so many bytes.
+    pub fn compiling(self, compiler: Compiler, max_size: u64) -> Self {
+        Loader {
+            compiler,
+            max_size,
+            ..self
+        }
+    }
+
+    /// The largest file that is read as a plugin, in bytes.
+    pub(super) fn max_size(&self) -> u64 {
+        self.max_size
     }
 
     /// Checks, compiles and links the content of a file. May take seconds for a large one:
@@ -188,16 +210,23 @@ impl Loader {
             return Ok((code, None));
         }
         let started = clock::monotonic();
-        let code = if component {
-            Component::from_binary(engine, bytes).map(Code::Component)
-        } else {
-            Module::from_binary(engine, bytes).map(Code::Module)
-        }
-        .map_err(|error| does_not_compile(&error))?;
+        let compiled = self.compiler.compile(engine, bytes, component)?;
         let compiled_in = started.elapsed();
-        if let Some(cache) = &self.cache {
-            cache.store(digest, &code);
-        }
+        let code = match compiled {
+            Compiled::Here(code) => {
+                if let Some(cache) = &self.cache {
+                    cache.store(digest, &code);
+                }
+                code
+            }
+            Compiled::Apart(bytes) => {
+                if let Some(cache) = &self.cache {
+                    cache.store_bytes(digest, &bytes);
+                }
+                cache::take_over(engine, &bytes, component)
+                    .map_err(|error| does_not_compile(&error))?
+            }
+        };
         Ok((code, Some(compiled_in)))
     }
 
@@ -242,36 +271,28 @@ impl Loader {
     }
 }
 
-/// Why code could not be made of a sound file.
-fn does_not_compile(error: &wasmtime::Error) -> PluginError {
-    let whole = format!("{error:#}");
-    if whole.contains("pooling allocator") {
-        // Sound, and too large for the engine's pool; the innermost reason says in what.
-        let why = error.root_cause();
-        PluginError::TooMuch(format!("it declares more than a job may have: {why}"))
-    } else {
-        PluginError::Compile(whole)
-    }
-}
-
-/// Reads a file that a person named as a plugin, wherever it is.
+/// Reads a file of at most so many bytes that a person named as a plugin, wherever it is.
 ///
 /// # Errors
 /// If it cannot be read, is no regular file, or is too large.
-pub fn read_file(path: &Path) -> Result<Vec<u8>, PluginError> {
+pub fn read_file(path: &Path, max_size: u64) -> Result<Vec<u8>, PluginError> {
     let path = path.canonicalize().map_err(PluginError::Read)?;
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(PluginError::NotAFile);
     };
     let dir = Dir::open_ambient_dir(parent, ambient_authority()).map_err(PluginError::Read)?;
-    read_in(&dir, Path::new(name)).map(|(_, bytes)| bytes)
+    read_in(&dir, Path::new(name), max_size).map(|(_, bytes)| bytes)
 }
 
 /// Reads a plugin's file in a directory, and what the file was like while it was read.
 ///
 /// # Errors
 /// If it cannot be read, is no regular file, is too large, or leads out of the directory.
-pub(super) fn read_in(dir: &Dir, name: &Path) -> Result<(Metadata, Vec<u8>), PluginError> {
+pub(super) fn read_in(
+    dir: &Dir,
+    name: &Path,
+    max: u64,
+) -> Result<(Metadata, Vec<u8>), PluginError> {
     // Without waiting: to open a pipe would wait for somebody who writes to it.
     let nonblocking = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
     let mut options = OpenOptions::new();
@@ -282,11 +303,11 @@ pub(super) fn read_in(dir: &Dir, name: &Path) -> Result<(Metadata, Vec<u8>), Plu
         return Err(PluginError::NotAFile);
     }
     let size = metadata.len();
-    if size > MAX_FILE {
-        return Err(PluginError::TooLarge { size });
+    if size > max {
+        return Err(PluginError::TooLarge { size, max });
     }
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
-    file.take(MAX_FILE)
+    file.take(max)
         .read_to_end(&mut bytes)
         .map_err(PluginError::Read)?;
     Ok((metadata, bytes))
