@@ -17,6 +17,7 @@ mod foresight;
 mod grants;
 mod hostile;
 mod limits;
+mod network;
 mod outcomes;
 mod plugins;
 mod policy;

@@ -16,8 +16,9 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
-use super::capability::Desk;
+use super::capability::{Desk, http_context};
 use crate::clock;
 use crate::dispatcher::CancelReason;
 use crate::secret::{self as redact, Redactor};
@@ -28,6 +29,7 @@ pub struct GuestState {
     deadline: Option<Instant>,
     desk: Desk,
     wasi: Wasi,
+    http: WasiHttpCtx,
     /// What a component holds of the host. A core module's is in its context.
     table: ResourceTable,
 }
@@ -69,6 +71,7 @@ impl GuestState {
             deadline,
             desk,
             wasi,
+            http: http_context(),
             table,
         }
     }
@@ -81,6 +84,16 @@ impl GuestState {
     /// What the guest, a component, holds of the host.
     pub(super) fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
+    }
+
+    /// The parts of it that `wasi:http` works with.
+    pub(super) fn view_http(&mut self) -> WasiHttpCtxView<'_> {
+        self.desk.collect();
+        WasiHttpCtxView {
+            hooks: &mut self.desk,
+            table: &mut self.table,
+            ctx: &mut self.http,
+        }
     }
 
     /// What the guest has used.
@@ -123,6 +136,7 @@ impl GuestState {
 
 impl WasiView for GuestState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.desk.collect();
         if !matches!(self.wasi, Wasi::P2(..)) {
             // Never reached by a guest that was prepared for what it imports.
             self.wasi = Wasi::P2(WasiCtx::default());

@@ -34,8 +34,9 @@ use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiView as _};
 
 use bindings::quarterjack::job::types as wit;
-use capability::Desk;
+use capability::resolve::Network;
 use capability::secrets::Secrets;
+use capability::{Desk, Peers, allow_sockets};
 use directory::Plugins;
 use engine::Engine;
 use guest::{CappedPipe, Echo, Ended, GuestState, Pipe, Stream, Wasi};
@@ -77,6 +78,8 @@ pub struct Sandbox {
     turns: Turns,
     secrets: Arc<Providers>,
     policy: Current,
+    /// The way to the network, for those that are granted one.
+    network: Arc<Network>,
 }
 
 impl Executor for Runtime {
@@ -108,6 +111,7 @@ impl Sandbox {
             turns: Turns::new(threads),
             secrets: Arc::default(),
             policy: Current::default(),
+            network: Arc::default(),
         }
     }
 
@@ -140,6 +144,7 @@ impl Sandbox {
             clock,
             turns,
             policy,
+            network,
             ..
         } = self;
         let cancel = session.cancel.clone();
@@ -158,10 +163,12 @@ impl Sandbox {
             }
             CappedPipe::new(pipe)
         };
+        let peers = Peers::of(&job.grants);
         let mut printed = None;
         let wasi = if plugin.imports {
-            let (output, log) = printed.insert((pipe(Stream::Output), pipe(Stream::Log)));
-            match wasi_for(plugin, attempt, clock, &secrets, policy, output, log) {
+            let printed = printed.insert((pipe(Stream::Output), pipe(Stream::Log)));
+            let peers = peers.as_ref();
+            match wasi_for(plugin, attempt, clock, &secrets, policy, peers, printed) {
                 Ok(wasi) => wasi,
                 Err(error) => return outcome::not_started(error),
             }
@@ -170,7 +177,15 @@ impl Sandbox {
             Wasi::None
         };
         let log = printed.as_ref().map(|(_, log)| log.clone());
-        let desk = Desk::new(attempt.clone(), session, log, secrets, plugin.cooperates);
+        let desk = Desk::new(
+            attempt.clone(),
+            session,
+            log,
+            secrets,
+            plugin.cooperates,
+            network.clone(),
+            peers,
+        );
         let desk = desk.under(policy);
         let state = GuestState::new(desk, deadline, wasi, engine.memory().clone());
         let mut store = engine.store(state, job.limits.fuel);
@@ -270,8 +285,8 @@ fn wasi_for(
     clock: &Arc<dyn Clock>,
     secrets: &Secrets,
     policy: &Current,
-    output: &CappedPipe,
-    log: &CappedPipe,
+    peers: Option<&Arc<Peers>>,
+    (output, log): &(CappedPipe, CappedPipe),
 ) -> Result<Wasi, String> {
     let job = &attempt.run.job;
     let mut builder = WasiCtx::builder();
@@ -318,8 +333,7 @@ fn wasi_for(
             })?;
     }
     builder.wall_clock(GuestClock(clock.clone()));
-    // No network is granted to anyone; this refuses it before an address is even looked at.
-    builder.allow_tcp(false).allow_udp(false);
+    allow_sockets(&mut builder, peers);
     // One call of the host is not interrupted: this bounds how long it takes.
     builder.max_random_size(MAX_RANDOM);
     Ok(match plugin.entry {

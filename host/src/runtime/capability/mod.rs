@@ -7,10 +7,15 @@
 pub mod keyvalue;
 pub mod secrets;
 
+pub mod resolve;
+
 mod config;
 mod control;
+mod http;
 mod log;
 mod logging;
+mod reports;
+mod sockets;
 mod state;
 
 use std::sync::Arc;
@@ -30,6 +35,11 @@ use crate::policy::Current;
 use crate::run::{Attempt, Denial, Denials, LogEntry, Progress};
 use crate::secret::Redactor;
 use crate::state::Changes;
+use reports::Reports;
+use resolve::{Lookups, Network};
+
+pub(super) use http::context as http_context;
+pub(super) use sockets::{Peers, allow as allow_sockets};
 
 use secrets::Secrets;
 
@@ -52,6 +62,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     portable::keyvalue::atomics::add_to_linker::<_, Own>(linker, same)?;
     portable::keyvalue::batch::add_to_linker::<_, Own>(linker, same)?;
     portable::logging::logging::add_to_linker::<_, Own>(linker, same)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    // Last: it takes the place of some of the library's own.
+    sockets::add_to_linker(linker)?;
     Ok(())
 }
 
@@ -77,6 +90,15 @@ pub(super) struct Desk {
     progress_told: Option<Instant>,
     /// What it has seen and changed of its state, once it has asked.
     state: Option<Changes>,
+    network: Arc<Network>,
+    /// Its lookups of names, once it has made one.
+    lookups: Option<Lookups>,
+    /// How many HTTP requests it has sent.
+    requests: u32,
+    /// Whom its sockets may talk to, if it may have sockets.
+    peers: Option<Arc<Peers>>,
+    /// Where its tasks leave word, once there is one.
+    reports: Option<Reports>,
 }
 
 /// What is left on a desk when the run is over.
@@ -96,6 +118,8 @@ impl Desk {
         log: Option<CappedPipe>,
         secrets: Secrets,
         cooperates: bool,
+        network: Arc<Network>,
+        peers: Option<Arc<Peers>>,
     ) -> Self {
         Desk {
             attempt,
@@ -111,6 +135,11 @@ impl Desk {
             progress: None,
             progress_told: None,
             state: None,
+            network,
+            lookups: None,
+            requests: 0,
+            reports: peers.as_ref().map(|peers| peers.reports.clone()),
+            peers,
         }
     }
 
@@ -122,6 +151,7 @@ impl Desk {
 
     /// Clears the desk.
     pub(super) fn leave(&mut self) -> Left {
+        self.collect();
         Left {
             denials: std::mem::take(&mut self.denials),
             entries: std::mem::take(&mut self.entries),
@@ -134,6 +164,13 @@ impl Desk {
     /// What the job is granted.
     fn grants(&self) -> &Grants {
         &self.attempt.run.job.grants
+    }
+
+    /// The lookups of names of this run.
+    fn lookups(&mut self) -> Lookups {
+        self.lookups
+            .get_or_insert_with(|| Lookups::new(self.network.clone()))
+            .clone()
     }
 
     /// How long the attempt has been going on.
