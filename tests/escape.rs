@@ -19,6 +19,9 @@ use super::support::{Host, Project, Record};
 
 const SECRET: &str = "the secret";
 
+/// How many files are made so that seven more make 100 000 of all entries.
+const FILES: usize = 100_000 - 7 - 13;
+
 /// What a guest tries, and what is to become of it.
 struct Case {
     id: &'static str,
@@ -94,7 +97,7 @@ const CASES: &[Case] = &[
             "T", "inside.txt", "t", "inside.txt", "m", "inside.txt", "moved"],
         granted: "rr",
         prints: "w 63\nw 63\nd 63\nu 63\nl 63\nT 63\nt 63\nm 63\n",
-        denied: &["write to /data: it is granted read-only"] },
+        denied: &["write to /data: it is granted read-only", "write to /second: it is"] },
     // Refused by the system: the directory may be written, the descriptor may not.
     Case { id: "cut-what-is-open-for-reading", does: &["t", "inside.txt"], granted: "ww",
         prints: "t 28\n", denied: &[] },
@@ -120,9 +123,16 @@ const CASES: &[Case] = &[
             "o", "large", "a", "3", "w", "inside.txt"],
         granted: "qw", prints: "o 00\nz 00\na 51\nu 00\no 00\na 51\nw 00\n",
         denied: &["is used up"] },
+    // A file of a directory without a quota is not taken for one of the directory with it.
+    Case { id: "quota-beside-none",
+        does: &["O", "one", "o", "large", "O", "two", "k", "4", "k", "1"],
+        granted: "qw", prints: "O 00\no 00\nO 00\nk 00\nk 51\n", denied: &["is used up"] },
     Case { id: "quota-by-moving-in", does: &["m", "inside.txt", "mine", "h", "inside.txt", "mine"],
         granted: "wq", prints: "m 75\nh 75\n", denied: &[] },
-    Case { id: "quota-by-number", does: &["M", "100001"], granted: "qw", prints: "M 51\n",
+    Case { id: "many", does: &["M", "5000"], granted: "ww", prints: "M 00\n", denied: &[] },
+    // `FILES` of them are there before.
+    Case { id: "quota-by-number", does: &["M", "7", "M", "8", "d", "new", "l", "a", "b"],
+        granted: "qw", prints: "M 00\nM 51\nd 51\nl 51\n",
         denied: &["it holds 100000 files and directories"] },
 ];
 
@@ -157,6 +167,12 @@ impl Case {
         let socket = project.path("s");
         drop(UnixListener::bind(&socket).unwrap());
         std::fs::rename(socket, path("in/socket")).unwrap();
+        if self.id == "quota-by-number" {
+            std::fs::create_dir(path("in/many")).unwrap();
+            for number in 0..FILES {
+                std::fs::File::create(path("in/many").join(number.to_string())).unwrap();
+            }
+        }
     }
 
     fn job(&self) -> Value {

@@ -8,6 +8,7 @@
 ;;   T PATH         cuts a file by opening it         s TARGET PATH   the same, and reads it
 ;;   h PATH PATH    makes a hard link                 m PATH PATH     moves
 ;;   o PATH         makes a file and keeps it open    k N             writes N x 4096 bytes to that
+;;   O PATH         makes a file beneath the second directory, and leaves it open
 ;;   z N            gives it a size of N bytes        a N             writes N x 4096 bytes to its end
 ;;   R PATH         reads a file 5000 times           H PATH          opens a file until refused
 ;;   M N            makes N files                     D N             makes N directories, nested
@@ -236,6 +237,9 @@
         (local.set $error (call $open (local.get $one) (i32.const 9) (i64.const 64)))
         (global.set $kept (i32.load (i32.const 24)))
         (return (local.get $error))))
+    (if (i32.eq (local.get $letter) (i32.const 79)) ;; O
+      (then (return (call $open_at (i32.const 4) (local.get $one) (local.get $long)
+        (i32.const 9) (i64.const 64)))))
     (if (i32.eq (local.get $letter) (i32.const 107)) ;; k
       (then (return (call $fill (call $number (local.get $one))))))
     (if (i32.eq (local.get $letter) (i32.const 97)) ;; a

@@ -6,12 +6,17 @@
 //! allows ([`beneath`]), holds those that are to be written to their quotas ([`quota`]), keeps
 //! guests from pipes and devices, which would keep a thread of the host waiting, and tells why
 //! something was refused. [`p2`] and [`p1`] are the two interfaces.
+//!
+//! Whether something is a pipe is looked at just before it is opened. Who puts a pipe in the place
+//! of a file in that moment, which no guest alone can do, keeps a thread waiting all the same.
 
 mod beneath;
 mod p1;
 mod p2;
 mod quota;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -62,7 +67,7 @@ pub(in crate::runtime) struct Directories {
 struct Place {
     /// Which of the grants it lies beneath.
     grant: usize,
-    /// The file, if it is one, beneath a directory with a quota.
+    /// The file, if it is one and there are quotas.
     file: Option<Weak<File>>,
     /// Whether all that is written goes to its end. Only known of WASI 0.1.
     append: bool,
@@ -146,20 +151,29 @@ impl Directories {
 
     /// A file that the guest has open beneath a directory with a quota.
     fn metered(&self, key: u32) -> Option<Arc<File>> {
+        self.quota_of(key)?;
         self.open.get(&key)?.file.as_ref()?.upgrade()
     }
 
-    /// Notes which file beneath a directory with a quota the guest has opened.
+    /// Whether any of the directories has a quota, so that open files are known.
+    fn meters(&self) -> bool {
+        self.quotas.iter().any(Option::is_some)
+    }
+
+    /// Notes which file the guest has opened.
     fn meter(&mut self, key: u32, file: &Arc<File>) {
+        if !self.meters() {
+            return;
+        }
         if let Some(quota) = self.quota_of(key) {
             quota.watch(file);
-            if let Some(place) = self.open.get_mut(&key) {
-                place.file = Some(Arc::downgrade(file));
-            }
+        }
+        if let Some(place) = self.open.get_mut(&key) {
+            place.file = Some(Arc::downgrade(file));
         }
     }
 
-    /// Whether a file is one that is counted already.
+    /// Whether it is known where the guest has opened a file.
     fn knows(&self, file: &Arc<File>) -> bool {
         let known = |place: &Place| {
             let of = place.file.as_ref()?;

@@ -144,9 +144,9 @@ impl GuestState {
         Ok(self.room_to_write(key, offset, bytes).await?)
     }
 
-    /// Has what is written to a file that was just opened counted, if there is a quota.
+    /// Notes which file was just opened, if there are quotas.
     fn meter_p1(&mut self, key: u32) {
-        if self.desk().directories.quota_of(key).is_none() {
+        if !self.desk().directories.meters() {
             return;
         }
         // The library does not say which file it has opened: it is the one not yet known.
