@@ -1,14 +1,17 @@
 //! Opens the directories that jobs are granted, so that they are what the operator allows, and
 //! stay it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use parking_lot::Mutex;
 
 /// Directories of the host itself: what is beneath them tells of the host, its environment
 /// included, or is a device.
@@ -38,11 +41,32 @@ pub(super) fn open_beneath(root: &Path, below: &Path) -> io::Result<File> {
     Ok(root.open_dir(below)?.into_std_file())
 }
 
+/// The directories that were found to be none of the host's own, by device and number: a run asks
+/// again and again for the same few.
+static CHECKED: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+
+/// How many are remembered.
+const MOST_CHECKED: usize = 4096;
+
 /// Checks that an open directory may be granted at all; `path` is where it was opened.
 ///
 /// # Errors
 /// If it is one of the host's own: in words.
 pub(super) fn check(dir: &File, path: &Path) -> Result<(), String> {
+    let known = identity(dir).map_err(|error| error.to_string())?;
+    if CHECKED.lock().contains(&known) {
+        return Ok(());
+    }
+    look_at(dir, path)?;
+    let mut checked = CHECKED.lock();
+    if checked.len() >= MOST_CHECKED {
+        checked.clear();
+    }
+    checked.insert(known);
+    Ok(())
+}
+
+fn look_at(dir: &File, path: &Path) -> Result<(), String> {
     // What the system says of the open directory holds, whatever becomes of the path.
     let real = if cfg!(target_os = "linux") {
         std::fs::read_link(by_number(dir))
@@ -78,10 +102,9 @@ fn is_of_the_kernel(dir: &File) -> bool {
     const SYSFS_MAGIC: u64 = 0x6265_6572;
     // The type differs between machines, the values do not.
     #[allow(clippy::unnecessary_cast)]
-    let is = |magic: u64| {
-        rustix::fs::fstatfs(dir).is_ok_and(|stat| stat.f_type as u64 & 0xffff_ffff == magic)
-    };
-    is(rustix::fs::PROC_SUPER_MAGIC as u64) || is(SYSFS_MAGIC)
+    let own = [rustix::fs::PROC_SUPER_MAGIC as u64, SYSFS_MAGIC];
+    #[allow(clippy::unnecessary_cast)]
+    rustix::fs::fstatfs(dir).is_ok_and(|stat| own.contains(&(stat.f_type as u64 & 0xffff_ffff)))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -93,32 +116,40 @@ fn by_number(dir: &File) -> PathBuf {
     Path::new(DESCRIPTORS).join(dir.as_raw_fd().to_string())
 }
 
+/// Which directory it is: its device, and its number there.
+fn identity(dir: &File) -> io::Result<(u64, u64)> {
+    let it = dir.metadata()?;
+    Ok((it.dev(), it.ino()))
+}
+
 /// A path that leads to an open directory, and nowhere else as long as it is held.
 ///
 /// # Errors
 /// If the system has no such paths.
 pub(super) fn path_of(dir: &File) -> io::Result<PathBuf> {
+    // Of the system, not of the directory: seen once, it is so.
+    static LEADS: AtomicBool = AtomicBool::new(false);
     let path = by_number(dir);
-    let identity = |it: std::fs::Metadata| (it.dev(), it.ino());
-    let leads = std::fs::metadata(&path).map(identity);
-    match leads {
-        Ok(leads) if leads == identity(dir.metadata()?) => Ok(path),
-        _ => Err(io::Error::other(format!(
-            "the host needs {DESCRIPTORS} to hand directories on, and it does not show them here; mount /proc"
-        ))),
+    if !LEADS.load(Ordering::Relaxed) {
+        let leads = open(&path).and_then(|led| identity(&led));
+        if !leads.is_ok_and(|leads| identity(dir).is_ok_and(|it| it == leads)) {
+            return Err(io::Error::other(format!(
+                "the host hands directories on by {DESCRIPTORS}, which leads nowhere here; mount /proc"
+            )));
+        }
+        LEADS.store(true, Ordering::Relaxed);
     }
+    Ok(path)
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
     fn identity(dir: &File) -> (u64, u64) {
-        let it = dir.metadata().unwrap();
-        (it.dev(), it.ino())
+        super::identity(dir).unwrap()
     }
 
     /// A root with a directory `a/b`, and one outside.
@@ -226,7 +257,7 @@ mod tests {
     fn the_host_keeps_its_own() {
         let (all, root) = root();
         symlink("/proc/self", all.path().join("link")).unwrap();
-        let said = |path: &Path| check(&open(path).unwrap(), path).map_err(|why| why);
+        let said = |path: &Path| check(&open(path).unwrap(), path);
         for (path, word) in [
             (Path::new("/proc"), "/proc is the host's own"),
             (Path::new("/proc/self/fd"), "as is all of /proc"),
@@ -238,7 +269,10 @@ mod tests {
             let why = said(path).unwrap_err();
             assert!(why.contains(word), "{}: {why}", path.display());
         }
+        // Twice, as what is right is remembered and what is wrong is not.
         assert_eq!(said(&root), Ok(()));
+        assert_eq!(said(&root), Ok(()));
+        assert!(said(Path::new("/proc")).is_err());
         // By its file system too, as where another place has it mounted.
         assert!(is_of_the_kernel(&open(Path::new("/proc")).unwrap()));
         assert!(!is_of_the_kernel(&open(&root).unwrap()));

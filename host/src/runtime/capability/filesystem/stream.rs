@@ -149,10 +149,8 @@ impl OutputStream for Metered {
     }
 
     async fn cancel(&mut self) {
-        // What was accepted is written, as it is without a quota.
-        if matches!(self.state, State::Waiting(_)) {
-            self.ready().await;
-        }
+        // What was accepted is written, if there is room.
+        self.ready().await;
         self.inner.cancel().await;
         self.landed();
         self.state = State::Closed;

@@ -200,7 +200,6 @@ async fn what_was_given_to_a_stream_is_written_when_it_is_dropped() {
     let file = guest.open("new", OpenFlags::CREATE).await.unwrap();
     let stream = guest.state.append_via_stream(file).unwrap();
     let mut stream = guest.state.table().delete(stream).unwrap();
-    // The first write: nothing has been measured, and so it waits.
     stream.write(Bytes::from_static(b"kept")).unwrap();
     stream.cancel().await;
     assert_eq!(std::fs::read(guest.path("in/new")).unwrap(), b"kept");
