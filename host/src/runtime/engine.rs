@@ -130,7 +130,7 @@ impl Engine {
         wasmtime_wasi::p2::add_to_linker_async(&mut components).map_err(start)?;
         capability::add_to_linker(&mut components).map_err(start)?;
         let mut modules = CoreLinker::new(&wasmtime);
-        wasmtime_wasi::p1::add_to_linker_async(&mut modules, GuestState::wasi_p1).map_err(start)?;
+        capability::filesystem::add_to_module_linker(&mut modules).map_err(start)?;
 
         // WASI's own lets nothing but 0 to 125 be an exit code, and programs have others.
         modules

@@ -31,9 +31,10 @@ use std::time::{Duration, Instant};
 use wasmtime::Store;
 use wasmtime_wasi::clocks::HostWallClock;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiView as _};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiView as _};
 
 use bindings::quarterjack::job::types as wit;
+use capability::filesystem::{Directories, Within};
 use capability::resolve::Network;
 use capability::secrets::Secrets;
 use capability::{Desk, Peers, allow_sockets};
@@ -46,7 +47,7 @@ use turns::{CpuTime, Turns};
 
 use crate::clock::{self, Clock, Timestamp, format_instant};
 use crate::dispatcher::{Cancel, CancelReason, Executor, Session};
-use crate::job::{Access, EnvValue, Job};
+use crate::job::{EnvValue, Job};
 use crate::policy::Current;
 use crate::run::{Attempt, Cause, Execution, SkipReason};
 use crate::secret::Providers;
@@ -165,16 +166,16 @@ impl Sandbox {
         };
         let peers = Peers::of(&job.grants);
         let mut printed = None;
-        let wasi = if plugin.imports {
+        let (wasi, directories) = if plugin.imports {
             let printed = printed.insert((pipe(Stream::Output), pipe(Stream::Log)));
             let peers = peers.as_ref();
             match wasi_for(plugin, attempt, clock, &secrets, policy, peers, printed) {
-                Ok(wasi) => wasi,
+                Ok(opened) => opened,
                 Err(error) => return outcome::not_started(error),
             }
         } else {
             // What imports nothing prints nothing.
-            Wasi::None
+            (Wasi::None, Directories::default())
         };
         let log = printed.as_ref().map(|(_, log)| log.clone());
         let desk = Desk::new(
@@ -186,7 +187,8 @@ impl Sandbox {
             network.clone(),
             peers,
         );
-        let desk = desk.under(policy);
+        let mut desk = desk.under(policy);
+        desk.directories = directories;
         let state = GuestState::new(desk, deadline, wasi, engine.memory().clone());
         let mut store = engine.store(state, job.limits.fuel);
 
@@ -287,9 +289,9 @@ fn wasi_for(
     policy: &Current,
     peers: Option<&Arc<Peers>>,
     (output, log): &(CappedPipe, CappedPipe),
-) -> Result<Wasi, String> {
+) -> Result<(Wasi, Directories), String> {
     let job = &attempt.run.job;
-    let mut builder = WasiCtx::builder();
+    let (mut builder, mut directories) = (WasiCtx::builder(), Directories::default());
     let command = !matches!(plugin.entry, Entry::Typed(_));
     if command {
         let params = job.params.as_deref().unwrap_or("null");
@@ -313,38 +315,29 @@ fn wasi_for(
         }
     }
     for dir in &job.grants.dirs {
-        let access = match dir.access {
-            Access::ReadOnly => FsPerms::ReadOnly,
-            Access::ReadWrite => FsPerms::ReadWrite,
-        };
         // The links may have changed since the definition was judged.
-        let ceiling = policy.get().ceiling_for(&job.id);
-        let host = match ceiling.confine(dir)? {
-            Some(beneath) => beneath.root.join(beneath.below),
-            None => dir.host.clone(),
-        };
-        builder
-            .preopened_dir(&host, &dir.guest, access)
-            .map_err(|error| {
-                format!(
-                    "cannot open the granted directory {}: {error:#}",
-                    dir.host.display()
-                )
-            })?;
+        let confined = policy.get().ceiling_for(&job.id).confine(dir)?;
+        let within = confined.as_ref().map(|it| Within {
+            root: &it.root,
+            below: &it.below,
+        });
+        directories.grant(&mut builder, dir, within)?;
     }
     builder.wall_clock(GuestClock(clock.clone()));
     allow_sockets(&mut builder, peers);
     // One call of the host is not interrupted: this bounds how long it takes.
     builder.max_random_size(MAX_RANDOM);
-    Ok(match plugin.entry {
+    let wasi = match plugin.entry {
         Entry::Core(_) => {
+            directories.number();
             let mut context = builder.build_p1();
             let handles = job.limits.handles as usize;
             context.ctx().table.set_max_capacity(handles);
             Wasi::P1(context)
         }
         _ => Wasi::P2(builder.build()),
-    })
+    };
+    Ok((wasi, directories))
 }
 
 /// A secret as the value of a variable, which is text.

@@ -4,6 +4,7 @@
 //! by the grants of the job: what is not granted answers with an error that says so, and is told
 //! in the run's log and in the host's events, with the line that would open the door.
 
+pub(super) mod filesystem;
 pub mod keyvalue;
 pub mod secrets;
 
@@ -21,6 +22,7 @@ mod state;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use filesystem::Directories;
 use wasmtime::component::{HasSelf, Linker};
 
 use super::CANCEL_GRACE;
@@ -65,6 +67,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     // Last: it takes the place of some of the library's own.
     sockets::add_to_linker(linker)?;
+    filesystem::add_to_linker(linker)?;
     Ok(())
 }
 
@@ -99,6 +102,8 @@ pub(super) struct Desk {
     peers: Option<Arc<Peers>>,
     /// Where its tasks leave word, once there is one.
     reports: Option<Reports>,
+    /// The directories that it sees.
+    pub(super) directories: Directories,
 }
 
 /// What is left on a desk when the run is over.
@@ -140,6 +145,7 @@ impl Desk {
             requests: 0,
             reports: peers.as_ref().map(|peers| peers.reports.clone()),
             peers,
+            directories: Directories::default(),
         }
     }
 
@@ -152,6 +158,7 @@ impl Desk {
     /// Clears the desk.
     pub(super) fn leave(&mut self) -> Left {
         self.collect();
+        self.tell_of_quotas();
         Left {
             denials: std::mem::take(&mut self.denials),
             entries: std::mem::take(&mut self.entries),
