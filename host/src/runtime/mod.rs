@@ -13,6 +13,7 @@
 pub mod bindings;
 pub mod cache;
 pub mod capability;
+pub mod determinism;
 pub mod directory;
 pub mod engine;
 pub mod guest;
@@ -35,6 +36,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiView as _};
 use bindings::quarterjack::job::types as wit;
 use capability::Desk;
 use capability::secrets::Secrets;
+use determinism::GuestTime;
 use directory::Plugins;
 use engine::Engine;
 use guest::{CappedPipe, Echo, Ended, GuestState, Pipe, Stream, Wasi};
@@ -134,6 +136,19 @@ impl Sandbox {
         session: Session,
         echo: Option<Echo>,
     ) -> Execution {
+        Execution {
+            plugin: Some(plugin.digest.into()),
+            ..self.carry_out(plugin, attempt, session, echo).await
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        plugin: &Plugin,
+        attempt: &Attempt,
+        session: Session,
+        echo: Option<Echo>,
+    ) -> Execution {
         let Sandbox {
             engine,
             clock,
@@ -157,10 +172,12 @@ impl Sandbox {
             }
             CappedPipe::new(pipe)
         };
+        let time = job.deterministic.then(|| GuestTime::of(attempt));
         let mut printed = None;
         let wasi = if plugin.imports {
             let (output, log) = printed.insert((pipe(Stream::Output), pipe(Stream::Log)));
-            match wasi_for(plugin, attempt, clock, &secrets, policy, output, log) {
+            let time = time.as_ref();
+            match wasi_for(plugin, attempt, clock, time, &secrets, policy, output, log) {
                 Ok(wasi) => wasi,
                 Err(error) => return outcome::not_started(error),
             }
@@ -171,7 +188,7 @@ impl Sandbox {
         let log = printed.as_ref().map(|(_, log)| log.clone());
         let desk = Desk::new(attempt.clone(), session, log, secrets, plugin.cooperates);
         let desk = desk.under(policy);
-        let state = GuestState::new(desk, deadline, wasi, engine.memory().clone());
+        let state = GuestState::new(desk, deadline, wasi, engine.memory().clone()).in_time(time);
         let mut store = engine.store(state, job.limits.fuel);
 
         let cpu = CpuTime::default();
@@ -267,6 +284,7 @@ fn wasi_for(
     plugin: &Plugin,
     attempt: &Attempt,
     clock: &Arc<dyn Clock>,
+    time: Option<&GuestTime>,
     secrets: &Secrets,
     policy: &Current,
     output: &CappedPipe,
@@ -316,7 +334,12 @@ fn wasi_for(
                 )
             })?;
     }
-    builder.wall_clock(GuestClock(clock.clone()));
+    match time {
+        Some(time) => determinism::equip(&mut builder, attempt, time),
+        None => {
+            builder.wall_clock(GuestClock(clock.clone()));
+        }
+    }
     // No network is granted to anyone; this refuses it before an address is even looked at.
     builder.allow_tcp(false).allow_udp(false);
     // One call of the host is not interrupted: this bounds how long it takes.
