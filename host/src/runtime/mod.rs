@@ -176,8 +176,11 @@ impl Sandbox {
         let mut printed = None;
         let wasi = if plugin.imports {
             let (output, log) = printed.insert((pipe(Stream::Output), pipe(Stream::Log)));
-            let time = time.as_ref();
-            match wasi_for(plugin, attempt, clock, time, &secrets, policy, output, log) {
+            let clocks = match &time {
+                Some(time) => Clocks::Own(time),
+                None => Clocks::Host(clock),
+            };
+            match wasi_for(plugin, attempt, clocks, &secrets, policy, output, log) {
                 Ok(wasi) => wasi,
                 Err(error) => return outcome::not_started(error),
             }
@@ -278,13 +281,20 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
+/// Where a guest's time comes from.
+enum Clocks<'a> {
+    /// From the host.
+    Host(&'a Arc<dyn Clock>),
+    /// From the record of its run.
+    Own(&'a GuestTime),
+}
+
 /// The WASI that a run sees: what its job is granted, and the run itself as standard input and
 /// environment.
 fn wasi_for(
     plugin: &Plugin,
     attempt: &Attempt,
-    clock: &Arc<dyn Clock>,
-    time: Option<&GuestTime>,
+    clocks: Clocks<'_>,
     secrets: &Secrets,
     policy: &Current,
     output: &CappedPipe,
@@ -334,9 +344,9 @@ fn wasi_for(
                 )
             })?;
     }
-    match time {
-        Some(time) => determinism::equip(&mut builder, attempt, time),
-        None => {
+    match clocks {
+        Clocks::Own(time) => determinism::equip(&mut builder, attempt, time),
+        Clocks::Host(clock) => {
             builder.wall_clock(GuestClock(clock.clone()));
         }
     }

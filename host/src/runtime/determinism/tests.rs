@@ -94,7 +94,7 @@ async fn time_that_is_waited_for_beside_something_else_is_really_waited_for() {
         subscribe(&mut table, timer).unwrap().rep()
     };
     let [hour, millisecond] = [3_600_000_000_000, 1_000_000].map(&mut timer);
-    let pipe = crate::runtime::guest::CappedPipe::new(1, None);
+    let pipe = crate::runtime::guest::CappedPipe::new(crate::runtime::guest::Pipe::of(1));
     let pipe = table.push(pipe).unwrap();
     let pipe = subscribe(&mut table, pipe).unwrap().rep();
     let mut poll = async |pollables: &[u32]| {
