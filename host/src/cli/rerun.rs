@@ -26,8 +26,8 @@ use crate::units::format_count;
 /// The arguments of `rerun`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A deterministic job (`\"deterministic\": true`, or `run --deterministic`) comes to the same outcome, output,\n\
-log and fuel, as long as what it reads from outside is the same. What it does outside, it does again.\n\
+A deterministic job (`\"deterministic\": true`, or `run --deterministic`) comes to the same outcome,\n\
+output, log and fuel, if what it reads from outside is the same. What it does outside, it does again.\n\
 Exit code: 0 if the rerun came to the same, 1 if not, 2 for a mistake on the command line.\n\n  \
   quarterjack serve jobs.json --json > events.jsonl\n  \
   quarterjack rerun 01KJMZ7Q --from events.jsonl\n  \
@@ -56,14 +56,14 @@ pub(super) struct Rerun {
     #[arg(long)]
     any_plugin: bool,
     #[command(flatten)]
-    flags: JobFlags,
-    #[command(flatten)]
     config: Config,
     #[command(flatten)]
     cache: Cache,
     /// Print the new record as one JSON object, with whether it is the same
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    flags: JobFlags,
 }
 
 impl Rerun {

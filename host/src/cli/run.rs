@@ -47,14 +47,14 @@ pub(super) struct Run {
     #[command(flatten)]
     plugins: Plugins,
     #[command(flatten)]
-    flags: JobFlags,
-    #[command(flatten)]
     config: Config,
     #[command(flatten)]
     cache: Cache,
     /// Print the run's record as one JSON object, and nothing else
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    flags: JobFlags,
 }
 
 impl Run {

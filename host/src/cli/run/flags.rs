@@ -41,11 +41,11 @@ pub(in crate::cli) struct JobFlags {
     /// Take randomness and time from the run's record
     #[arg(long)]
     deterministic: bool,
-    #[command(flatten)]
-    pub(super) grants: GrantFlags,
     /// Arguments for the guest
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<String>,
+    #[command(flatten)]
+    pub(super) grants: GrantFlags,
 }
 
 impl JobFlags {
