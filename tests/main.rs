@@ -23,6 +23,7 @@ mod outcomes;
 mod plugins;
 mod policy;
 mod reload;
+mod rerun;
 mod secrets;
 mod serve;
 mod shapes;

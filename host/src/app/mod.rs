@@ -22,7 +22,7 @@ use crate::runtime::plugin::{Loader, PluginError};
 use crate::source::SourceError;
 
 pub use check::{CheckReport, check};
-pub use once::{RunOnce, run_once};
+pub use once::{Identity, RunOnce, run_once};
 pub use serve::{ServeOptions, Stop, serve};
 
 /// Why the host, or a single run, could not be started.
@@ -51,6 +51,18 @@ pub enum AppError {
         path: PathBuf,
         /// Why it cannot be run.
         error: PluginError,
+    },
+    /// A file that is not the one that is to be run.
+    #[error(
+        "{path} is not the plugin that ran: its SHA-256 is {found}, and that of the record is {expected}; name the file that ran with --plugin FILE.wasm, or run this one all the same with --any-plugin"
+    )]
+    OtherPlugin {
+        /// The file.
+        path: PathBuf,
+        /// The digest that it has.
+        found: String,
+        /// The digest that it was to have.
+        expected: String,
     },
     /// A source of definitions that cannot be read at all.
     #[error(transparent)]

@@ -13,6 +13,7 @@ mod next;
 mod options;
 mod output;
 mod plan;
+mod rerun;
 mod run;
 mod schema;
 mod serve;
@@ -114,8 +115,7 @@ impl From<io::Error> for Refusal {
     name = "quarterjack",
     version,
     about = "Runs sandboxed WebAssembly jobs on time, inside their limits",
-    after_help = "Try:  quarterjack serve examples/jobs.json\n      \
-        quarterjack run plugins/hello.wasm --params '{\"name\": \"tower\"}'\n\
+    after_help = "Try:  quarterjack serve examples/jobs.json, or quarterjack run plugins/hello.wasm\n\
         Exit codes: 0 ok, 1 failure, 2 usage. `quarterjack help VERB` tells more.",
     subcommand_value_name = "VERB",
     subcommand_help_heading = "Verbs",
@@ -157,6 +157,8 @@ enum Verb {
     Serve(serve::Serve),
     /// Run one job or one .wasm file once, here and now
     Run(Box<run::Run>),
+    /// Repeat a past run as its record says it was, and compare
+    Rerun(Box<rerun::Rerun>),
     /// Find every mistake in job files, plugins and grants
     Check(check::Check),
     /// Show when an expression or a job fires next
@@ -197,6 +199,7 @@ fn run_with(arguments: Vec<OsString>) -> Exit {
     let result = match cli.verb {
         Verb::Serve(verb) => verb.execute(screen),
         Verb::Run(verb) => verb.execute(screen),
+        Verb::Rerun(verb) => verb.execute(screen),
         Verb::Check(verb) => verb.execute(screen),
         Verb::Next(verb) => verb.execute(screen),
         Verb::Explain(verb) => verb.execute(screen),
@@ -330,6 +333,7 @@ fn meant(error: &clap::Error) -> Option<String> {
     }
     let verb = match word.to_lowercase().as_str() {
         "start" | "up" | "daemon" | "watch" | "server" => "serve",
+        "replay" | "repeat" | "again" | "redo" => "rerun",
         "exec" | "execute" | "once" | "fire" | "trigger" => "run",
         "validate" | "lint" | "test" | "verify" => "check",
         "when" | "cron" => "next",

@@ -14,6 +14,7 @@ use wasmtime::{
 use wasmtime_wasi::I32Exit;
 
 use super::capability;
+use super::determinism;
 use super::guest::{GuestState, HostMemory};
 
 /// How often the host looks at a guest that computes: how late a timeout can strike, and the
@@ -141,6 +142,7 @@ impl Engine {
                 |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) },
             )
             .map_err(start)?;
+        determinism::add_to_linkers(&mut components, &mut modules).map_err(start)?;
 
         let ticker = Ticker::start(wasmtime.weak())
             .map_err(|error| EngineError::Start(error.to_string()))?;

@@ -19,6 +19,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
 use super::capability::{Desk, http_context};
+use super::determinism::{GuestTime, Timers};
 use crate::clock;
 use crate::dispatcher::CancelReason;
 use crate::secret::{self as redact, Redactor};
@@ -32,6 +33,8 @@ pub struct GuestState {
     http: WasiHttpCtx,
     /// What a component holds of the host. A core module's is in its context.
     table: ResourceTable,
+    /// Those of a deterministic run.
+    timers: Option<Timers>,
 }
 
 /// The WASI that a guest sees. A guest that imports none costs none.
@@ -73,7 +76,21 @@ impl GuestState {
             wasi,
             http: http_context(),
             table,
+            timers: None,
         }
+    }
+
+    /// The same, with a time of the guest's own.
+    pub(super) fn in_time(self, time: Option<GuestTime>) -> Self {
+        GuestState {
+            timers: time.map(Timers::new),
+            ..self
+        }
+    }
+
+    /// The timers of a deterministic run, and its time.
+    pub(super) fn timers(&mut self) -> Option<&mut Timers> {
+        self.timers.as_mut()
     }
 
     /// What serves the guest.

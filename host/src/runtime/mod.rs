@@ -14,6 +14,7 @@ pub mod bindings;
 pub mod cache;
 pub mod capability;
 pub mod compiler;
+pub mod determinism;
 pub mod directory;
 pub mod engine;
 pub mod guest;
@@ -38,6 +39,7 @@ use capability::filesystem::{Directories, Within};
 use capability::resolve::Network;
 use capability::secrets::Secrets;
 use capability::{Desk, Peers, allow_sockets};
+use determinism::GuestTime;
 use directory::Plugins;
 use engine::Engine;
 use guest::{CappedPipe, Echo, Ended, GuestState, Pipe, Stream, Wasi};
@@ -140,6 +142,19 @@ impl Sandbox {
         session: Session,
         echo: Option<Echo>,
     ) -> Execution {
+        Execution {
+            plugin: Some(plugin.digest.into()),
+            ..self.carry_out(plugin, attempt, session, echo).await
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        plugin: &Plugin,
+        attempt: &Attempt,
+        session: Session,
+        echo: Option<Echo>,
+    ) -> Execution {
         let Sandbox {
             engine,
             clock,
@@ -165,11 +180,21 @@ impl Sandbox {
             CappedPipe::new(pipe)
         };
         let peers = Peers::of(&job.grants);
+        let time = job.deterministic.then(|| GuestTime::of(attempt));
         let mut printed = None;
         let (wasi, directories) = if plugin.imports {
             let printed = printed.insert((pipe(Stream::Output), pipe(Stream::Log)));
-            let peers = peers.as_ref();
-            match wasi_for(plugin, attempt, clock, &secrets, policy, peers, printed) {
+            let given = Given {
+                clocks: match &time {
+                    Some(time) => Clocks::Own(time),
+                    None => Clocks::Host(clock),
+                },
+                secrets: &secrets,
+                policy,
+                peers: peers.as_ref(),
+                printed,
+            };
+            match wasi_for(plugin, attempt, given) {
                 Ok(opened) => opened,
                 Err(error) => return outcome::not_started(error),
             }
@@ -189,7 +214,7 @@ impl Sandbox {
         );
         let mut desk = desk.under(policy);
         desk.directories = directories;
-        let state = GuestState::new(desk, deadline, wasi, engine.memory().clone());
+        let state = GuestState::new(desk, deadline, wasi, engine.memory().clone()).in_time(time);
         let mut store = engine.store(state, job.limits.fuel);
 
         let cpu = CpuTime::default();
@@ -279,18 +304,39 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
+/// Where a guest's time comes from.
+enum Clocks<'a> {
+    /// From the host.
+    Host(&'a Arc<dyn Clock>),
+    /// From the record of its run.
+    Own(&'a GuestTime),
+}
+
+/// What a run's WASI is made of, besides the run itself.
+struct Given<'a> {
+    clocks: Clocks<'a>,
+    secrets: &'a Secrets,
+    policy: &'a Current,
+    peers: Option<&'a Arc<Peers>>,
+    /// Where its output and its log go.
+    printed: &'a (CappedPipe, CappedPipe),
+}
+
 /// The WASI that a run sees: what its job is granted, and the run itself as standard input and
 /// environment.
 fn wasi_for(
     plugin: &Plugin,
     attempt: &Attempt,
-    clock: &Arc<dyn Clock>,
-    secrets: &Secrets,
-    policy: &Current,
-    peers: Option<&Arc<Peers>>,
-    (output, log): &(CappedPipe, CappedPipe),
+    given: Given<'_>,
 ) -> Result<(Wasi, Directories), String> {
     let job = &attempt.run.job;
+    let Given {
+        clocks,
+        secrets,
+        policy,
+        peers,
+        printed: (output, log),
+    } = given;
     let (mut builder, mut directories) = (WasiCtx::builder(), Directories::default());
     let command = !matches!(plugin.entry, Entry::Typed(_));
     if command {
@@ -323,7 +369,12 @@ fn wasi_for(
         });
         directories.grant(&mut builder, dir, within)?;
     }
-    builder.wall_clock(GuestClock(clock.clone()));
+    match clocks {
+        Clocks::Own(time) => determinism::equip(&mut builder, attempt, time),
+        Clocks::Host(clock) => {
+            builder.wall_clock(GuestClock(clock.clone()));
+        }
+    }
     allow_sockets(&mut builder, peers);
     // One call of the host is not interrupted: this bounds how long it takes.
     builder.max_random_size(MAX_RANDOM);

@@ -10,6 +10,7 @@ use wasmparser::{
 };
 
 use super::imports::{component_import, core_import};
+use crate::run::PluginDigest;
 
 pub use super::imports::Import;
 
@@ -21,6 +22,12 @@ impl Digest {
     /// The digest of a file's content.
     pub fn of(bytes: &[u8]) -> Self {
         Digest(Sha256::digest(bytes).into())
+    }
+}
+
+impl From<Digest> for PluginDigest {
+    fn from(digest: Digest) -> Self {
+        PluginDigest(digest.0)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::dispatcher::{Cancel, Session};
 use crate::job::{Grants, Job};
 use crate::run::{Attempt, Cause, Run, RunId};
+use crate::runtime::capability::secrets::Secrets;
 use crate::runtime::guest::{HostMemory, Wasi};
 
 /// A guest with the directories `/in`, granted so, and `/second`, read and written, of a
@@ -67,7 +68,15 @@ impl Guest {
             number: 1,
             started_at: at,
         };
-        let mut desk = Desk::new(attempt, Session::alone(Cancel::new()), None, false);
+        let mut desk = Desk::new(
+            attempt,
+            Session::alone(Cancel::new()),
+            None,
+            Secrets::default(),
+            false,
+            Arc::default(),
+            None,
+        );
         desk.directories = directories;
         let memory = Arc::new(HostMemory::new(u64::MAX));
         let mut state = GuestState::new(desk, None, Wasi::P2(builder.build()), memory);
