@@ -279,3 +279,24 @@ fn a_run_that_was_not_deterministic_is_run_again_with_a_warning() {
     assert!(said.contains("the same: outcome"), "{said}");
     assert_eq!(ended.status.code(), Some(0));
 }
+
+#[test]
+fn a_rerun_is_under_the_ceiling_of_today() {
+    let project = Project::with(&["hello"]);
+    recorded(&project, "hello", &["--env", "TOWER=north"]).succeeded();
+    let ceiling = "[ceiling.grants]\nenv = [\"APP_*\"]\n";
+    project.write("quarterjack.toml", ceiling);
+    let all = [
+        "rerun",
+        "--from",
+        "record.json",
+        "--plugin",
+        "plugins/hello.wasm",
+    ];
+    same(&project, &all[1..]);
+    let refused = project.run(&[&all[..], &["--env", "TOWER=north"]].concat());
+    let refused = refused
+        .exits(1)
+        .says(&["\"TOWER\"", "quarterjack.toml:2:7"]);
+    assert_eq!(refused.stdout, "");
+}
