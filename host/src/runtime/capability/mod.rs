@@ -189,7 +189,7 @@ impl Desk {
     /// is told.
     pub(super) fn deny(&mut self, what: impl Into<String>, need: &Need) -> String {
         self.refuse(Denial {
-            what: self.redacted(what.into()),
+            what: what.into(),
             grant: Some(need.grant()),
             ceiling: self.ceiling(need),
         })
@@ -204,6 +204,12 @@ impl Desk {
 
     /// Notes a denial: in the log, in the host's events and in the count.
     pub(super) fn refuse(&mut self, denial: Denial) -> String {
+        // What it wanted, and so what would grant it, are the guest's words.
+        let denial = Denial {
+            what: self.redacted(denial.what),
+            grant: denial.grant.map(|grant| self.redacted(grant)),
+            ..denial
+        };
         let text = denial.to_string();
         if self.denials.add(&denial) {
             self.print(&text);
