@@ -69,7 +69,7 @@ fn credentials_of_systemd_are_secrets() {
     let variables = [(CREDENTIALS, credentials.to_str().unwrap())];
     let on = environment(Settings::default(), &variables);
     assert_eq!(on.resolve("db").unwrap().reveal(), b"from systemd");
-    insta::assert_snapshot!(error(dir.path(), &on, "key"), @r#"there is no secret "key": the host's environment has no QUARTERJACK_SECRET_KEY, there is no /secrets/key; set QUARTERJACK_SECRET_KEY, or write LoadCredential=key:PATH in the host's unit of systemd"#);
+    insta::assert_snapshot!(error(dir.path(), &on, "key"), @r#"there is no secret "key": there is no /secrets/key, the host's environment has no QUARTERJACK_SECRET_KEY; write LoadCredential=key:PATH in the host's unit of systemd, or set QUARTERJACK_SECRET_KEY"#);
     let settings = Settings {
         order: vec![Provider::Environment],
         ..Settings::default()
