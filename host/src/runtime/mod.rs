@@ -170,8 +170,9 @@ impl Sandbox {
         let started = clock::monotonic();
         let deadline = started.checked_add(job.limits.timeout);
 
-        // As bounded as the run itself: a disk may never answer.
+        // As bounded as the run itself: a disk may never answer. Whoever has no secrets is first.
         let resolved = tokio::select! {
+            biased;
             resolved = Secrets::resolve(&self.secrets, &job.grants) => resolved,
             () = cancel.cancelled() => Err("it was cancelled before it had its secrets".to_owned()),
             () = sleep_until(deadline) => Err("its time was up before it had its secrets".to_owned()),
@@ -370,7 +371,8 @@ fn wasi_for(
             };
         }
     }
-    for dir in &job.grants.dirs {
+    let dirs: &[_] = if plugin.files { &job.grants.dirs } else { &[] };
+    for dir in dirs {
         // The links may have changed since the definition was judged.
         let confined = policy.get().ceiling_for(&job.id).confine(dir)?;
         let within = confined.as_ref().map(|it| Within {

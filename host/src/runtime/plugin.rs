@@ -37,6 +37,8 @@ pub struct Plugin {
     pub(super) imports: bool,
     /// Whether it can ask if it is to end.
     pub(super) cooperates: bool,
+    /// Whether it can open files.
+    pub(super) files: bool,
     /// Whether it can ask for its arguments and environment.
     pub(super) environment: bool,
     /// How many slots of the engine's pool it takes.
@@ -178,6 +180,15 @@ impl Loader {
                 .imports
                 .iter()
                 .any(|import| import.name.starts_with("quarterjack:job/control@")),
+            files: inspection.imports.iter().any(|import| {
+                [
+                    "wasi:filesystem/",
+                    "wasi_snapshot_preview1.path_",
+                    ".fd_prestat",
+                ]
+                .iter()
+                .any(|part| import.name.contains(part))
+            }),
             environment: inspection.imports.iter().any(|import| {
                 ["environ_", "args_", "wasi:cli/environment@"]
                     .iter()
