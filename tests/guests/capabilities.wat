@@ -9,6 +9,9 @@
 (component
   (import "wasi:cli/environment@0.2.6" (instance $environment
     (export "get-arguments" (func (result (list string))))))
+  ;; Not called: whoever imports files has its directories opened for it.
+  (import "wasi:filesystem/types@0.2.6" (instance
+    (export "descriptor" (type (sub resource)))))
   (import "quarterjack:job/state@0.1.0" (instance $state
     (type $error' (variant
       (case "denied" string) (case "quota" string) (case "conflict") (case "unavailable" string)))
