@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::problems::{Chains, missing_dirs, missing_plugin, rejected_plugin, taken};
+use super::problems::{Chains, missing_dirs, missing_plugin, other_digest, rejected_plugin, taken};
 use super::warnings::Foresight;
 use super::{AppError, CachePlace, engine_for};
 use crate::clock::Clock;
 use crate::job::manifest::Entry;
 use crate::job::{Diagnostic, JobId, Manifest, Severity};
-use crate::policy::PolicyFile;
+use crate::policy::{PluginSettings, PolicyFile};
+use crate::runtime::compiler::Compiler;
 use crate::runtime::directory::{Availability, Plugins};
 use crate::runtime::plugin::Loader;
 use crate::source::{FileSource, JobSource as _};
@@ -58,6 +59,7 @@ pub fn check(
     plugins: &Path,
     mut config: PolicyFile,
     cache: &CachePlace,
+    compiler: Compiler,
     clock: &dyn Clock,
 ) -> Result<CheckReport, AppError> {
     let mut report = CheckReport::default();
@@ -75,7 +77,7 @@ pub fn check(
     // Where no plugin is named there is nothing to compile for.
     let named = |manifest: &Arc<Manifest>| manifest.entries.iter().any(|it| it.component.is_some());
     let plugins = if manifests.iter().any(named) {
-        Some(PluginCheck::open(plugins, cache)?)
+        Some(PluginCheck::open(plugins, cache, compiler, policy.plugins)?)
     } else {
         None
     };
@@ -125,10 +127,15 @@ enum PluginCheck {
 }
 
 impl PluginCheck {
-    fn open(path: &Path, cache: &CachePlace) -> Result<PluginCheck, AppError> {
+    fn open(
+        path: &Path,
+        cache: &CachePlace,
+        compiler: Compiler,
+        settings: PluginSettings,
+    ) -> Result<PluginCheck, AppError> {
         let engine = engine_for(1, u64::MAX)?;
         let cache = cache.open(&engine)?;
-        let opened = Plugins::open(path, Loader::new(engine, cache))
+        let opened = Plugins::open(path, Loader::new(engine, cache).with(compiler, settings))
             .and_then(|plugins| plugins.scan_all().map(|names| (plugins, names)));
         Ok(match opened {
             Ok((plugins, names)) => {
@@ -156,7 +163,11 @@ impl PluginCheck {
             }
         };
         match plugins.availability(name) {
-            Availability::Ready | Availability::Loading => None,
+            Availability::Ready => {
+                let job = entry.result.as_deref().ok()?;
+                other_digest(manifest, entry, job, plugins)
+            }
+            Availability::Loading => None,
             Availability::Missing => Some(missing_plugin(manifest, entry, name, plugins)),
             Availability::Rejected(why) => Some(rejected_plugin(manifest, entry, name, why)),
         }

@@ -16,12 +16,13 @@ use std::path::PathBuf;
 
 use crate::runtime::cache::{CacheError, CodeCache};
 use crate::runtime::engine::{Capacity, Engine, EngineError};
+use crate::runtime::lock::LockError;
 use crate::runtime::plugin::PluginError;
 use crate::source::SourceError;
 
 pub use check::{CheckReport, check};
 pub use once::{RunOnce, run_once};
-pub use serve::{ServeOptions, Stop, serve};
+pub use serve::{LockOptions, ServeOptions, Stop, serve};
 
 /// Why the host, or a single run, could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,9 @@ pub enum AppError {
     /// The directory for compiled code that was asked for.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// The lock file.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// The plugins directory.
     #[error(
         "cannot open the plugins directory {path}: {error}; make it with `mkdir`, or name another with --plugins"

@@ -10,8 +10,10 @@ use crate::job::Job;
 use crate::policy::{Current, Policy};
 use crate::run::{Attempt, Cause, FinishedRun, Run, RunId};
 use crate::runtime::Sandbox;
+use crate::runtime::compiler::Compiler;
 use crate::runtime::guest::Echo;
-use crate::runtime::plugin::{Loader, read_file};
+use crate::runtime::plugin::{Loader, PluginError, read_file};
+use crate::runtime::shape::Digest;
 use crate::secret::Providers;
 use crate::state::{Ephemeral, StateSpace};
 
@@ -25,6 +27,8 @@ pub struct RunOnce {
     pub policy: Arc<Policy>,
     /// Where compiled code is kept.
     pub cache: CachePlace,
+    /// What compiles the file.
+    pub compiler: Compiler,
     /// Told what the guest prints, as it prints it.
     pub echo: Option<Echo>,
 }
@@ -39,18 +43,25 @@ pub async fn run_once(request: RunOnce, cancel: Cancel) -> Result<FinishedRun, A
         plugin,
         policy,
         cache,
+        compiler,
         echo,
     } = request;
     let engine = engine_for(1, u64::MAX)?;
     let cache = cache.open(&engine)?;
-    let loader = Loader::new(engine.clone(), cache);
+    let loader = Loader::new(engine.clone(), cache).with(compiler, policy.plugins);
     let failed = |error| AppError::Plugin {
         path: plugin.clone(),
         error,
     };
-    let bytes = read_file(&plugin).map_err(failed)?;
+    let bytes = read_file(&plugin, policy.plugins.max_size).map_err(failed)?;
     let loaded = loader.load(&bytes).map_err(failed)?;
     drop(bytes);
+    if let Some(pinned) = job.sha256.map(Digest::from)
+        && pinned != loaded.plugin.digest
+    {
+        let has = loaded.plugin.digest;
+        return Err(failed(PluginError::Pinned { has, pinned }));
+    }
 
     let guests = Guests::start()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -5,7 +5,9 @@
 //! end of the process. Verbs that need no WebAssembly (`next`, `explain`, `plan`, `schema`) start no engine and no
 //! async runtime.
 
+mod accept;
 mod check;
+mod compile;
 mod explain;
 mod inspect;
 mod next;
@@ -166,8 +168,13 @@ enum Verb {
     Plan(plan::Plan),
     /// Show what a .wasm file is and what it needs
     Inspect(inspect::Inspect),
+    /// Accept a replaced plugin that a host with a lock file holds back
+    Accept(accept::Accept),
     /// Print the JSON Schema of job files, for editors
     Schema(schema::Schema),
+    /// Compile a plugin for a host (used by the host itself)
+    #[command(hide = true)]
+    CompilePlugin(compile::CompilePlugin),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -198,7 +205,9 @@ fn run_with(arguments: Vec<OsString>) -> Exit {
         Verb::Explain(verb) => verb.execute(screen),
         Verb::Plan(verb) => verb.execute(screen),
         Verb::Inspect(verb) => verb.execute(screen),
+        Verb::Accept(verb) => verb.execute(screen),
         Verb::Schema(verb) => verb.execute(),
+        Verb::CompilePlugin(verb) => verb.execute(),
     };
     result.unwrap_or_else(|refusal| {
         if !refusal.message.is_empty() {
@@ -330,6 +339,7 @@ fn meant(error: &clap::Error) -> Option<String> {
         "when" | "cron" => "next",
         "words" | "translate" | "dst" | "why" => "explain",
         "preview" | "calendar" | "agenda" | "simulate" | "forecast" | "heatmap" => "plan",
+        "approve" | "trust" | "lock" => "accept",
         "info" | "show" | "describe" | "wit" => "inspect",
         "version" => "--version",
         _ => return None,
@@ -354,7 +364,9 @@ mod tests {
         let place = |verb: &str| help.find(&format!("\n  {verb} ")).unwrap();
         assert!(place("serve") < place("run"));
         assert!(place("run") < place("check"));
-        for later in ["next", "explain", "plan", "inspect", "schema", "help"] {
+        for later in [
+            "next", "explain", "plan", "inspect", "accept", "schema", "help",
+        ] {
             assert!(place("check") < place(later), "{help}");
         }
     }

@@ -30,6 +30,7 @@ use crate::event::EventJson;
 use crate::job::{Job, JobId, Limits};
 use crate::policy::{Flags, Policy};
 use crate::run::{FinishedRun, Outcome, Output};
+use crate::runtime::compiler::Compiler;
 use crate::runtime::guest::Stream;
 use crate::suggest::nearest;
 
@@ -108,6 +109,7 @@ impl Run {
             plugin,
             policy,
             cache: self.cache.place(),
+            compiler: Compiler::child(),
             echo: if self.json {
                 None
             } else {

@@ -1,0 +1,650 @@
+//! Compiling plugins, apart from the host: a file made to be slow or large to compile takes a
+//! process of its own down, and nothing else.
+//!
+//! ```text
+//! host ── the file, on stdin ──▶ quarterjack compile-plugin (limits on memory, CPU time, cores)
+//!      ◀─ an answer in JSON, a line; then the code ─┘
+//! ```
+//!
+//! The child does all that reads the file: it validates, inspects and compiles. It has an empty
+//! environment and is killed when it takes too long, when the host stops, and when the host dies.
+
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use serde::{Deserialize, Serialize};
+use wasmtime::Module;
+use wasmtime::component::Component;
+
+use super::cache::Code;
+use super::engine;
+use super::plugin::PluginError;
+use super::shape::{self, Shape};
+use crate::clock;
+use crate::policy::PluginSettings;
+use crate::units::{format_duration_exact, format_size};
+
+/// The verb of the executable that compiles a plugin for a host.
+pub const VERB: &str = "compile-plugin";
+
+/// The most code that is taken from a child, in bytes.
+const MAX_CODE: u64 = 1 << 30;
+
+/// The longest first line of a child's answer, in bytes.
+const MAX_ANSWER: u64 = 16 << 20;
+
+/// How much of what a child complains of is kept, in bytes.
+const MAX_COMPLAINT: u64 = 4 << 10;
+
+/// How often a host that waits for a child sees whether it is to stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How much the scheduler of the system prefers others to a child.
+const NICE: i32 = 10;
+
+/// What compiles plugins. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Compiler {
+    /// The process itself, without limits: for tests and benchmarks.
+    InProcess,
+    /// A process for each plugin. Only for the executable `quarterjack`, which starts itself.
+    Child(Arc<Children>),
+}
+
+/// The processes that compile for one host.
+#[derive(Debug)]
+pub struct Children {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// How many there may be at once.
+    most: usize,
+    /// Whether it has been said that none can be started.
+    told: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: usize,
+    stopped: bool,
+}
+
+/// What the host must know of a plugin besides its code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Face {
+    /// The [`Shape`], by its id.
+    shape: String,
+    /// What it imports, in the file's order.
+    pub(super) imports: Vec<String>,
+}
+
+impl Face {
+    /// Which kind of guest it is; nothing if it comes from a version that knows others.
+    pub(super) fn shape(&self) -> Option<Shape> {
+        [Shape::Typed, Shape::Command, Shape::CoreCommand]
+            .into_iter()
+            .find(|shape| shape.id() == self.shape)
+    }
+}
+
+/// What compiling a plugin gave.
+pub(super) struct Compiled {
+    pub(super) face: Face,
+    pub(super) code: Artifact,
+}
+
+/// Code in either form.
+pub(super) enum Artifact {
+    /// For this process.
+    Ready(Code),
+    /// As the cache keeps it.
+    Serialized(Vec<u8>),
+}
+
+/// The first line of what a child writes.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    /// So many bytes of code follow.
+    Compiled { face: Face, bytes: u64 },
+    /// The file is no job.
+    NotAJob(String),
+    /// It imports what the host does not have.
+    Imports(String),
+    /// It does not compile.
+    Compile(String),
+    /// It declares more than a job may have.
+    TooMuch(String),
+    /// The memory was not enough.
+    OutOfMemory,
+}
+
+impl Compiler {
+    /// One that starts this executable again for each plugin, as many at once as there are cores.
+    pub fn child() -> Compiler {
+        Compiler::Child(Arc::new(Children {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            most: cores(),
+            told: AtomicBool::new(false),
+        }))
+    }
+
+    /// Kills the children, and starts no more.
+    pub fn stop(&self) {
+        if let Compiler::Child(children) = self {
+            children.state.lock().stopped = true;
+            children.changed.notify_all();
+        }
+    }
+
+    /// Inspects and compiles the content of a file. May take as long as the limits allow, and
+    /// before that as long as others compile.
+    ///
+    /// # Errors
+    /// Why it is not a plugin, or what of the limits it exceeds.
+    pub(super) fn compile(
+        &self,
+        engine: &wasmtime::Engine,
+        bytes: &[u8],
+        limits: &PluginSettings,
+    ) -> Result<Compiled, PluginError> {
+        let Compiler::Child(children) = self else {
+            return compile_here(engine, bytes);
+        };
+        let _place = children.enter()?;
+        match children.start(limits) {
+            Ok(child) => children.wait(child, bytes, limits),
+            Err(error) => {
+                if !children.told.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        %error,
+                        "cannot start a process to compile plugins in: they are compiled inside the host, without limits on time and memory"
+                    );
+                }
+                compile_here(engine, bytes)
+            }
+        }
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Inspects and compiles in this process.
+fn compile_here(engine: &wasmtime::Engine, bytes: &[u8]) -> Result<Compiled, PluginError> {
+    let inspection = shape::inspect(bytes)?;
+    let unknown: Vec<String> = inspection
+        .unknown_imports()
+        .map(|import| format!("`{}`", import.name))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(PluginError::Imports {
+            imports: unknown.join(", "),
+        });
+    }
+    let code = if inspection.shape == Shape::CoreCommand {
+        Module::from_binary(engine, bytes).map(Code::Module)
+    } else {
+        Component::from_binary(engine, bytes).map(Code::Component)
+    };
+    let face = Face {
+        shape: inspection.shape.id().to_owned(),
+        imports: inspection
+            .imports
+            .into_iter()
+            .map(|import| import.name)
+            .collect(),
+    };
+    Ok(Compiled {
+        face,
+        code: Artifact::Ready(code.map_err(|error| does_not_compile(&error))?),
+    })
+}
+
+/// Why code could not be made of a sound file.
+pub(super) fn does_not_compile(error: &wasmtime::Error) -> PluginError {
+    let whole = format!("{error:#}");
+    if whole.contains("pooling allocator") {
+        // Sound, and too large for the engine's pool; the innermost reason says in what.
+        let why = error.root_cause();
+        PluginError::TooMuch(format!("it declares more than a job may have: {why}"))
+    } else {
+        PluginError::Compile(whole)
+    }
+}
+
+// --- the host's side
+
+/// A place among the children; given back when dropped.
+struct Place<'c>(&'c Children);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().running -= 1;
+        self.0.changed.notify_one();
+    }
+}
+
+/// A child that is killed and reaped when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already; without `wait` it would stay as a zombie.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Children {
+    /// Waits until another child may be started.
+    fn enter(&self) -> Result<Place<'_>, PluginError> {
+        let mut state = self.state.lock();
+        self.changed.wait_while(&mut state, |state| {
+            !state.stopped && state.running >= self.most
+        });
+        if state.stopped {
+            return Err(PluginError::Stopping);
+        }
+        state.running += 1;
+        Ok(Place(self))
+    }
+
+    fn start(&self, limits: &PluginSettings) -> io::Result<Running> {
+        let cpu = cpu_seconds(limits.compile_timeout);
+        Command::new(own_executable()?)
+            .arg0("quarterjack")
+            .arg(VERB)
+            .arg(format!("--memory={}", limits.compile_memory))
+            .arg(format!("--cpu={cpu}"))
+            .env_clear()
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map(Running)
+    }
+
+    /// Hands the file to a child, and takes what it makes of it.
+    fn wait(
+        &self,
+        mut child: Running,
+        bytes: &[u8],
+        limits: &PluginSettings,
+    ) -> Result<Compiled, PluginError> {
+        let broken = || PluginError::Compile("the compiler has no pipes (a bug)".into());
+        let deadline = clock::monotonic().checked_add(limits.compile_timeout);
+        let mut stdin = child.0.stdin.take().ok_or_else(broken)?;
+        let stdout = child.0.stdout.take().ok_or_else(broken)?;
+        let stderr = child.0.stderr.take().ok_or_else(broken)?;
+        std::thread::scope(|scope| {
+            let (tell, told) = mpsc::channel();
+            scope.spawn(move || {
+                // A child that dies early is told of by its end.
+                let _ = stdin.write_all(bytes);
+            });
+            let complaint = scope.spawn(move || complaint(stderr));
+            scope.spawn(move || {
+                // Nobody takes the answer of a child that was killed.
+                let _ = tell.send(read_answer(stdout));
+            });
+            let ended = loop {
+                match told.recv_timeout(LOOK) {
+                    Ok(answer) => break Ok(answer),
+                    Err(RecvTimeoutError::Disconnected) => break Err(broken()),
+                    Err(RecvTimeoutError::Timeout) if self.state.lock().stopped => {
+                        break Err(PluginError::Stopping);
+                    }
+                    Err(RecvTimeoutError::Timeout) if passed(deadline) => {
+                        break Err(too_slow(limits));
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
+                }
+            };
+            // With its answer out, or none to come, it has nothing more to do. The pipes close
+            // with it, and the threads end.
+            let status = match &ended {
+                Ok(Ok(_)) => None,
+                Ok(Err(_)) => reap(&mut child.0, deadline),
+                Err(_) => None,
+            };
+            drop(child);
+            let complaint = complaint.join().unwrap_or_default();
+            match ended? {
+                Ok((answer, code)) => taken(answer, code, limits),
+                Err(error) => Err(failed(status, &complaint, &error, limits)),
+            }
+        })
+    }
+}
+
+/// CPU time for a child, in seconds: all cores for as long as it may take.
+fn cpu_seconds(timeout: Duration) -> u64 {
+    let seconds = timeout.as_secs().saturating_add(1);
+    seconds.saturating_mul(u64::try_from(cores()).unwrap_or(1))
+}
+
+fn passed(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| clock::monotonic() >= deadline)
+}
+
+/// The executable of this process, also if another has taken its name since.
+fn own_executable() -> io::Result<PathBuf> {
+    let own = PathBuf::from("/proc/self/exe");
+    if own.exists() {
+        Ok(own)
+    } else {
+        std::env::current_exe()
+    }
+}
+
+/// Waits for the end of a child that has closed its output.
+fn reap(child: &mut Child, deadline: Option<Instant>) -> Option<ExitStatus> {
+    loop {
+        match child.try_wait() {
+            Ok(None) if !passed(deadline) => std::thread::sleep(Duration::from_millis(1)),
+            Ok(status) => return status,
+            Err(_) => return None,
+        }
+    }
+}
+
+/// The beginning of what a child complains of; all of it is read, so that it can end.
+fn complaint(mut stderr: impl Read) -> String {
+    let mut kept = Vec::new();
+    // What cannot be read is not known.
+    let _ = stderr.by_ref().take(MAX_COMPLAINT).read_to_end(&mut kept);
+    let _ = io::copy(&mut stderr, &mut io::sink());
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+fn read_answer(stdout: impl Read) -> io::Result<(Answer, Vec<u8>)> {
+    let mut stdout = BufReader::new(stdout);
+    let mut line = Vec::new();
+    stdout
+        .by_ref()
+        .take(MAX_ANSWER)
+        .read_until(b'\n', &mut line)?;
+    let answer: Answer = serde_json::from_slice(&line)?;
+    let mut code = Vec::new();
+    if let Answer::Compiled { bytes, .. } = &answer {
+        if *bytes > MAX_CODE {
+            let size = format_size(MAX_CODE);
+            return Ok((
+                Answer::TooMuch(format!("its compiled code is larger than {size}")),
+                code,
+            ));
+        }
+        stdout.take(*bytes).read_to_end(&mut code)?;
+        if code.len() as u64 != *bytes {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok((answer, code))
+}
+
+/// What an answer means.
+fn taken(answer: Answer, code: Vec<u8>, limits: &PluginSettings) -> Result<Compiled, PluginError> {
+    Err(match answer {
+        Answer::Compiled { face, .. } => {
+            return Ok(Compiled {
+                face,
+                code: Artifact::Serialized(code),
+            });
+        }
+        Answer::NotAJob(why) => PluginError::NotAJob(why),
+        Answer::Imports(imports) => PluginError::Imports { imports },
+        Answer::Compile(why) => PluginError::Compile(why),
+        Answer::TooMuch(why) => PluginError::TooMuch(why),
+        Answer::OutOfMemory => too_large(limits),
+    })
+}
+
+fn too_slow(limits: &PluginSettings) -> PluginError {
+    PluginError::Compile(format!(
+        "that takes longer than {}; allow more with `compile_timeout` under [plugins] in quarterjack.toml, or build it smaller",
+        format_duration_exact(limits.compile_timeout)
+    ))
+}
+
+fn too_large(limits: &PluginSettings) -> PluginError {
+    PluginError::Compile(format!(
+        "that needs more than {} of memory; allow more with `compile_memory` under [plugins] in quarterjack.toml, or build it smaller",
+        format_size(limits.compile_memory)
+    ))
+}
+
+/// Why a child ended without an answer.
+fn failed(
+    status: Option<ExitStatus>,
+    complaint: &str,
+    error: &io::Error,
+    limits: &PluginSettings,
+) -> PluginError {
+    if is_out_of_memory(complaint) {
+        return too_large(limits);
+    }
+    let signal = status.and_then(|status| status.signal());
+    let is = |of: Signal| signal == Some(of.as_raw());
+    if is(Signal::XCPU) {
+        return too_slow(limits);
+    }
+    PluginError::Compile(if complaint.contains("overflowed its stack") {
+        "it is nested too deeply for the compiler".into()
+    } else if is(Signal::KILL) {
+        "the compiler was killed from outside, perhaps because the machine has too little memory; touch the file to try again".into()
+    } else {
+        let ended = match status {
+            Some(status) => status.to_string(),
+            None => error.to_string(),
+        };
+        match complaint.trim() {
+            "" => format!("the compiler failed ({ended})"),
+            complaint => format!("the compiler failed ({ended}): {complaint}"),
+        }
+    })
+}
+
+/// Whether somebody complains of a want of memory: the allocator, the compiler, the system.
+fn is_out_of_memory(complaint: &str) -> bool {
+    [
+        "memory allocation of",
+        "Cannot allocate memory",
+        "out of memory",
+    ]
+    .iter()
+    .any(|words| complaint.contains(words))
+}
+
+// --- the child's side
+
+/// Compiles the file on standard input for a host, and answers on standard output. `memory` is in
+/// bytes, `cpu` in seconds; both are limits of this process from now on.
+///
+/// # Errors
+/// If the answer cannot be written, or the limits cannot be set.
+pub fn compile_for_host(memory: u64, cpu: u64) -> io::Result<()> {
+    limit_myself(memory, cpu)?;
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes)?;
+    let (answer, code) = match compile_and_serialize(&bytes) {
+        Ok((face, code)) => {
+            let bytes = code.len() as u64;
+            (Answer::Compiled { face, bytes }, code)
+        }
+        Err(PluginError::Compile(why)) if is_out_of_memory(&why) => {
+            (Answer::OutOfMemory, Vec::new())
+        }
+        Err(error) => (refusal(error), Vec::new()),
+    };
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, &answer)?;
+    out.write_all(b"\n")?;
+    out.write_all(&code)?;
+    out.flush()
+}
+
+fn compile_and_serialize(bytes: &[u8]) -> Result<(Face, Vec<u8>), PluginError> {
+    let wrong = |error: wasmtime::Error| PluginError::Compile(format!("{error:#}"));
+    let engine = engine::compile_only().map_err(wrong)?;
+    let compiled = compile_here(&engine, bytes)?;
+    let code = match compiled.code {
+        Artifact::Ready(code) => code.serialize().map_err(wrong)?,
+        Artifact::Serialized(code) => code,
+    };
+    Ok((compiled.face, code))
+}
+
+fn refusal(error: PluginError) -> Answer {
+    match error {
+        PluginError::Imports { imports } => Answer::Imports(imports),
+        PluginError::Compile(why) => Answer::Compile(why),
+        PluginError::TooMuch(why) => Answer::TooMuch(why),
+        other => Answer::NotAJob(other.to_string()),
+    }
+}
+
+/// Bounds this process, and ties it to the life of its parent.
+fn limit_myself(memory: u64, cpu: u64) -> io::Result<()> {
+    let limit = |most| Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
+    // Of the data alone: reserved addresses cost nothing, and the compiler reserves many.
+    lower(Resource::Data, memory)?;
+    lower(Resource::Cpu, cpu)?;
+    setrlimit(Resource::Core, limit(0))?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Runs go first. That it cannot be so is no reason to compile nothing.
+    let _ = rustix::process::nice(NICE);
+    Ok(())
+}
+
+/// Sets a limit, unless a lower one holds already.
+fn lower(resource: Resource, most: u64) -> io::Result<()> {
+    let held = rustix::process::getrlimit(resource);
+    let bounded = |value: Option<u64>| Some(value.map_or(most, |value| value.min(most)));
+    setrlimit(
+        resource,
+        Rlimit {
+            current: bounded(held.current),
+            maximum: held.maximum,
+        },
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::plugin::tests::{command, engine};
+
+    fn limits() -> PluginSettings {
+        PluginSettings {
+            compile_memory: 1 << 30,
+            compile_timeout: Duration::from_secs(90),
+            ..PluginSettings::default()
+        }
+    }
+
+    fn said(status: i32, complaint: &str) -> String {
+        let status = ExitStatus::from_raw(status);
+        let error = io::Error::from(io::ErrorKind::UnexpectedEof);
+        failed(Some(status), complaint, &error, &limits()).to_string()
+    }
+
+    #[test]
+    fn how_a_child_died_is_told_in_words() {
+        let killed = Signal::KILL.as_raw();
+        let aborted = Signal::ABORT.as_raw();
+        insta::assert_snapshot!(
+            [
+                said(aborted, "memory allocation of 123 bytes failed"),
+                said(Signal::XCPU.as_raw(), ""),
+                said(killed, ""),
+                said(aborted, "thread 'main' has overflowed its stack"),
+                said(1 << 8, "error: cannot\n"),
+                said(2 << 8, ""),
+            ].join("\n"), @"
+        it does not compile: that needs more than 1 GiB of memory; allow more with `compile_memory` under [plugins] in quarterjack.toml, or build it smaller
+        it does not compile: that takes longer than 1m30s; allow more with `compile_timeout` under [plugins] in quarterjack.toml, or build it smaller
+        it does not compile: the compiler was killed from outside, perhaps because the machine has too little memory; touch the file to try again
+        it does not compile: it is nested too deeply for the compiler
+        it does not compile: the compiler failed (exit status: 1): error: cannot
+        it does not compile: the compiler failed (exit status: 2)
+        ");
+    }
+
+    #[test]
+    fn code_made_by_a_child_fits_the_host() {
+        // The two engines differ in their pools alone.
+        let hash = |engine: &wasmtime::Engine| {
+            use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+            let mut hasher = DefaultHasher::new();
+            engine.precompile_compatibility_hash().hash(&mut hasher);
+            hasher.finish()
+        };
+        let (host, child) = (engine(), engine::compile_only().unwrap());
+        assert_eq!(hash(host.wasmtime()), hash(&child));
+        let (face, code) = compile_and_serialize(&command("x")).unwrap();
+        assert_eq!(face.shape(), Some(Shape::CoreCommand));
+        let code = Code::adopt(host.wasmtime(), &code, false).unwrap();
+        assert!(matches!(code, Code::Module(_)));
+    }
+
+    #[test]
+    fn an_answer_must_be_whole() {
+        let face = Face {
+            shape: "typed".into(),
+            imports: vec!["wasi:cli/stdout@0.2.6".into()],
+        };
+        let bytes = 3;
+        let mut whole = serde_json::to_vec(&Answer::Compiled { face, bytes }).unwrap();
+        whole.extend(b"\nabc");
+        let (answer, code) = read_answer(&*whole).unwrap();
+        assert_eq!(code, b"abc");
+        let compiled = taken(answer, code, &limits()).map_err(|error| error.to_string());
+        assert_eq!(compiled.unwrap().face.shape(), Some(Shape::Typed));
+        for length in 0..whole.len() {
+            assert!(read_answer(&whole[..length]).is_err(), "{length}");
+        }
+        let bytes = MAX_CODE + 1;
+        let face = Face {
+            shape: String::new(),
+            imports: Vec::new(),
+        };
+        assert_eq!(face.shape(), None);
+        let line = serde_json::to_vec(&Answer::Compiled { face, bytes }).unwrap();
+        let (answer, _) = read_answer(&*line).unwrap();
+        assert!(matches!(answer, Answer::TooMuch(why) if why.contains("1 GiB")));
+    }
+
+    #[test]
+    fn no_more_children_than_cores_and_none_once_stopped() {
+        let Compiler::Child(children) = Compiler::child() else {
+            panic!("no child");
+        };
+        let places: Vec<_> = (0..children.most).map(|_| children.enter()).collect();
+        assert!(places.iter().all(Result::is_ok));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| children.enter().err());
+            Compiler::Child(children.clone()).stop();
+            assert!(matches!(
+                waiting.join().unwrap(),
+                Some(PluginError::Stopping)
+            ));
+        });
+    }
+}
