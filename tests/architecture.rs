@@ -85,6 +85,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 /// Crates that only some modules may name.
 const CONFINED: &[(&str, &[&str])] = &[
     ("wasmtime", &["runtime"]),
+    // What guests send goes out in one place.
+    ("hyper", &["runtime"]),
+    ("rustls", &["runtime"]),
     ("clap", &["cli"]),
     ("notify", &["app"]),
     ("jsonc_parser", &["job"]),

@@ -107,3 +107,39 @@ fn a_secret_that_is_not_granted_or_not_there_is_not_given() {
             ],
         );
 }
+
+#[test]
+fn a_denial_and_what_would_allow_it_are_clean() {
+    let mut project = Project::with(&["secret-typed"]);
+    project.set("QUARTERJACK_SECRET_TOKEN", SECRET);
+    project.jobs(&json!([{
+        "id": "asks",
+        "component": "secret-typed.wasm",
+        "trigger": "@manually",
+        "run_on_start": true,
+        "params": "d",
+        "grants": {"secrets": ["token"]},
+    }]));
+    let host = project.serve(&[]);
+    let denial = json!({
+        "what": "the secret \"[secret token]\"",
+        "grant": "\"grants\": { \"secrets\": [\"[secret token]\"] }",
+    });
+    let record = host.record("asks").succeeded();
+    assert_eq!(record.0["denials"], json!([denial]));
+    assert_eq!(host.event("run.denied", "asks").0["denial"], denial);
+    for event in host.events() {
+        is_clean(&event.0.to_string());
+    }
+}
+
+#[test]
+fn a_note_that_is_cut_leaves_no_beginning_of_a_secret() {
+    let mut project = Project::with(&["secret-typed"]);
+    let long: String = (0..100).map(|number| format!("{number:03}")).collect();
+    project.set("QUARTERJACK_SECRET_TOKEN", long);
+    let record = project
+        .record("secret-typed", &["--secret", "token", "--params", "\"p\""])
+        .succeeded();
+    assert_eq!(record.0["progress"]["note"], "[secret token]");
+}

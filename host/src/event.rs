@@ -4,6 +4,7 @@
 //! The log for people, `--json` and every later view read these and nothing else. A listener
 //! that cannot keep up loses events, counted; it never holds up a run.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -283,6 +284,10 @@ pub struct EventJson<'a> {
     started_at: Option<Timestamp>,
     #[serde(with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
     finished_at: Option<Timestamp>,
+    #[serde(with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
+    last_success_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deterministic: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<Outcome>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -328,7 +333,7 @@ pub struct EventJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     plugin: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    digest: Option<&'a str>,
+    digest: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     replaced: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -441,7 +446,7 @@ impl<'a> EventJson<'a> {
             } => EventJson {
                 event: "plugin.loaded",
                 plugin: Some(name),
-                digest: Some(digest),
+                digest: Some(digest.into()),
                 replaced: replaced.as_deref(),
                 shape: Some(shape),
                 compiled_ms: compiled_in.map(millis),
@@ -465,7 +470,7 @@ impl<'a> EventJson<'a> {
             } => EventJson {
                 event: "plugin.locked",
                 plugin: Some(name),
-                digest: Some(digest),
+                digest: Some(digest.into()),
                 replaced: replaced.as_deref(),
                 ..EventJson::default()
             },
@@ -512,6 +517,10 @@ impl<'a> EventJson<'a> {
             event: "run.finished",
             at: Some(run.finished_at),
             finished_at: Some(run.finished_at),
+            last_success_at: run.attempt.run.last_success,
+            deterministic: run.attempt.run.job.deterministic.then_some(true),
+            plugin: Some(&run.attempt.run.job.component),
+            digest: execution.plugin.map(|digest| digest.to_string().into()),
             outcome: Some(execution.outcome),
             error: execution.error.clone(),
             output: execution.output.as_ref(),

@@ -8,6 +8,7 @@
 //! ```
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,15 @@ impl RunId {
         // An id before 1970 has the same time part as one at 1970.
         let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);
         RunId(Ulid::from_parts(millis, fastrand::u128(..)))
+    }
+}
+
+impl FromStr for RunId {
+    type Err = ();
+
+    /// Reads an id as it is written.
+    fn from_str(text: &str) -> Result<RunId, ()> {
+        Ulid::from_string(text).map(RunId).map_err(drop)
     }
 }
 
@@ -61,6 +71,15 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All causes, in the order of their declaration.
+    pub const ALL: [Cause; 5] = [
+        Cause::Schedule,
+        Cause::Manual,
+        Cause::Api,
+        Cause::CatchUp,
+        Cause::Upstream,
+    ];
+
     /// The cause as it is written everywhere.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -224,9 +243,33 @@ pub enum Retry {
     After(Duration),
 }
 
+/// SHA-256 of the file of a plugin, as a record keeps it: 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PluginDigest(pub [u8; 32]);
+
+impl fmt::Display for PluginDigest {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(to, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for PluginDigest {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, to)
+    }
+}
+
+impl Serialize for PluginDigest {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
 /// What an executor tells of an attempt.
 #[derive(Debug, Clone)]
 pub struct Execution {
+    /// The plugin that ran; nothing where none could be had.
+    pub plugin: Option<PluginDigest>,
     /// How it ended.
     pub outcome: Outcome,
     /// Why, in a sentence; always there unless it succeeded.
@@ -265,6 +308,7 @@ impl Execution {
     /// of any more.
     pub fn without_guest(outcome: Outcome, error: impl Into<String>, retry: Retry) -> Self {
         Execution {
+            plugin: None,
             outcome,
             error: Some(error.into()),
             retry,

@@ -22,6 +22,8 @@ const EVENT_KEYS: &[&str] = &[
     "scheduled_at",
     "started_at",
     "finished_at",
+    "last_success_at",
+    "deterministic",
     "outcome",
     "reason",
     "error",

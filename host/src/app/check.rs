@@ -7,14 +7,12 @@ use std::sync::Arc;
 
 use super::problems::{Chains, missing_dirs, missing_plugin, other_digest, rejected_plugin, taken};
 use super::warnings::Foresight;
-use super::{AppError, CachePlace, engine_for};
+use super::{AppError, CachePlace, engine_for, loader_for};
 use crate::clock::Clock;
 use crate::job::manifest::Entry;
 use crate::job::{Diagnostic, JobId, Manifest, Severity};
-use crate::policy::{PluginSettings, PolicyFile};
-use crate::runtime::compiler::Compiler;
+use crate::policy::{Policy, PolicyFile};
 use crate::runtime::directory::{Availability, Plugins};
-use crate::runtime::plugin::Loader;
 use crate::source::{FileSource, JobSource as _};
 
 /// What [`check`] found.
@@ -59,7 +57,6 @@ pub fn check(
     plugins: &Path,
     mut config: PolicyFile,
     cache: &CachePlace,
-    compiler: Compiler,
     clock: &dyn Clock,
 ) -> Result<CheckReport, AppError> {
     let mut report = CheckReport::default();
@@ -77,7 +74,7 @@ pub fn check(
     // Where no plugin is named there is nothing to compile for.
     let named = |manifest: &Arc<Manifest>| manifest.entries.iter().any(|it| it.component.is_some());
     let plugins = if manifests.iter().any(named) {
-        Some(PluginCheck::open(plugins, cache, compiler, policy.plugins)?)
+        Some(PluginCheck::open(plugins, cache, &policy)?)
     } else {
         None
     };
@@ -127,15 +124,10 @@ enum PluginCheck {
 }
 
 impl PluginCheck {
-    fn open(
-        path: &Path,
-        cache: &CachePlace,
-        compiler: Compiler,
-        settings: PluginSettings,
-    ) -> Result<PluginCheck, AppError> {
+    fn open(path: &Path, cache: &CachePlace, policy: &Policy) -> Result<PluginCheck, AppError> {
         let engine = engine_for(1, u64::MAX)?;
         let cache = cache.open(&engine)?;
-        let opened = Plugins::open(path, Loader::new(engine, cache).with(compiler, settings))
+        let opened = Plugins::open(path, loader_for(&engine, cache, policy))
             .and_then(|plugins| plugins.scan_all().map(|names| (plugins, names)));
         Ok(match opened {
             Ok((plugins, names)) => {

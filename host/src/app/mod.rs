@@ -14,14 +14,16 @@ mod watch;
 
 use std::path::PathBuf;
 
+use crate::policy::Policy;
 use crate::runtime::cache::{CacheError, CodeCache};
-use crate::runtime::engine::{Capacity, Engine, EngineError};
+use crate::runtime::compiler::Compiler;
+use crate::runtime::engine::{Capacity, Engine, EngineError, WHOLE_MEMORY};
 use crate::runtime::lock::LockError;
-use crate::runtime::plugin::PluginError;
+use crate::runtime::plugin::{Loader, PluginError};
 use crate::source::SourceError;
 
 pub use check::{CheckReport, check};
-pub use once::{RunOnce, run_once};
+pub use once::{Identity, RunOnce, run_once};
 pub use serve::{LockOptions, ServeOptions, Stop, serve};
 
 /// Why the host, or a single run, could not be started.
@@ -53,6 +55,18 @@ pub enum AppError {
         path: PathBuf,
         /// Why it cannot be run.
         error: PluginError,
+    },
+    /// A file that is not the one that is to be run.
+    #[error(
+        "{path} is not the plugin that ran: its SHA-256 is {found}, and that of the record is {expected}; name the file that ran with --plugin FILE.wasm, or run this one all the same with --any-plugin"
+    )]
+    OtherPlugin {
+        /// The file.
+        path: PathBuf,
+        /// The digest that it has.
+        found: String,
+        /// The digest that it was to have.
+        expected: String,
     },
     /// A source of definitions that cannot be read at all.
     #[error(transparent)]
@@ -95,9 +109,6 @@ impl CachePlace {
     }
 }
 
-/// The largest linear memory that the pool is made for.
-const WHOLE_MEMORY: u64 = 4 << 30;
-
 /// An engine for `max_running` runs at once, which have `max_memory` bytes together. Its pool always covers a whole 32-bit memory: that
 /// costs only addresses, and code that is compiled for one size of pool does not fit another.
 fn engine_for(max_running: usize, max_memory: u64) -> Result<Engine, EngineError> {
@@ -106,6 +117,11 @@ fn engine_for(max_running: usize, max_memory: u64) -> Result<Engine, EngineError
         largest_memory: WHOLE_MEMORY,
         memory: max_memory,
     })
+}
+
+/// A loader that compiles apart from the host, within the operator's limits.
+fn loader_for(engine: &Engine, cache: Option<CodeCache>, policy: &Policy) -> Loader {
+    Loader::new(engine.clone(), cache).with(Compiler::child(), policy.plugins)
 }
 
 /// The threads that guests run on, apart from those that decide when: a guest that keeps a

@@ -3,16 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{AppError, CachePlace, Guests, engine_for};
-use crate::clock::{Clock, SystemClock};
+use super::{AppError, CachePlace, Guests, engine_for, loader_for};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::dispatcher::{Cancel, Session};
 use crate::job::Job;
 use crate::policy::{Current, Policy};
 use crate::run::{Attempt, Cause, FinishedRun, Run, RunId};
 use crate::runtime::Sandbox;
-use crate::runtime::compiler::Compiler;
 use crate::runtime::guest::Echo;
-use crate::runtime::plugin::{Loader, PluginError, read_file};
+use crate::runtime::plugin::{PluginError, read_file};
 use crate::runtime::shape::Digest;
 use crate::secret::Providers;
 use crate::state::{Ephemeral, StateSpace};
@@ -25,59 +24,106 @@ pub struct RunOnce {
     pub plugin: PathBuf,
     /// What the operator allows.
     pub policy: Arc<Policy>,
+    /// The SHA-256 that the file must have, in hexadecimal, where only one will do.
+    pub digest: Option<String>,
+    /// Which run it is to be; a new one where nothing is said.
+    pub identity: Option<Identity>,
     /// Where compiled code is kept.
     pub cache: CachePlace,
-    /// What compiles the file.
-    pub compiler: Compiler,
     /// Told what the guest prints, as it prints it.
     pub echo: Option<Echo>,
+}
+
+/// Which attempt of which run it is: what a job is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The id of the run.
+    pub run: RunId,
+    /// The number of the attempt, from 1.
+    pub attempt: u32,
+    /// What made the run start.
+    pub cause: Cause,
+    /// The instant that the run is for.
+    pub scheduled_at: Timestamp,
+    /// When the attempt started.
+    pub started_at: Timestamp,
+    /// When the last successful run of the job before it had finished.
+    pub last_success: Option<Timestamp>,
+}
+
+impl Identity {
+    /// A run that a person starts now.
+    fn new(now: Timestamp) -> Identity {
+        Identity {
+            run: RunId::new(now),
+            attempt: 1,
+            cause: Cause::Manual,
+            scheduled_at: now,
+            started_at: now,
+            last_success: None,
+        }
+    }
+
+    fn attempt_of(self, job: Arc<Job>) -> Attempt {
+        Attempt {
+            run: Arc::new(Run {
+                id: self.run,
+                job,
+                cause: self.cause,
+                scheduled_at: self.scheduled_at,
+                max_attempts: self.attempt,
+                last_success: self.last_success,
+            }),
+            number: self.attempt,
+            started_at: self.started_at,
+        }
+    }
 }
 
 /// Runs a job once and gives its record, however it ended.
 ///
 /// # Errors
-/// If it could not even be tried: no such file, not a job, no engine.
+/// If it could not even be tried: no such file, not a job, not the file that it must be, no engine.
 pub async fn run_once(request: RunOnce, cancel: Cancel) -> Result<FinishedRun, AppError> {
     let RunOnce {
         job,
         plugin,
         policy,
+        digest,
+        identity,
         cache,
-        compiler,
         echo,
     } = request;
     let engine = engine_for(1, u64::MAX)?;
     let cache = cache.open(&engine)?;
-    let loader = Loader::new(engine.clone(), cache).with(compiler, policy.plugins);
+    let loader = loader_for(&engine, cache, &policy);
     let failed = |error| AppError::Plugin {
         path: plugin.clone(),
         error,
     };
     let bytes = read_file(&plugin, policy.plugins.max_size).map_err(failed)?;
+    if let Some(expected) = digest {
+        let found = Digest::of(&bytes).to_string();
+        if found != expected {
+            return Err(AppError::OtherPlugin {
+                path: plugin,
+                found,
+                expected,
+            });
+        }
+    }
+    let has = Digest::of(&bytes);
+    match job.sha256.map(Digest::from) {
+        Some(pinned) if pinned != has => return Err(failed(PluginError::Pinned { has, pinned })),
+        _ => {}
+    }
     let loaded = loader.load(&bytes).map_err(failed)?;
     drop(bytes);
-    if let Some(pinned) = job.sha256.map(Digest::from)
-        && pinned != loaded.plugin.digest
-    {
-        let has = loaded.plugin.digest;
-        return Err(failed(PluginError::Pinned { has, pinned }));
-    }
 
     let guests = Guests::start()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let now = clock.now();
-    let attempt = Attempt {
-        run: Arc::new(Run {
-            id: RunId::new(now),
-            job,
-            cause: Cause::Manual,
-            scheduled_at: now,
-            max_attempts: 1,
-            last_success: None,
-        }),
-        number: 1,
-        started_at: now,
-    };
+    let identity = identity.unwrap_or_else(|| Identity::new(clock.now()));
+    let attempt = identity.attempt_of(job);
     let task = guests.handle().spawn({
         let attempt = attempt.clone();
         let clock = clock.clone();

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use super::catalog::{Catalog, Change};
 use super::machine::memory_for_runs;
 use super::watch::{Watcher, directory_of};
-use super::{AppError, CachePlace, Guests, engine_for};
+use super::{AppError, CachePlace, Guests, engine_for, loader_for};
 use crate::clock::{self, Clock, ClockWatch, Readings, SystemClock, Timestamp};
 use crate::dispatcher::{Dispatcher, Ends, Parts, RunEnded};
 use crate::event::{Event, Events};
@@ -30,10 +30,8 @@ use crate::firing::{fire, fire_due};
 use crate::job::{Diagnostic, JobId};
 use crate::policy::{Current, Look, Policy, PolicyFile};
 use crate::run::SkipReason;
-use crate::runtime::compiler::Compiler;
 use crate::runtime::directory::{self, Plugins};
 use crate::runtime::lock::LockFile;
-use crate::runtime::plugin::Loader;
 use crate::runtime::{Runtime, Sandbox};
 use crate::scheduler::{Due, Scheduler};
 use crate::secret::Providers;
@@ -62,8 +60,6 @@ pub struct ServeOptions {
     pub max_memory: Option<u64>,
     /// Where compiled code is kept.
     pub cache: CachePlace,
-    /// What compiles plugins.
-    pub compiler: Compiler,
     /// The lock file that plugins are held to, if any.
     pub lock: Option<LockOptions>,
 }
@@ -160,7 +156,7 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     let max_memory = options.max_memory.unwrap_or_else(memory_for_runs);
     let engine = engine_for(options.max_running, max_memory)?;
     let cache = options.cache.open(&engine)?;
-    let loader = Loader::new(engine.clone(), cache).with(options.compiler, options.policy.plugins);
+    let loader = loader_for(&engine, cache, &options.policy);
     let plugins =
         Plugins::open(&options.plugins, loader).map_err(|error| AppError::PluginsDirectory {
             path: options.plugins.clone(),

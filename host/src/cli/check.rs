@@ -14,7 +14,6 @@ use super::{Exit, Refusal, remark};
 use crate::app::{self, CheckReport};
 use crate::clock::SystemClock;
 use crate::job::Diagnostic;
-use crate::runtime::compiler::Compiler;
 
 /// The arguments of `check`.
 #[derive(Debug, Args)]
@@ -51,7 +50,6 @@ impl Check {
             &self.plugins.plugins,
             self.config.file(self.ceiling.flags()),
             &self.cache.place(),
-            Compiler::child(),
             &SystemClock,
         )
         .map_err(Refusal::failure)?;

@@ -14,6 +14,7 @@ mod next;
 mod options;
 mod output;
 mod plan;
+mod rerun;
 mod run;
 mod schema;
 mod serve;
@@ -115,8 +116,7 @@ impl From<io::Error> for Refusal {
     name = "quarterjack",
     version,
     about = "Runs sandboxed WebAssembly jobs on time, inside their limits",
-    after_help = "Try:  quarterjack serve examples/jobs.json\n      \
-        quarterjack run plugins/hello.wasm --params '{\"name\": \"tower\"}'\n\
+    after_help = "Try:  quarterjack serve examples/jobs.json, or quarterjack run plugins/hello.wasm\n\
         Exit codes: 0 ok, 1 failure, 2 usage. `quarterjack help VERB` tells more.",
     subcommand_value_name = "VERB",
     subcommand_help_heading = "Verbs",
@@ -158,6 +158,8 @@ enum Verb {
     Serve(serve::Serve),
     /// Run one job or one .wasm file once, here and now
     Run(Box<run::Run>),
+    /// Repeat a past run as its record says it was, and compare
+    Rerun(Box<rerun::Rerun>),
     /// Find every mistake in job files, plugins and grants
     Check(check::Check),
     /// Show when an expression or a job fires next
@@ -172,7 +174,7 @@ enum Verb {
     Accept(accept::Accept),
     /// Print the JSON Schema of job files, for editors
     Schema(schema::Schema),
-    /// Compile a plugin for a host (used by the host itself)
+    /// What the host runs to have a plugin compiled apart from itself
     #[command(hide = true)]
     CompilePlugin(compile::CompilePlugin),
 }
@@ -200,6 +202,7 @@ fn run_with(arguments: Vec<OsString>) -> Exit {
     let result = match cli.verb {
         Verb::Serve(verb) => verb.execute(screen),
         Verb::Run(verb) => verb.execute(screen),
+        Verb::Rerun(verb) => verb.execute(screen),
         Verb::Check(verb) => verb.execute(screen),
         Verb::Next(verb) => verb.execute(screen),
         Verb::Explain(verb) => verb.execute(screen),
@@ -334,6 +337,7 @@ fn meant(error: &clap::Error) -> Option<String> {
     }
     let verb = match word.to_lowercase().as_str() {
         "start" | "up" | "daemon" | "watch" | "server" => "serve",
+        "replay" | "repeat" | "again" | "redo" => "rerun",
         "exec" | "execute" | "once" | "fire" | "trigger" => "run",
         "validate" | "lint" | "test" | "verify" => "check",
         "when" | "cron" => "next",

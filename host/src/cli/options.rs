@@ -18,7 +18,7 @@ use crate::units::{
 };
 
 /// The job file where nothing else is said.
-const DEFAULT_JOBS: &str = "jobs.json";
+pub(super) const DEFAULT_JOBS: &str = "jobs.json";
 
 /// Several job files.
 #[derive(Debug, Args)]

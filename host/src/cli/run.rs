@@ -4,33 +4,29 @@
 //! standard error; a summary follows on standard error. With `--json` standard output holds the
 //! run's record and nothing else.
 
+mod flags;
 mod grants;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use clap::Args;
-use serde_json::value::RawValue;
+use serde::Serialize;
 
-use grants::GrantFlags;
+pub(super) use flags::JobFlags;
 
-use super::options::{
-    Cache, Config, JobFile, Plugins, block_on, find_job, fuel, handles_limit, log_rate_limit,
-    memory_limit, output_limit, read_config, timeout_limit,
-};
+use super::options::{Cache, Config, JobFile, Plugins, block_on, find_job, read_config};
 use super::output::Screen;
 use super::output::summary::{LimitFlags, closing};
 use super::{Exit, Refusal, remark, signals};
 use crate::app::{self, RunOnce};
 use crate::dispatcher::{Cancel, CancelReason};
 use crate::event::EventJson;
-use crate::job::{Job, JobId, Limits};
+use crate::job::{Job, JobId};
 use crate::policy::{Flags, Policy};
 use crate::run::{FinishedRun, Outcome, Output};
-use crate::runtime::compiler::Compiler;
 use crate::runtime::guest::Stream;
 use crate::suggest::nearest;
 
@@ -50,32 +46,6 @@ pub(super) struct Run {
     file: JobFile,
     #[command(flatten)]
     plugins: Plugins,
-    /// The parameters
-    #[arg(long, value_name = "JSON", value_parser = params)]
-    params: Option<Arc<str>>,
-    /// Ends the run after this time, such as 5s
-    #[arg(long, value_name = "TIME", value_parser = timeout_limit)]
-    timeout: Option<Duration>,
-    /// Ends the run after this much fuel, such as 10M, or `unlimited`
-    #[arg(long, value_name = "FUEL", value_parser = fuel)]
-    fuel: Option<u64>,
-    /// The most memory that the run may have, such as 64MiB
-    #[arg(long, value_name = "SIZE", value_parser = memory_limit)]
-    memory: Option<u64>,
-    /// How much is kept of the output, and of the log, such as 1MiB
-    #[arg(long, value_name = "SIZE", value_parser = output_limit)]
-    output: Option<u64>,
-    /// How much log it may write in a second, such as 64KiB
-    #[arg(long, value_name = "SIZE", value_parser = log_rate_limit)]
-    log_rate: Option<u64>,
-    /// How many files, sockets, streams and timers it may hold at once
-    #[arg(long, value_name = "N", value_parser = handles_limit)]
-    handles: Option<u32>,
-    /// Take randomness and time from the run's record
-    #[arg(long)]
-    deterministic: bool,
-    #[command(flatten)]
-    grants: GrantFlags,
     #[command(flatten)]
     config: Config,
     #[command(flatten)]
@@ -83,9 +53,8 @@ pub(super) struct Run {
     /// Print the run's record as one JSON object, and nothing else
     #[arg(long)]
     json: bool,
-    /// Arguments for the guest
-    #[arg(last = true, value_name = "ARGS")]
-    args: Vec<String>,
+    #[command(flatten)]
+    flags: JobFlags,
 }
 
 impl Run {
@@ -94,39 +63,20 @@ impl Run {
         let mut config = self.config.clone().file(Flags::default());
         let policy = Arc::new(read_config(&mut config, screen)?);
         let (job, plugin) = self.target(&policy, screen)?;
-        let flags = self.limit_flags();
-        let cancel = Cancel::new();
-        signals::listen({
-            let cancel = cancel.clone();
-            move |count, exit| match count {
-                1 => cancel.cancel(CancelReason::Requested),
-                _ => std::process::exit(exit.code().into()),
-            }
-        })?;
-        let through = Arc::new(Through::default());
         let request = RunOnce {
             job: Arc::new(job),
             plugin,
+            digest: None,
+            identity: None,
             policy,
             cache: self.cache.place(),
-            compiler: Compiler::child(),
-            echo: if self.json {
-                None
-            } else {
-                let (through, cancel) = (through.clone(), cancel.clone());
-                Some(Arc::new(move |stream, bytes: &[u8]| {
-                    if through.write(stream, bytes).is_err() && stream == Stream::Output {
-                        // Nobody reads what it writes: the run has no purpose any more.
-                        cancel.cancel(CancelReason::Requested);
-                    }
-                }))
-            },
+            echo: None,
         };
-        let run = block_on(app::run_once(request, cancel))?.map_err(Refusal::failure)?;
+        let (run, through) = in_foreground(request, self.json)?;
         if self.json {
-            print_record(&run)?;
+            print_record(&EventJson::of_run(&run))?;
         } else {
-            through.finish(&run, flags, screen)?;
+            through.finish(&run, self.flags.limits(), screen)?;
         }
         Ok(match run.execution.outcome {
             Outcome::Succeeded => Exit::Ok,
@@ -148,54 +98,24 @@ impl Run {
                     missing_file(&plugin)
                 )));
             }
-            let job = under(self.with_flags((*job).clone())?, policy)?;
+            let job = under(self.flags.on_top_of((*job).clone())?, policy)?;
             return Ok((job, plugin));
         }
         if !path.exists() {
             return Err(Refusal::failure(missing_file(path)));
         }
-        let mut job = job_of_file(path);
-        if let Some(limits) = policy.ceiling_for(&job.id).lowered(&job) {
-            job.limits = limits;
-        }
-        Ok((under(self.with_flags(job)?, policy)?, path.to_owned()))
-    }
-
-    /// The job with what the flags say instead.
-    fn with_flags(&self, mut job: Job) -> Result<Job, Refusal> {
-        let limits = &mut job.limits;
-        *limits = Limits {
-            timeout: self.timeout.unwrap_or(limits.timeout),
-            fuel: self.fuel.unwrap_or(limits.fuel),
-            memory: self.memory.unwrap_or(limits.memory),
-            output: self.output.unwrap_or(limits.output),
-            log_rate: self.log_rate.unwrap_or(limits.log_rate),
-            handles: self.handles.unwrap_or(limits.handles),
-        };
-        job.deterministic |= self.deterministic;
-        if let Some(params) = &self.params {
-            job.params = Some(params.clone());
-        }
-        if !self.args.is_empty() {
-            job.args = self.args.clone().into();
-        }
-        if let Some(grants) = self.grants.on_top_of(&job.grants)? {
-            job.grants = Arc::new(grants);
-        }
-        Ok(job)
-    }
-
-    fn limit_flags(&self) -> LimitFlags {
-        [
-            self.timeout.is_some(),
-            self.fuel.is_some(),
-            self.memory.is_some(),
-        ]
+        Ok((
+            under(
+                self.flags.on_top_of(lowered(job_of_file(path), policy))?,
+                policy,
+            )?,
+            path.to_owned(),
+        ))
     }
 }
 
 /// The job, unless the flags ask for more than the operator allows.
-fn under(job: Job, policy: &Policy) -> Result<Job, Refusal> {
+pub(super) fn under(job: Job, policy: &Policy) -> Result<Job, Refusal> {
     match &*policy.ceiling_for(&job.id).refusals(&job) {
         [] => Ok(job),
         refusals => {
@@ -205,8 +125,44 @@ fn under(job: Job, policy: &Policy) -> Result<Job, Refusal> {
     }
 }
 
+/// A job's default limits, where they are above the ceiling lowered to it.
+pub(super) fn lowered(mut job: Job, policy: &Policy) -> Job {
+    if let Some(limits) = policy.ceiling_for(&job.id).lowered(&job) {
+        job.limits = limits;
+    }
+    job
+}
+
+/// Carries out a run: ^C ends it, and unless all is to be `quiet`, what it prints goes through as
+/// it comes.
+pub(super) fn in_foreground(
+    mut request: RunOnce,
+    quiet: bool,
+) -> Result<(FinishedRun, Arc<Through>), Refusal> {
+    let cancel = Cancel::new();
+    signals::listen({
+        let cancel = cancel.clone();
+        move |count, exit| match count {
+            1 => cancel.cancel(CancelReason::Requested),
+            _ => std::process::exit(exit.code().into()),
+        }
+    })?;
+    let through = Arc::new(Through::default());
+    if !quiet {
+        let (through, cancel) = (through.clone(), cancel.clone());
+        request.echo = Some(Arc::new(move |stream, bytes: &[u8]| {
+            if through.write(stream, bytes).is_err() && stream == Stream::Output {
+                // Nobody reads what it writes: the run has no purpose any more.
+                cancel.cancel(CancelReason::Requested);
+            }
+        }));
+    }
+    let run = block_on(app::run_once(request, cancel))?.map_err(Refusal::failure)?;
+    Ok((run, through))
+}
+
 /// A job of nothing but a file: default limits, no grants, no schedule.
-fn job_of_file(path: &Path) -> Job {
+pub(super) fn job_of_file(path: &Path) -> Job {
     let text = |part: Option<&std::ffi::OsStr>| {
         part.map_or_else(String::new, |part| part.to_string_lossy().into_owned())
     };
@@ -214,7 +170,7 @@ fn job_of_file(path: &Path) -> Job {
 }
 
 /// Says that a file is not there, and which one may be meant.
-fn missing_file(path: &Path) -> String {
+pub(super) fn missing_file(path: &Path) -> String {
     let shown = path.display();
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -244,15 +200,9 @@ fn missing_file(path: &Path) -> String {
     format!("no such file: {shown}")
 }
 
-/// Reads `--params`: JSON, kept as it was written.
-fn params(text: &str) -> Result<Arc<str>, String> {
-    serde_json::from_str::<&RawValue>(text)
-        .map(|json| json.get().into())
-        .map_err(|error| format!("not JSON ({error}); write it like '{{\"name\": \"tower\"}}'"))
-}
-
-fn print_record(run: &FinishedRun) -> Result<(), Refusal> {
-    let json = serde_json::to_string(&EventJson::of_run(run))
+/// Prints a run's record as one line of JSON.
+pub(super) fn print_record(record: &impl Serialize) -> Result<(), Refusal> {
+    let json = serde_json::to_string(record)
         .map_err(|error| Refusal::failure(format_args!("cannot write the record: {error}")))?;
     let mut out = io::stdout().lock();
     writeln!(out, "{json}")?;
@@ -262,7 +212,7 @@ fn print_record(run: &FinishedRun) -> Result<(), Refusal> {
 
 /// What the guest prints, on its way through.
 #[derive(Debug, Default)]
-struct Through {
+pub(super) struct Through {
     /// Whether it has printed any output.
     printed: AtomicBool,
     /// Whether its last piece of output, or of log, left a line open.
@@ -292,7 +242,12 @@ impl Through {
     }
 
     /// Prints an output that was returned rather than printed, and the summary.
-    fn finish(&self, run: &FinishedRun, flags: LimitFlags, screen: Screen) -> Result<(), Refusal> {
+    pub(super) fn finish(
+        &self,
+        run: &FinishedRun,
+        flags: LimitFlags,
+        screen: Screen,
+    ) -> Result<(), Refusal> {
         if self.open_log.load(Ordering::Relaxed) {
             remark("");
         }
@@ -318,8 +273,10 @@ impl Through {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::job::{Access, EnvValue, Grants};
+    use crate::job::{Access, EnvValue, Grants, Limits};
     use clap::Parser;
 
     #[derive(Debug, Parser)]
@@ -383,13 +340,13 @@ mod tests {
         assert_eq!(job.grants.dirs[0].access, Access::ReadOnly);
         assert_eq!(job.grants.dirs[1].access, Access::ReadWrite);
         assert_eq!(*job.args, ["-x", "y"]);
-        assert_eq!(run.limit_flags(), [true, true, true]);
+        assert_eq!(run.flags.limits(), [true, true, true]);
     }
 
     #[test]
     fn without_flags_a_file_gets_the_defaults_and_nothing_else() {
         let job = job_of_file(Path::new("plugins/hello.wasm"));
-        let job = parse(&["x.wasm"]).unwrap().with_flags(job).unwrap();
+        let job = parse(&["x.wasm"]).unwrap().flags.on_top_of(job).unwrap();
         assert_eq!(job.limits, Limits::DEFAULT);
         assert_eq!(*job.grants, Grants::default());
         assert_eq!(job.params, None);
@@ -440,7 +397,8 @@ mod tests {
         assert!(said(&["a.wasm", "--dir", "data::/data:rx"]).contains("rw"));
         let run = parse(&["a.wasm", "--dir=a::/d", "--dir=b::/d"]).unwrap();
         let refusal = run
-            .with_flags(job_of_file(Path::new("a.wasm")))
+            .flags
+            .on_top_of(job_of_file(Path::new("a.wasm")))
             .unwrap_err();
         assert_eq!(refusal.exit, Exit::Usage);
     }

@@ -20,7 +20,6 @@ use super::output::{Screen, Viewer};
 use super::{Exit, Refusal, remark, signals};
 use crate::app::{self, LockOptions, ServeOptions, Stop};
 use crate::event::Events;
-use crate::runtime::compiler::Compiler;
 use crate::trigger::tz_database;
 
 /// The arguments of `serve`.
@@ -91,7 +90,6 @@ impl Serve {
             config,
             max_running: self.max_running.get(),
             cache: self.cache.place(),
-            compiler: Compiler::child(),
             lock: self.lock.map(|path| LockOptions {
                 path,
                 strict: self.locked,

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use super::*;
 use crate::job::grants::Need;
 use crate::job::manifest::Options;

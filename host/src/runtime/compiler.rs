@@ -2,8 +2,8 @@
 //! process of its own down, and nothing else.
 //!
 //! ```text
-//! host ── the file, on stdin ──▶ quarterjack compile-plugin (limits on memory, CPU time, cores)
-//!      ◀─ an answer in JSON, a line; then the code ─┘
+//! host ── the file, on stdin ──▶ quarterjack compile-plugin (limits itself: memory, CPU, no core)
+//!      ◀─ greeting; an answer in JSON, a line; the code ─┘
 //! ```
 //!
 //! The child does all that reads the file: it validates, inspects and compiles. It has an empty
@@ -34,6 +34,9 @@ use crate::units::{format_duration_exact, format_size};
 
 /// The verb of the executable that compiles a plugin for a host.
 pub const VERB: &str = "compile-plugin";
+
+/// What a child writes first, so that no other program is taken for one.
+const GREETING: &[u8] = b"quarterjack-code-1\n";
 
 /// The most code that is taken from a child, in bytes.
 const MAX_CODE: u64 = 1 << 30;
@@ -160,8 +163,10 @@ impl Compiler {
             return compile_here(engine, bytes);
         };
         let _place = children.enter()?;
-        match children.start(limits) {
-            Ok(child) => children.wait(child, bytes, limits),
+        let answer = children.start(limits);
+        match answer.and_then(|child| children.wait(child, bytes, limits)) {
+            Ok(answer) => answer,
+            // Nothing was heard that could come from a child: there is none to be had.
             Err(error) => {
                 if !children.told.swap(true, Ordering::Relaxed) {
                     tracing::warn!(
@@ -277,13 +282,16 @@ impl Children {
     }
 
     /// Hands the file to a child, and takes what it makes of it.
+    ///
+    /// # Errors
+    /// If it is no child of this program: it does not greet.
     fn wait(
         &self,
         mut child: Running,
         bytes: &[u8],
         limits: &PluginSettings,
-    ) -> Result<Compiled, PluginError> {
-        let broken = || PluginError::Compile("the compiler has no pipes (a bug)".into());
+    ) -> io::Result<Result<Compiled, PluginError>> {
+        let broken = || io::Error::other("it has no pipes");
         let deadline = clock::monotonic().checked_add(limits.compile_timeout);
         let mut stdin = child.0.stdin.take().ok_or_else(broken)?;
         let stdout = child.0.stdout.take().ok_or_else(broken)?;
@@ -302,7 +310,9 @@ impl Children {
             let ended = loop {
                 match told.recv_timeout(LOOK) {
                     Ok(answer) => break Ok(answer),
-                    Err(RecvTimeoutError::Disconnected) => break Err(broken()),
+                    Err(RecvTimeoutError::Disconnected) => {
+                        break Ok(Err(Silence::Broken(broken())));
+                    }
                     Err(RecvTimeoutError::Timeout) if self.state.lock().stopped => {
                         break Err(PluginError::Stopping);
                     }
@@ -321,9 +331,16 @@ impl Children {
             };
             drop(child);
             let complaint = complaint.join().unwrap_or_default();
-            match ended? {
-                Ok((answer, code)) => taken(answer, code, limits),
-                Err(error) => Err(failed(status, &complaint, &error, limits)),
+            match ended {
+                Err(error) => Ok(Err(error)),
+                Ok(Ok((answer, code))) => Ok(taken(answer, code, limits)),
+                Ok(Err(Silence::Broken(error))) => {
+                    Ok(Err(failed(status, &complaint, &error, limits)))
+                }
+                Ok(Err(Silence::NoGreeting)) => Err(io::Error::other(format!(
+                    "this program does not compile plugins: {}",
+                    complaint.trim()
+                ))),
             }
         })
     }
@@ -369,14 +386,35 @@ fn complaint(mut stderr: impl Read) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-fn read_answer(stdout: impl Read) -> io::Result<(Answer, Vec<u8>)> {
+/// Why there is no answer.
+#[derive(Debug)]
+enum Silence {
+    /// It has not even greeted.
+    NoGreeting,
+    /// It ended before its time, or said something strange.
+    Broken(io::Error),
+}
+
+impl From<io::Error> for Silence {
+    fn from(error: io::Error) -> Silence {
+        Silence::Broken(error)
+    }
+}
+
+fn read_answer(stdout: impl Read) -> Result<(Answer, Vec<u8>), Silence> {
     let mut stdout = BufReader::new(stdout);
+    let mut greeting = Vec::new();
+    let length = GREETING.len() as u64;
+    stdout.by_ref().take(length).read_to_end(&mut greeting)?;
+    if greeting != GREETING {
+        return Err(Silence::NoGreeting);
+    }
     let mut line = Vec::new();
     stdout
         .by_ref()
         .take(MAX_ANSWER)
         .read_until(b'\n', &mut line)?;
-    let answer: Answer = serde_json::from_slice(&line)?;
+    let answer: Answer = serde_json::from_slice(&line).map_err(io::Error::from)?;
     let mut code = Vec::new();
     if let Answer::Compiled { bytes, .. } = &answer {
         if *bytes > MAX_CODE {
@@ -388,7 +426,7 @@ fn read_answer(stdout: impl Read) -> io::Result<(Answer, Vec<u8>)> {
         }
         stdout.take(*bytes).read_to_end(&mut code)?;
         if code.len() as u64 != *bytes {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
     }
     Ok((answer, code))
@@ -413,14 +451,14 @@ fn taken(answer: Answer, code: Vec<u8>, limits: &PluginSettings) -> Result<Compi
 
 fn too_slow(limits: &PluginSettings) -> PluginError {
     PluginError::Compile(format!(
-        "that takes longer than {}; allow more with `compile_timeout` under [plugins] in quarterjack.toml, or build it smaller",
+        "it takes longer than {} to compile; allow more with `compile_timeout` under [plugins] in quarterjack.toml, or build it smaller",
         format_duration_exact(limits.compile_timeout)
     ))
 }
 
 fn too_large(limits: &PluginSettings) -> PluginError {
     PluginError::Compile(format!(
-        "that needs more than {} of memory; allow more with `compile_memory` under [plugins] in quarterjack.toml, or build it smaller",
+        "it needs more than {} of memory to compile; allow more with `compile_memory` under [plugins] in quarterjack.toml, or build it smaller",
         format_size(limits.compile_memory)
     ))
 }
@@ -476,6 +514,9 @@ fn is_out_of_memory(complaint: &str) -> bool {
 /// If the answer cannot be written, or the limits cannot be set.
 pub fn compile_for_host(memory: u64, cpu: u64) -> io::Result<()> {
     limit_myself(memory, cpu)?;
+    let mut out = io::stdout().lock();
+    out.write_all(GREETING)?;
+    out.flush()?;
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes)?;
     let (answer, code) = match compile_and_serialize(&bytes) {
@@ -488,7 +529,6 @@ pub fn compile_for_host(memory: u64, cpu: u64) -> io::Result<()> {
         }
         Err(error) => (refusal(error), Vec::new()),
     };
-    let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, &answer)?;
     out.write_all(b"\n")?;
     out.write_all(&code)?;
@@ -578,8 +618,8 @@ mod tests {
                 said(1 << 8, "error: cannot\n"),
                 said(2 << 8, ""),
             ].join("\n"), @"
-        it does not compile: that needs more than 1 GiB of memory; allow more with `compile_memory` under [plugins] in quarterjack.toml, or build it smaller
-        it does not compile: that takes longer than 1m30s; allow more with `compile_timeout` under [plugins] in quarterjack.toml, or build it smaller
+        it does not compile: it needs more than 1 GiB of memory to compile; allow more with `compile_memory` under [plugins] in quarterjack.toml, or build it smaller
+        it does not compile: it takes longer than 1m30s to compile; allow more with `compile_timeout` under [plugins] in quarterjack.toml, or build it smaller
         it does not compile: the compiler was killed from outside, perhaps because the machine has too little memory; touch the file to try again
         it does not compile: it is nested too deeply for the compiler
         it does not compile: the compiler failed (exit status: 1): error: cannot
@@ -611,14 +651,20 @@ mod tests {
             imports: vec!["wasi:cli/stdout@0.2.6".into()],
         };
         let bytes = 3;
-        let mut whole = serde_json::to_vec(&Answer::Compiled { face, bytes }).unwrap();
-        whole.extend(b"\nabc");
+        let line = |face, bytes| {
+            let answer = serde_json::to_vec(&Answer::Compiled { face, bytes }).unwrap();
+            [GREETING, &*answer, b"\n"].concat()
+        };
+        let mut whole = line(face, bytes);
+        whole.extend(b"abc");
         let (answer, code) = read_answer(&*whole).unwrap();
         assert_eq!(code, b"abc");
         let compiled = taken(answer, code, &limits()).map_err(|error| error.to_string());
         assert_eq!(compiled.unwrap().face.shape(), Some(Shape::Typed));
         for length in 0..whole.len() {
-            assert!(read_answer(&whole[..length]).is_err(), "{length}");
+            let silence = read_answer(&whole[..length]).unwrap_err();
+            let greeted = length >= GREETING.len();
+            assert_eq!(matches!(silence, Silence::Broken(_)), greeted, "{length}");
         }
         let bytes = MAX_CODE + 1;
         let face = Face {
@@ -626,8 +672,7 @@ mod tests {
             imports: Vec::new(),
         };
         assert_eq!(face.shape(), None);
-        let line = serde_json::to_vec(&Answer::Compiled { face, bytes }).unwrap();
-        let (answer, _) = read_answer(&*line).unwrap();
+        let (answer, _) = read_answer(&*line(face, bytes)).unwrap();
         assert!(matches!(answer, Answer::TooMuch(why) if why.contains("1 GiB")));
     }
 

@@ -14,6 +14,7 @@ use wasmtime::{
 use wasmtime_wasi::I32Exit;
 
 use super::capability;
+use super::determinism;
 use super::guest::{GuestState, HostMemory};
 
 /// How often the host looks at a guest that computes: how late a timeout can strike, and the
@@ -26,6 +27,9 @@ const IDLE_TICKS: u32 = 50;
 /// The most instances that the pool can be made for: beyond it the memory maps of the pool
 /// pass Linux's usual `vm.max_map_count` of 65530.
 pub const MAX_RUNNING: usize = 10_000;
+
+/// The largest linear memory that pools are made for, in bytes: all of a 32-bit one.
+pub const WHOLE_MEMORY: u64 = 4 << 30;
 
 /// What one slot of the pool covers; a plugin that needs more takes several.
 const MEMORIES_PER_SLOT: u32 = 1;
@@ -127,7 +131,7 @@ impl Engine {
         wasmtime_wasi::p2::add_to_linker_async(&mut components).map_err(start)?;
         capability::add_to_linker(&mut components).map_err(start)?;
         let mut modules = CoreLinker::new(&wasmtime);
-        wasmtime_wasi::p1::add_to_linker_async(&mut modules, GuestState::wasi_p1).map_err(start)?;
+        capability::filesystem::add_to_module_linker(&mut modules).map_err(start)?;
 
         // WASI's own lets nothing but 0 to 125 be an exit code, and programs have others.
         modules
@@ -138,6 +142,7 @@ impl Engine {
                 |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) },
             )
             .map_err(start)?;
+        determinism::add_to_linkers(&mut components, &mut modules).map_err(start)?;
 
         let ticker = Ticker::start(wasmtime.weak())
             .map_err(|error| EngineError::Start(error.to_string()))?;

@@ -16,8 +16,10 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
-use super::capability::Desk;
+use super::capability::{Desk, http_context};
+use super::determinism::{GuestTime, Timers};
 use crate::clock;
 use crate::dispatcher::CancelReason;
 use crate::secret::{self as redact, Redactor};
@@ -28,8 +30,11 @@ pub struct GuestState {
     deadline: Option<Instant>,
     desk: Desk,
     wasi: Wasi,
+    http: WasiHttpCtx,
     /// What a component holds of the host. A core module's is in its context.
     table: ResourceTable,
+    /// Those of a deterministic run.
+    timers: Option<Timers>,
 }
 
 /// The WASI that a guest sees. A guest that imports none costs none.
@@ -69,8 +74,23 @@ impl GuestState {
             deadline,
             desk,
             wasi,
+            http: http_context(),
             table,
+            timers: None,
         }
+    }
+
+    /// The same, with a time of the guest's own.
+    pub(super) fn in_time(self, time: Option<GuestTime>) -> Self {
+        GuestState {
+            timers: time.map(Timers::new),
+            ..self
+        }
+    }
+
+    /// The timers of a deterministic run, and its time.
+    pub(super) fn timers(&mut self) -> Option<&mut Timers> {
+        self.timers.as_mut()
     }
 
     /// What serves the guest.
@@ -81,6 +101,16 @@ impl GuestState {
     /// What the guest, a component, holds of the host.
     pub(super) fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
+    }
+
+    /// The parts of it that `wasi:http` works with.
+    pub(super) fn view_http(&mut self) -> WasiHttpCtxView<'_> {
+        self.desk.collect();
+        WasiHttpCtxView {
+            hooks: &mut self.desk,
+            table: &mut self.table,
+            ctx: &mut self.http,
+        }
     }
 
     /// What the guest has used.
@@ -123,6 +153,7 @@ impl GuestState {
 
 impl WasiView for GuestState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.desk.collect();
         if !matches!(self.wasi, Wasi::P2(..)) {
             // Never reached by a guest that was prepared for what it imports.
             self.wasi = Wasi::P2(WasiCtx::default());

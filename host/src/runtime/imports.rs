@@ -27,6 +27,7 @@ enum Versions {
 const OWN: Versions = Versions::Any("0.1.");
 const WASI: Versions = Versions::Any("0.2.");
 const DIRS: Option<&str> = Some("grants.dirs");
+const HTTP: Option<&str> = Some("grants.http");
 const SOCKETS: Option<&str> = Some("grants.sockets");
 const STATE: Option<&str> = Some("grants.state");
 
@@ -56,6 +57,8 @@ const COMPONENT_INTERFACES: &[(&str, Versions, Option<&str>)] = &[
     ),
     ("wasi:filesystem/preopens", WASI, DIRS),
     ("wasi:filesystem/types", WASI, DIRS),
+    ("wasi:http/outgoing-handler", WASI, HTTP),
+    ("wasi:http/types", WASI, HTTP),
     ("wasi:io/error", WASI, None),
     ("wasi:io/poll", WASI, None),
     ("wasi:io/streams", WASI, None),

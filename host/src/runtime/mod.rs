@@ -14,6 +14,7 @@ pub mod bindings;
 pub mod cache;
 pub mod capability;
 pub mod compiler;
+pub mod determinism;
 pub mod directory;
 pub mod engine;
 pub mod guest;
@@ -32,11 +33,14 @@ use std::time::{Duration, Instant};
 use wasmtime::Store;
 use wasmtime_wasi::clocks::HostWallClock;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiView as _};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiView as _};
 
 use bindings::quarterjack::job::types as wit;
-use capability::Desk;
+use capability::filesystem::{Directories, Within};
+use capability::resolve::Network;
 use capability::secrets::Secrets;
+use capability::{Desk, Peers, allow_sockets};
+use determinism::GuestTime;
 use directory::Plugins;
 use engine::Engine;
 use guest::{CappedPipe, Echo, Ended, GuestState, Pipe, Stream, Wasi};
@@ -47,7 +51,7 @@ use turns::{CpuTime, Turns};
 
 use crate::clock::{self, Clock, Timestamp, format_instant};
 use crate::dispatcher::{Cancel, CancelReason, Executor, Session};
-use crate::job::{Access, EnvValue, Job};
+use crate::job::{EnvValue, Job};
 use crate::policy::Current;
 use crate::run::{Attempt, Cause, Execution, SkipReason};
 use crate::secret::Providers;
@@ -86,6 +90,8 @@ pub struct Sandbox {
     turns: Turns,
     secrets: Arc<Providers>,
     policy: Current,
+    /// The way to the network, for those that are granted one.
+    network: Arc<Network>,
 }
 
 impl Executor for Runtime {
@@ -119,6 +125,7 @@ impl Sandbox {
             turns: Turns::new(threads),
             secrets: Arc::default(),
             policy: Current::default(),
+            network: Arc::default(),
         }
     }
 
@@ -146,11 +153,25 @@ impl Sandbox {
         session: Session,
         echo: Option<Echo>,
     ) -> Execution {
+        Execution {
+            plugin: Some(plugin.digest.into()),
+            ..self.carry_out(plugin, attempt, session, echo).await
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        plugin: &Plugin,
+        attempt: &Attempt,
+        session: Session,
+        echo: Option<Echo>,
+    ) -> Execution {
         let Sandbox {
             engine,
             clock,
             turns,
             policy,
+            network,
             ..
         } = self;
         let cancel = session.cancel.clone();
@@ -169,21 +190,42 @@ impl Sandbox {
             }
             CappedPipe::new(pipe)
         };
+        let peers = Peers::of(&job.grants);
+        let time = job.deterministic.then(|| GuestTime::of(attempt));
         let mut printed = None;
-        let wasi = if plugin.imports {
-            let (output, log) = printed.insert((pipe(Stream::Output), pipe(Stream::Log)));
-            match wasi_for(plugin, attempt, clock, &secrets, policy, output, log) {
-                Ok(wasi) => wasi,
+        let (wasi, directories) = if plugin.imports {
+            let printed = printed.insert((pipe(Stream::Output), pipe(Stream::Log)));
+            let given = Given {
+                clocks: match &time {
+                    Some(time) => Clocks::Own(time),
+                    None => Clocks::Host(clock),
+                },
+                secrets: &secrets,
+                policy,
+                peers: peers.as_ref(),
+                printed,
+            };
+            match wasi_for(plugin, attempt, given) {
+                Ok(opened) => opened,
                 Err(error) => return outcome::not_started(error),
             }
         } else {
             // What imports nothing prints nothing.
-            Wasi::None
+            (Wasi::None, Directories::default())
         };
         let log = printed.as_ref().map(|(_, log)| log.clone());
-        let desk = Desk::new(attempt.clone(), session, log, secrets, plugin.cooperates);
-        let desk = desk.under(policy);
-        let state = GuestState::new(desk, deadline, wasi, engine.memory().clone());
+        let desk = Desk::new(
+            attempt.clone(),
+            session,
+            log,
+            secrets,
+            plugin.cooperates,
+            network.clone(),
+            peers,
+        );
+        let mut desk = desk.under(policy);
+        desk.directories = directories;
+        let state = GuestState::new(desk, deadline, wasi, engine.memory().clone()).in_time(time);
         let mut store = engine.store(state, job.limits.fuel);
 
         let cpu = CpuTime::default();
@@ -273,19 +315,40 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
+/// Where a guest's time comes from.
+enum Clocks<'a> {
+    /// From the host.
+    Host(&'a Arc<dyn Clock>),
+    /// From the record of its run.
+    Own(&'a GuestTime),
+}
+
+/// What a run's WASI is made of, besides the run itself.
+struct Given<'a> {
+    clocks: Clocks<'a>,
+    secrets: &'a Secrets,
+    policy: &'a Current,
+    peers: Option<&'a Arc<Peers>>,
+    /// Where its output and its log go.
+    printed: &'a (CappedPipe, CappedPipe),
+}
+
 /// The WASI that a run sees: what its job is granted, and the run itself as standard input and
 /// environment.
 fn wasi_for(
     plugin: &Plugin,
     attempt: &Attempt,
-    clock: &Arc<dyn Clock>,
-    secrets: &Secrets,
-    policy: &Current,
-    output: &CappedPipe,
-    log: &CappedPipe,
-) -> Result<Wasi, String> {
+    given: Given<'_>,
+) -> Result<(Wasi, Directories), String> {
     let job = &attempt.run.job;
-    let mut builder = WasiCtx::builder();
+    let Given {
+        clocks,
+        secrets,
+        policy,
+        peers,
+        printed: (output, log),
+    } = given;
+    let (mut builder, mut directories) = (WasiCtx::builder(), Directories::default());
     let command = !matches!(plugin.entry, Entry::Typed(_));
     if command {
         let params = job.params.as_deref().unwrap_or("null");
@@ -309,39 +372,34 @@ fn wasi_for(
         }
     }
     for dir in &job.grants.dirs {
-        let access = match dir.access {
-            Access::ReadOnly => FsPerms::ReadOnly,
-            Access::ReadWrite => FsPerms::ReadWrite,
-        };
         // The links may have changed since the definition was judged.
-        let ceiling = policy.get().ceiling_for(&job.id);
-        let host = match ceiling.confine(dir)? {
-            Some(beneath) => beneath.root.join(beneath.below),
-            None => dir.host.clone(),
-        };
-        builder
-            .preopened_dir(&host, &dir.guest, access)
-            .map_err(|error| {
-                format!(
-                    "cannot open the granted directory {}: {error:#}",
-                    dir.host.display()
-                )
-            })?;
+        let confined = policy.get().ceiling_for(&job.id).confine(dir)?;
+        let within = confined.as_ref().map(|it| Within {
+            root: &it.root,
+            below: &it.below,
+        });
+        directories.grant(&mut builder, dir, within)?;
     }
-    builder.wall_clock(GuestClock(clock.clone()));
-    // No network is granted to anyone; this refuses it before an address is even looked at.
-    builder.allow_tcp(false).allow_udp(false);
+    match clocks {
+        Clocks::Own(time) => determinism::equip(&mut builder, attempt, time),
+        Clocks::Host(clock) => {
+            builder.wall_clock(GuestClock(clock.clone()));
+        }
+    }
+    allow_sockets(&mut builder, peers);
     // One call of the host is not interrupted: this bounds how long it takes.
     builder.max_random_size(MAX_RANDOM);
-    Ok(match plugin.entry {
+    let wasi = match plugin.entry {
         Entry::Core(_) => {
+            directories.number();
             let mut context = builder.build_p1();
             let handles = job.limits.handles as usize;
             context.ctx().table.set_max_capacity(handles);
             Wasi::P1(context)
         }
         _ => Wasi::P2(builder.build()),
-    })
+    };
+    Ok((wasi, directories))
 }
 
 /// A secret as the value of a variable, which is text.

@@ -115,6 +115,7 @@ pub(super) fn conclude(
         None => (Some(text_or_bytes(printed)), printed_dropped),
     };
     Execution {
+        plugin: None, // whoever ran it says which it was
         outcome: verdict.outcome,
         error: verdict.error,
         retry: verdict.retry,

@@ -10,6 +10,7 @@ use wasmparser::{
 };
 
 use super::imports::{component_import, core_import};
+use crate::run::PluginDigest;
 
 pub use super::imports::Import;
 
@@ -27,6 +28,12 @@ impl Digest {
 impl From<[u8; 32]> for Digest {
     fn from(bytes: [u8; 32]) -> Self {
         Digest(bytes)
+    }
+}
+
+impl From<Digest> for PluginDigest {
+    fn from(digest: Digest) -> Self {
+        PluginDigest(digest.0)
     }
 }
 

@@ -15,9 +15,10 @@ const TELL_EVERY: Duration = Duration::from_millis(250);
 const LONGEST_NOTE: usize = 256;
 
 impl Desk {
-    fn come_so_far(&mut self, done: u64, total: Option<u64>, mut note: String) {
+    fn come_so_far(&mut self, done: u64, total: Option<u64>, note: String) {
+        // Before the cut, which would leave the beginning of a secret.
+        let mut note = self.redacted(note);
         note.truncate(note.floor_char_boundary(LONGEST_NOTE));
-        let note = self.redacted(note);
         let progress = Progress { done, total, note };
         let now = clock::monotonic();
         let due = self

@@ -4,18 +4,25 @@
 //! by the grants of the job: what is not granted answers with an error that says so, and is told
 //! in the run's log and in the host's events, with the line that would open the door.
 
+pub(super) mod filesystem;
 pub mod keyvalue;
 pub mod secrets;
 
+pub mod resolve;
+
 mod config;
 mod control;
+mod http;
 mod log;
 mod logging;
+mod reports;
+mod sockets;
 mod state;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use filesystem::Directories;
 use wasmtime::component::{HasSelf, Linker};
 
 use super::CANCEL_GRACE;
@@ -30,6 +37,11 @@ use crate::policy::Current;
 use crate::run::{Attempt, Denial, Denials, LogEntry, Progress};
 use crate::secret::Redactor;
 use crate::state::Changes;
+use reports::Reports;
+use resolve::{Lookups, Network};
+
+pub(super) use http::context as http_context;
+pub(super) use sockets::{Peers, allow as allow_sockets};
 
 use secrets::Secrets;
 
@@ -52,6 +64,10 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     portable::keyvalue::atomics::add_to_linker::<_, Own>(linker, same)?;
     portable::keyvalue::batch::add_to_linker::<_, Own>(linker, same)?;
     portable::logging::logging::add_to_linker::<_, Own>(linker, same)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    // Last: it takes the place of some of the library's own.
+    sockets::add_to_linker(linker)?;
+    filesystem::add_to_linker(linker)?;
     Ok(())
 }
 
@@ -77,6 +93,17 @@ pub(super) struct Desk {
     progress_told: Option<Instant>,
     /// What it has seen and changed of its state, once it has asked.
     state: Option<Changes>,
+    network: Arc<Network>,
+    /// Its lookups of names, once it has made one.
+    lookups: Option<Lookups>,
+    /// How many HTTP requests it has sent.
+    requests: u32,
+    /// Whom its sockets may talk to, if it may have sockets.
+    peers: Option<Arc<Peers>>,
+    /// Where its tasks leave word, once there is one.
+    reports: Option<Reports>,
+    /// The directories that it sees.
+    pub(super) directories: Directories,
 }
 
 /// What is left on a desk when the run is over.
@@ -96,6 +123,8 @@ impl Desk {
         log: Option<CappedPipe>,
         secrets: Secrets,
         cooperates: bool,
+        network: Arc<Network>,
+        peers: Option<Arc<Peers>>,
     ) -> Self {
         Desk {
             attempt,
@@ -111,6 +140,12 @@ impl Desk {
             progress: None,
             progress_told: None,
             state: None,
+            network,
+            lookups: None,
+            requests: 0,
+            reports: peers.as_ref().map(|peers| peers.reports.clone()),
+            peers,
+            directories: Directories::default(),
         }
     }
 
@@ -122,6 +157,8 @@ impl Desk {
 
     /// Clears the desk.
     pub(super) fn leave(&mut self) -> Left {
+        self.collect();
+        self.tell_of_quotas();
         Left {
             denials: std::mem::take(&mut self.denials),
             entries: std::mem::take(&mut self.entries),
@@ -136,6 +173,13 @@ impl Desk {
         &self.attempt.run.job.grants
     }
 
+    /// The lookups of names of this run.
+    fn lookups(&mut self) -> Lookups {
+        self.lookups
+            .get_or_insert_with(|| Lookups::new(self.network.clone()))
+            .clone()
+    }
+
     /// How long the attempt has been going on.
     fn elapsed(&self) -> Duration {
         self.started.elapsed()
@@ -145,7 +189,7 @@ impl Desk {
     /// is told.
     pub(super) fn deny(&mut self, what: impl Into<String>, need: &Need) -> String {
         self.refuse(Denial {
-            what: self.redacted(what.into()),
+            what: what.into(),
             grant: Some(need.grant()),
             ceiling: self.ceiling(need),
         })
@@ -160,6 +204,12 @@ impl Desk {
 
     /// Notes a denial: in the log, in the host's events and in the count.
     pub(super) fn refuse(&mut self, denial: Denial) -> String {
+        // What it wanted, and so what would grant it, are the guest's words.
+        let denial = Denial {
+            what: self.redacted(denial.what),
+            grant: denial.grant.map(|grant| self.redacted(grant)),
+            ..denial
+        };
         let text = denial.to_string();
         if self.denials.add(&denial) {
             self.print(&text);
