@@ -260,14 +260,20 @@ mod tests {
         let name = "report.wasm";
         assert_eq!(judged(&lock, name, &old), Verdict::New);
         insta::assert_snapshot!(describe(&old, &Verdict::New), @"
-          now      sha256 d72f2b03643ddb7d72be1c4fa1d8b1f7d7ecbb4bd93bb4a3adf48cd5a4f2d3d4
+          now      sha256 dc12579b37d21b3e9887df1be012c01252252add137c6b128861f6167b3989dd
           imports  wasi_snapshot_preview1.fd_write
                    wasi_snapshot_preview1.fd_read
         ");
         lock.accept(name, old.digest, &names_of(&old), "then".into());
         assert_eq!(judged(&lock, name, &old), Verdict::Known);
         let changed = judged(&lock, name, &new);
-        insta::assert_snapshot!(describe(&new, &changed), @"");
+        insta::assert_snapshot!(describe(&new, &changed), @r#"
+        before   sha256 dc12579b37d21b3e9887df1be012c01252252add137c6b128861f6167b3989dd
+        now      sha256 ee210b150c08c26bfcd6c803b23db5b956a324896a87d11c71241dcc6134c424
+        adds     wasi_snapshot_preview1.path_open (needs "grants.dirs")
+                 wasi_snapshot_preview1.random_get
+        drops    wasi_snapshot_preview1.fd_read
+        "#);
         let json = serde_json::to_value(to_json(name, &new, &changed, true)).unwrap();
         assert_eq!(json["added"][0]["grant"], "grants.dirs");
         assert_eq!(

@@ -334,6 +334,13 @@ impl Children {
             match ended {
                 Err(error) => Ok(Err(error)),
                 Ok(Ok((answer, code))) => Ok(taken(answer, code, limits)),
+                // One that was killed before it could greet is a child all the same.
+                Ok(Err(Silence::NoGreeting))
+                    if status.is_none_or(|status| status.signal().is_some()) =>
+                {
+                    let error = io::ErrorKind::UnexpectedEof.into();
+                    Ok(Err(failed(status, &complaint, &error, limits)))
+                }
                 Ok(Err(Silence::Broken(error))) => {
                     Ok(Err(failed(status, &complaint, &error, limits)))
                 }
@@ -619,7 +626,7 @@ mod tests {
                 said(2 << 8, ""),
             ].join("\n"), @"
         it does not compile: it needs more than 1 GiB of memory to compile; allow more with `compile_memory` under [plugins] in quarterjack.toml, or build it smaller
-        it does not compile: it takes longer than 1m30s to compile; allow more with `compile_timeout` under [plugins] in quarterjack.toml, or build it smaller
+        it does not compile: it takes longer than 1 min 30 s to compile; allow more with `compile_timeout` under [plugins] in quarterjack.toml, or build it smaller
         it does not compile: the compiler was killed from outside, perhaps because the machine has too little memory; touch the file to try again
         it does not compile: it is nested too deeply for the compiler
         it does not compile: the compiler failed (exit status: 1): error: cannot

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, MetadataExt as _, OpenOptions};
+use cap_std::fs::{Dir, File, MetadataExt as _, OpenOptions};
 use parking_lot::Mutex;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -398,8 +398,7 @@ impl LockFile {
         let dir = self.open_dir("read")?;
         let io = |error| self.io("written", error);
         let mut seen = self.seen.lock();
-        exclusive(&dir).map_err(io)?;
-        // Given back when `dir` is closed.
+        let _exclusive = exclusive(&dir).map_err(io)?;
         let mut lock = self.read_in(&dir, &mut seen)?;
         let result = change(&mut lock);
         if result.is_some() {
@@ -478,17 +477,20 @@ impl LockFile {
     }
 }
 
-/// Waits until nobody else writes in a directory, within reason.
-fn exclusive(dir: &Dir) -> io::Result<()> {
+/// Waits until nobody else writes a lock file in a directory, within reason, and keeps them from
+/// it until what is given is dropped.
+fn exclusive(dir: &Dir) -> io::Result<File> {
+    // Opened again: what a `Dir` holds cannot be locked.
+    let handle = dir.open(".")?;
     for _ in 0..TRIES {
-        match flock(dir, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
+        match flock(&handle, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(handle),
             Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(PAUSE),
             Err(rustix::io::Errno::INTR) => {}
             // A file system without locks: the file itself is still replaced whole.
             Err(error) => {
                 tracing::debug!(%error, "no lock on the directory of the lock file");
-                return Ok(());
+                return Ok(handle);
             }
         }
     }
