@@ -95,14 +95,14 @@ fn a_secret_that_is_not_granted_or_not_there_is_not_given() {
     project
         .record("capabilities", &["--secret", "api-key", "--", "x"])
         .ended("failed", &["exit code 1"])
-        .says_log("it has fewer than 4 bytes");
+        .says_log("too short to be blotted out");
     // Who is to find it in the environment does not even start.
     project
         .record("environ", &["--secret-env", "TOKEN=nobody-has-it"])
         .ended(
             "failed",
             &[
-                "no provider has the secret nobody-has-it",
+                "there is no secret \"nobody-has-it\"",
                 "QUARTERJACK_SECRET_NOBODY_HAS_IT",
             ],
         );

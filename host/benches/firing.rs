@@ -68,10 +68,13 @@ fn main() {
         let host = Host::new(dir.path(), Handle::current());
         typed_against_bare(&host).await;
         command_against_bare(&host).await;
+        grants_against_bare(&host).await;
         against_a_process(&host).await;
     });
     due_in_the_same_second(dir.path());
     end_of_a_spinning_guest(dir.path());
+    runs_that_wait(dir.path());
+    a_quick_one_among_spinners(dir.path());
     loading_many_jobs();
 }
 
@@ -103,7 +106,7 @@ fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
 /// A directory with the guests: a typed one that returns at once, and the example command.
 fn plugins_dir() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for name in ["typed", "command", "spin"] {
+    for name in ["typed", "command", "spin", "capabilities", "command-sleeps"] {
         let wasm = wat::parse_file(format!("{ROOT}/tests/guests/{name}.wat")).unwrap();
         std::fs::write(dir.path().join(format!("{name}.wasm")), wasm).unwrap();
     }
@@ -124,8 +127,12 @@ struct Host {
 
 impl Host {
     fn new(dir: &std::path::Path, guests: Handle) -> Host {
+        Host::with(dir, guests, 256)
+    }
+
+    fn with(dir: &std::path::Path, guests: Handle, running: usize) -> Host {
         let engine = Engine::new(Capacity {
-            running: 256,
+            running,
             largest_memory: 4 << 30,
             memory: u64::MAX,
         })
@@ -148,7 +155,7 @@ impl Host {
                 events: events.clone(),
                 ends: Ends::default(),
                 runtime: guests,
-                max_running: 256,
+                max_running: running,
             },
         );
         Host {
@@ -229,6 +236,132 @@ async fn command_against_bare(host: &Host) {
         )
         .await;
     }
+}
+
+/// A command that uses what it is granted: a variable, a directory, its state and its log.
+async fn grants_against_bare(host: &Host) {
+    let job = job(
+        "grants",
+        &format!(
+            r#""component": "capabilities.wasm", "args": ["v"], "grants": {{"env": {{"A": "b"}}, "dirs": ["{ROOT}/examples::/data:ro"], "state": true}}"#
+        ),
+    );
+    let wasm = wat::parse_file(format!("{ROOT}/tests/guests/command.wat")).unwrap();
+    let bare = BareCommand::new(&host.engine, &wasm);
+    take_turns(
+        "command with env, directory, state, log / bare command",
+        2.0,
+        // One after the other: two that change the same state at once are in each other's way.
+        async || {
+            let started = Instant::now();
+            for _ in 0..300 {
+                host.fire(&job, 1).await;
+            }
+            started.elapsed() / 300
+        },
+        async || bare.run(500).await,
+    )
+    .await;
+}
+
+/// What a run costs that waits in the host, beyond its own linear memory.
+fn runs_that_wait(dir: &std::path::Path) {
+    const RUNS: u32 = 1_000;
+    const OWN_KIB: u64 = 4; // the one page of its memory that it touches
+    let guests = guests();
+    guests.block_on(async {
+        let host = Host::with(dir, guests.handle().clone(), RUNS as usize);
+        let job = job(
+            "sleeps",
+            r#""component": "command-sleeps.wasm", "limits": {"timeout": "1h"}"#,
+        );
+        let before = resident_kib();
+        let now = SystemClock.now();
+        let due = |_| {
+            Due::Fire(Firing {
+                job: job.clone(),
+                cause: Cause::Manual,
+                scheduled_at: now,
+            })
+        };
+        fire((0..RUNS).map(due).collect(), &host.dispatcher, now).await;
+        while host.engine.memory().used() < u64::from(RUNS) << 16 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let each = (resident_kib() - before) / u64::from(RUNS);
+        figure(
+            "memory of a run that waits, beyond its own",
+            each.saturating_sub(OWN_KIB) as f64,
+            "KiB",
+            64.0,
+        );
+        host.dispatcher.drain(Duration::ZERO).await;
+    });
+}
+
+/// How long a quick run takes from being due to its record, with two hundred guests spinning.
+fn a_quick_one_among_spinners(dir: &std::path::Path) {
+    let guests = guests();
+    guests.block_on(async {
+        let host = Host::with(dir, guests.handle().clone(), 256);
+        let spin = job(
+            "spin",
+            r#""component": "spin.wasm", "limits": {"timeout": "1h", "fuel": "unlimited"}"#,
+        );
+        let typed = job("typed", TYPED);
+        let now = SystemClock.now();
+        let due = |job: &Arc<Job>| {
+            Due::Fire(Firing {
+                job: job.clone(),
+                cause: Cause::Manual,
+                scheduled_at: SystemClock.now(),
+            })
+        };
+        fire(
+            (0..200).map(|_| due(&spin)).collect(),
+            &host.dispatcher,
+            now,
+        )
+        .await;
+        // All have begun and had their first milliseconds.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let mut times = Vec::new();
+        for _ in 0..50 {
+            let started = Instant::now();
+            fire(vec![due(&typed)], &host.dispatcher, SystemClock.now()).await;
+            while host.dispatcher.in_flight() > 200 || host.dispatcher.queued() > 0 {
+                tokio::time::sleep(Duration::from_micros(200)).await;
+            }
+            times.push(started.elapsed().as_secs_f64() * 1e3);
+        }
+        let longest = times.iter().copied().fold(0.0, f64::max);
+        figure(
+            "a quick run among 200 spinners, median",
+            median(times),
+            "ms",
+            20.0,
+        );
+        figure("  the longest of 50", longest, "ms", 100.0);
+        host.dispatcher.drain(Duration::ZERO).await;
+    });
+}
+
+fn guests() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap()
 }
 
 async fn against_a_process(host: &Host) {

@@ -372,7 +372,7 @@ struct Capped {
     limit: usize,
     dropped: u64,
     rate: Option<Rate>,
-    redactor: Option<(Arc<Redactor>, redact::Stream)>,
+    redactor: Option<redact::Stream>,
     echo: Option<(Stream, Echo)>,
 }
 
@@ -388,7 +388,7 @@ impl CappedPipe {
                 limit: usize::try_from(pipe.limit).unwrap_or(usize::MAX),
                 dropped: 0,
                 rate: pipe.rate.map(Rate::new),
-                redactor: pipe.redactor.map(|it| (it, redact::Stream::default())),
+                redactor: pipe.redactor.map(redact::Stream::new),
                 echo: pipe.echo,
             })),
         }
@@ -397,8 +397,8 @@ impl CappedPipe {
     /// Takes what was kept, and how many bytes were dropped. Nothing is written after that.
     pub fn take(&self) -> (Vec<u8>, u64) {
         let mut shared = self.shared.lock();
-        if let Some((redactor, mut stream)) = shared.redactor.take() {
-            let rest = stream.finish(&redactor);
+        if let Some(stream) = shared.redactor.take() {
+            let rest = stream.finish();
             shared.keep(&rest);
         }
         (std::mem::take(&mut shared.kept), shared.dropped)
@@ -426,9 +426,9 @@ impl Capped {
     /// False if not all of it was kept.
     fn push(&mut self, bytes: &[u8]) -> bool {
         match &mut self.redactor {
-            Some((redactor, stream)) => {
+            Some(stream) => {
                 // Before anything is cut off, so that no half of a secret is left at the cut.
-                let clean = stream.push(redactor, bytes);
+                let clean = stream.push(bytes);
                 self.keep(&clean)
             }
             None => self.keep(bytes),
@@ -570,8 +570,9 @@ mod tests {
 
     #[test]
     fn no_half_of_a_secret_is_left_where_a_pipe_is_full() {
-        let secret = crate::secret::Secret::of(b"s3cret");
-        let redactor = Redactor::new([("key", &secret)]).map(Arc::new);
+        let secret = crate::secret::Secret::new(b"s3cret".to_vec()).unwrap();
+        let redactor = Redactor::new([(&"key".into(), &secret)]);
+        let redactor = redactor.unwrap().map(Arc::new);
         let pipe = |limit| {
             CappedPipe::new(Pipe {
                 redactor: redactor.clone(),

@@ -21,6 +21,7 @@ pub mod guest;
 mod imports;
 pub mod lock;
 pub mod plugin;
+mod redaction;
 pub mod shape;
 
 mod outcome;
@@ -180,7 +181,16 @@ impl Sandbox {
         let started = clock::monotonic();
         let deadline = started.checked_add(job.limits.timeout);
 
-        let secrets = Secrets::resolve(&self.secrets, &job.grants).await;
+        // As bounded as the run itself: a disk may never answer.
+        let resolved = tokio::select! {
+            resolved = Secrets::resolve(&self.secrets, &job.grants) => resolved,
+            () = cancel.cancelled() => Err("it was cancelled before it had its secrets".to_owned()),
+            () = sleep_until(deadline) => Err("its time was up before it had its secrets".to_owned()),
+        };
+        let secrets = match resolved {
+            Ok(secrets) => secrets,
+            Err(error) => return outcome::not_started(error),
+        };
         let pipe = |stream| {
             let mut pipe = Pipe::of(job.limits.output);
             pipe.echo = echo.clone().map(|echo| (stream, echo));
@@ -405,8 +415,9 @@ fn wasi_for(
 /// A secret as the value of a variable, which is text.
 fn secret_text<'s>(secrets: &'s Secrets, name: &str) -> Result<&'s str, String> {
     match secrets.get(name) {
-        Some(Ok(value)) => std::str::from_utf8(value.reveal())
-            .map_err(|_| format!("the secret {name} is no text: a variable cannot hold it")),
+        Some(Ok(value)) => value
+            .reveal_text()
+            .ok_or_else(|| format!("the secret {name} is no text: a variable cannot hold it")),
         Some(Err(error)) => Err(error.to_string()),
         None => Err(format!("the secret {name} was not looked for")),
     }

@@ -10,6 +10,7 @@ use wasmtime_wasi::I32Exit;
 use super::bindings::quarterjack::job::types as wit;
 use super::capability::Left;
 use super::guest::{Ended, Refusal};
+use super::redaction::{aside, clean, first_in};
 use super::shape::Shape;
 use crate::dispatcher::CancelReason;
 use crate::job::{Job, Limits};
@@ -107,7 +108,7 @@ pub(super) fn conclude(
         verdict = Verdict::failed(Outcome::Cancelled, format!("{reason}: {said}"));
     }
     if let Some(redactor) = &left.redactor {
-        verdict.error = verdict.error.map(|error| redactor.redact_text(error));
+        verdict.error = verdict.error.map(|error| clean(redactor, error));
     }
     let (output, output_dropped) = match verdict.output {
         Some((output, dropped)) => (Some(output), dropped),
@@ -140,11 +141,14 @@ fn without_secrets(redactor: &Redactor, ending: Ending) -> Ending {
         return ending;
     };
     let output = match output {
-        wit::Output::Text(text) => wit::Output::Text(redactor.redact_text(text)),
-        wit::Output::Bytes(bytes) => wit::Output::Bytes(redactor.redact(&bytes).into_owned()),
-        wit::Output::Json(json) if redactor.finds(json.as_bytes()) => {
+        wit::Output::Text(text) => wit::Output::Text(clean(redactor, text)),
+        wit::Output::Bytes(bytes) => {
+            let clean = aside(bytes.len(), || redactor.redact(&bytes).into_owned());
+            wit::Output::Bytes(clean)
+        }
+        wit::Output::Json(json) if first_in(redactor, json.as_bytes()).is_some() => {
             let is_json = |text: &str| serde_json::from_str::<&RawValue>(text).is_ok();
-            let clean = redactor.redact_text(json.clone());
+            let clean = clean(redactor, json.clone());
             // Where a secret had some of the JSON's own marks in it, what is left is none.
             if is_json(&json) && !is_json(&clean) {
                 wit::Output::Text(clean)

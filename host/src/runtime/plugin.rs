@@ -343,6 +343,8 @@ pub(super) fn read_in(
 
 #[cfg(test)]
 pub(super) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::runtime::engine::Capacity;
 
@@ -376,6 +378,58 @@ pub(super) mod tests {
         let second = loader.load(&command("same")).unwrap();
         assert!(Arc::ptr_eq(&first.plugin, &second.plugin));
         assert!(first.compiled_in.is_some() && second.compiled_in.is_none());
+    }
+
+    /// The guests of the integration tests, small enough to be compiled many times.
+    fn guests() -> Vec<Vec<u8>> {
+        let names = [
+            "typed",
+            "command",
+            "echo",
+            "capabilities",
+            "memories",
+            "tables",
+        ];
+        let read = |name: &&str| {
+            let path = format!("{}/../tests/guests/{name}.wat", env!("CARGO_MANIFEST_DIR"));
+            wat::parse_file(path).unwrap()
+        };
+        names.iter().map(read).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 400, ..ProptestConfig::default() })]
+
+        /// Sound files with a few bytes changed, cut or doubled are plugins or are refused.
+        #[test]
+        fn mutated_guests_are_loaded_or_refused(
+            which in 0_usize..6,
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+            twice in prop::option::of((any::<prop::sample::Index>(), 1_usize..64)),
+        ) {
+            thread_local! {
+                static LOADER: (Loader, Vec<Vec<u8>>) = (loader(), guests());
+            }
+            LOADER.with(|(loader, guests)| {
+                let mut bytes = guests[which].clone();
+                for (place, value) in changes {
+                    let place = place.index(bytes.len());
+                    bytes[place] = value;
+                }
+                if let Some((place, length)) = twice {
+                    let from = place.index(bytes.len());
+                    let piece = bytes[from..(from + length).min(bytes.len())].to_vec();
+                    bytes.splice(from..from, piece);
+                }
+                if let Some(place) = cut {
+                    bytes.truncate(place.index(bytes.len()));
+                }
+                if let Err(error) = loader.load(&bytes) {
+                    assert!(!error.to_string().is_empty());
+                }
+            });
+        }
     }
 
     #[test]

@@ -29,6 +29,7 @@ use super::CANCEL_GRACE;
 use super::bindings::portable::wasi as portable;
 use super::bindings::quarterjack::job as own;
 use super::guest::{CappedPipe, GuestState};
+use super::redaction::clean;
 use crate::clock;
 use crate::dispatcher::{CancelReason, Session};
 use crate::job::Grants;
@@ -231,7 +232,7 @@ impl Desk {
     /// A text without the secrets of the run.
     fn redacted(&self, text: String) -> String {
         match self.secrets.redactor() {
-            Some(redactor) => redactor.redact_text(text),
+            Some(redactor) => clean(redactor, text),
             None => text,
         }
     }

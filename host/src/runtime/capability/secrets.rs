@@ -8,61 +8,48 @@ use crate::job::Grants;
 use crate::job::grants::Need;
 use crate::runtime::bindings::quarterjack::job::secrets::{Error, Host, HostSecret};
 use crate::runtime::guest::GuestState;
-use crate::secret::{Providers, Redactor, Secret as Value, SecretError};
+use crate::secret::{Providers, Redactor, Resolved, Secret as Value, SecretError};
 
 /// A secret that a guest has a handle of.
 pub struct Secret(Value);
 
-/// A name, and what was found by it.
-type Found = (Arc<str>, Result<Value, SecretError>);
-
 /// The secrets that a run is granted, as they were found before it began: so that they are
 /// blotted out of all that it tells, from its first byte on.
 #[derive(Debug, Clone, Default)]
-pub(in crate::runtime) struct Secrets {
-    found: Arc<[Found]>,
-    redactor: Option<Arc<Redactor>>,
-}
+pub(in crate::runtime) struct Secrets(Option<Arc<Resolved>>);
 
 impl Secrets {
     /// Resolves all that the grants name. Nothing is done where they name none.
-    pub(in crate::runtime) async fn resolve(providers: &Arc<Providers>, grants: &Grants) -> Self {
-        let mut names: Vec<Arc<str>> = grants.all_secrets().cloned().collect();
+    ///
+    /// # Errors
+    /// They cannot be kept out of what the run tells.
+    pub(in crate::runtime) async fn resolve(
+        providers: &Arc<Providers>,
+        grants: &Grants,
+    ) -> Result<Self, String> {
+        let names: Vec<Arc<str>> = grants.all_secrets().cloned().collect();
         if names.is_empty() {
-            return Secrets::default();
+            return Ok(Secrets::default());
         }
-        names.sort();
-        names.dedup();
         let providers = providers.clone();
         // Files may be on a slow disk.
-        let resolved = tokio::task::spawn_blocking(move || {
-            let resolve = |name: Arc<str>| {
-                let value = providers.resolve(&name);
-                (name, value)
-            };
-            let found: Vec<_> = names.into_iter().map(resolve).collect();
-            let values = found
-                .iter()
-                .filter_map(|(name, value)| Some((&**name, value.as_ref().ok()?)));
-            let redactor = Redactor::new(values).map(Arc::new);
-            Secrets {
-                found: found.into(),
-                redactor,
-            }
-        });
-        // Only the end of the whole host ends it early.
-        resolved.await.unwrap_or_default()
+        let resolved = tokio::task::spawn_blocking(move || providers.resolve_all(names)).await;
+        match resolved {
+            Ok(Ok(resolved)) => Ok(Secrets(Some(Arc::new(resolved)))),
+            Ok(Err(error)) => Err(error.to_string()),
+            // Only a panic, or the end of the whole host, ends it early.
+            Err(error) => Err(format!("its secrets could not be looked for: {error}")),
+        }
     }
 
     /// What blots them out, if there are any.
     pub(in crate::runtime) fn redactor(&self) -> Option<&Arc<Redactor>> {
-        self.redactor.as_ref()
+        self.0.as_ref()?.redactor()
     }
 
     /// The secret of a name that is granted.
-    pub(in crate::runtime) fn get(&self, name: &str) -> Option<&Result<Value, SecretError>> {
-        let found = self.found.iter().find(|(known, _)| **known == *name);
-        found.map(|(_, value)| value)
+    pub(in crate::runtime) fn get(&self, name: &str) -> Option<Result<&Value, &SecretError>> {
+        self.0.as_ref()?.get(name)
     }
 }
 

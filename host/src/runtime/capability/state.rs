@@ -8,6 +8,7 @@ use crate::job::grants::Need;
 use crate::run::Denial;
 use crate::runtime::bindings::quarterjack::job::state::{Error, Host};
 use crate::runtime::guest::GuestState;
+use crate::runtime::redaction::first_in;
 use crate::state::{Changes, StateError};
 
 /// The longest key, in bytes.
@@ -42,7 +43,10 @@ impl Desk {
             )));
         }
         if self.secrets.redactor().is_some_and(|redactor| {
-            redactor.finds(key.as_bytes()) || value.as_ref().is_some_and(|it| redactor.finds(it))
+            first_in(redactor, key.as_bytes()).is_some()
+                || value
+                    .as_ref()
+                    .is_some_and(|it| first_in(redactor, it).is_some())
         }) {
             return Err(Error::Denied(self.refuse(Denial {
                 what: "a secret in its state: secrets are kept nowhere".to_owned(),
