@@ -116,8 +116,7 @@ impl From<io::Error> for Refusal {
     name = "quarterjack",
     version,
     about = "Runs sandboxed WebAssembly jobs on time, inside their limits",
-    after_help = "Try: quarterjack serve examples/jobs.json, quarterjack help VERB. \
-        Exit codes: 0 ok, 1 failure, 2 usage",
+    after_help = "Try `quarterjack serve examples/jobs.json`. Exit codes: 0 ok, 1 failure, 2 usage.",
     subcommand_value_name = "VERB",
     subcommand_help_heading = "Verbs",
     arg_required_else_help = true,
