@@ -18,6 +18,7 @@ mod foresight;
 mod grants;
 mod hostile;
 mod limits;
+mod lock;
 mod network;
 mod outcomes;
 mod plugins;

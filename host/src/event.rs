@@ -108,6 +108,15 @@ pub enum Event {
         /// Whether the version before it stays in service.
         in_service: bool,
     },
+    /// A plugin was noted in the lock file: it is new, or imports no more than the one before it.
+    PluginLocked {
+        /// The name of its file.
+        name: Arc<str>,
+        /// SHA-256 of the file, in hexadecimal.
+        digest: String,
+        /// The digest that stood there before.
+        replaced: Option<String>,
+    },
     /// A plugin's file is gone.
     PluginRemoved {
         /// The name of the file.
@@ -452,6 +461,17 @@ impl<'a> EventJson<'a> {
                 plugin: Some(name),
                 error: Some(error.clone()),
                 in_service: Some(*in_service),
+                ..EventJson::default()
+            },
+            Event::PluginLocked {
+                name,
+                digest,
+                replaced,
+            } => EventJson {
+                event: "plugin.locked",
+                plugin: Some(name),
+                digest: Some(digest.into()),
+                replaced: replaced.as_deref(),
                 ..EventJson::default()
             },
             Event::PluginRemoved { name } => EventJson {

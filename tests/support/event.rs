@@ -67,6 +67,7 @@ const EVENT_NAMES: &[&str] = &[
     "job.removed",
     "job.rejected",
     "plugin.loaded",
+    "plugin.locked",
     "plugin.rejected",
     "plugin.removed",
     "run.started",

@@ -7,11 +7,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::problems::{Chains, missing_dirs, missing_plugin, rejected_plugin, taken};
+use super::problems::{Chains, missing_dirs, missing_plugin, other_digest, rejected_plugin, taken};
 use crate::job::manifest::Entry;
 use crate::job::{Diagnostic, Job, JobId, Manifest};
 use crate::policy::{Policy, Refusal};
 use crate::runtime::directory::{Availability, Plugins};
+use crate::runtime::shape::Digest;
 use crate::source::Diff;
 
 /// All sources and the jobs in service.
@@ -182,7 +183,12 @@ impl Catalog {
                 // Its text may have been judged under another ceiling.
                 _ if !self.policy.ceiling_for(&job.id).refusals(&job).is_empty() => continue,
                 _ => match plugins.availability(&job.component) {
-                    Availability::Ready => missing_dirs(&manifest, entry).collect(),
+                    Availability::Ready if serves(plugins, &job) => {
+                        missing_dirs(&manifest, entry).collect()
+                    }
+                    Availability::Ready => other_digest(&manifest, entry, &job, plugins)
+                        .into_iter()
+                        .collect(),
                     // It comes into service with its plugin.
                     Availability::Loading => {
                         done.unchanged += usize::from(fields.is_some());
@@ -225,6 +231,23 @@ impl Catalog {
                 self.owners.remove(&job.id);
             }
         }
+        // A job in service whose plugin was replaced by one that it does not pin goes on with the
+        // version that it pins, as long as that is there.
+        for entry in &manifest.entries {
+            let Ok(job) = &entry.result else { continue };
+            if job.sha256.is_none() || state.in_service.get(&job.id) != Some(job) {
+                continue;
+            }
+            let key = format!("#pin {}", job.id);
+            match other_digest(&manifest, entry, job, plugins) {
+                None => {
+                    state.reported.remove(&key);
+                }
+                Some(problem) => {
+                    report(state, &mut done, &key, Some(job.id.clone()), vec![problem]);
+                }
+            }
+        }
         // A job in service whose upstream is gone stays, but it would wait in vain.
         if let Some(chains) = &chains {
             for entry in manifest
@@ -253,6 +276,17 @@ impl Catalog {
             }
         }
         done
+    }
+
+    /// The versions of plugins that jobs pin, in service or wanted.
+    pub(super) fn pins(&self) -> HashSet<(Arc<str>, Digest)> {
+        let wanted = self.sources.iter().flat_map(|source| &source.manifest);
+        let in_service = self.sources.iter().flat_map(|it| it.in_service.values());
+        wanted
+            .flat_map(|manifest| manifest.jobs())
+            .chain(in_service)
+            .filter_map(|job| Some((job.component.clone(), job.sha256?.into())))
+            .collect()
     }
 
     fn has_chains(&self, source: usize) -> bool {
@@ -386,6 +420,12 @@ fn above(job: &Job, refusal: &Refusal) -> Diagnostic {
     Diagnostic::of_file(job.origin.file.clone(), refusal.to_string())
         .with_label("the job is out of service")
         .with_job(Some(job.id.clone()))
+}
+
+/// Whether a plugin that is in service is the one that a job wants.
+fn serves(plugins: &Plugins, job: &Job) -> bool {
+    job.sha256
+        .is_none_or(|pin| plugins.pinned(&job.component, pin.into()).is_some())
 }
 
 fn good_entries(manifest: &Manifest) -> HashMap<&str, &Entry> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::problems::{Chains, missing_dirs, missing_plugin, rejected_plugin, taken};
+use super::problems::{Chains, missing_dirs, missing_plugin, other_digest, rejected_plugin, taken};
 use super::warnings::Foresight;
 use super::{AppError, CachePlace, engine_for, loader_for};
 use crate::clock::Clock;
@@ -155,7 +155,11 @@ impl PluginCheck {
             }
         };
         match plugins.availability(name) {
-            Availability::Ready | Availability::Loading => None,
+            Availability::Ready => {
+                let job = entry.result.as_deref().ok()?;
+                other_digest(manifest, entry, job, plugins)
+            }
+            Availability::Loading => None,
             Availability::Missing => Some(missing_plugin(manifest, entry, name, plugins)),
             Availability::Rejected(why) => Some(rejected_plugin(manifest, entry, name, why)),
         }

@@ -16,14 +16,15 @@ use std::path::PathBuf;
 
 use crate::policy::Policy;
 use crate::runtime::cache::{CacheError, CodeCache};
-use crate::runtime::compiler::{CompileLimits, Compiler};
+use crate::runtime::compiler::Compiler;
 use crate::runtime::engine::{Capacity, Engine, EngineError, WHOLE_MEMORY};
+use crate::runtime::lock::LockError;
 use crate::runtime::plugin::{Loader, PluginError};
 use crate::source::SourceError;
 
 pub use check::{CheckReport, check};
 pub use once::{Identity, RunOnce, run_once};
-pub use serve::{ServeOptions, Stop, serve};
+pub use serve::{LockOptions, ServeOptions, Stop, serve};
 
 /// Why the host, or a single run, could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,9 @@ pub enum AppError {
     /// The directory for compiled code that was asked for.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// The lock file.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// The plugins directory.
     #[error(
         "cannot open the plugins directory {path}: {error}; make it with `mkdir`, or name another with --plugins"
@@ -117,13 +121,11 @@ fn engine_for(max_running: usize, max_memory: u64) -> Result<Engine, EngineError
 
 /// A loader that compiles apart from the host, within the operator's limits.
 fn loader_for(engine: &Engine, cache: Option<CodeCache>, policy: &Policy) -> Loader {
-    let settings = &policy.plugins;
-    let compiler = Compiler::apart(CompileLimits {
-        timeout: settings.compile_timeout,
-        memory: settings.compile_memory,
-    });
-    Loader::new(engine.clone(), cache).compiling(compiler, settings.max_size)
+    Loader::new(engine.clone(), cache).with(Compiler::child(), policy.plugins)
 }
+
+/// After how many stretches of guests a thread looks for a new run.
+pub const GLOBAL_QUEUE_INTERVAL: u32 = 2;
 
 /// The threads that guests run on, apart from those that decide when: a guest that keeps a
 /// thread busy delays other guests, but no decision.
@@ -135,6 +137,9 @@ impl Guests {
     fn start() -> Result<Guests, AppError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("guest")
+            // New runs come from another thread, and wait where guests that spin and yield would
+            // otherwise be looked at some sixty times first.
+            .global_queue_interval(GLOBAL_QUEUE_INTERVAL)
             .enable_all()
             .build()
             .map_err(AppError::Threads)?;

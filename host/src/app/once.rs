@@ -11,7 +11,7 @@ use crate::policy::{Current, Policy};
 use crate::run::{Attempt, Cause, FinishedRun, Run, RunId};
 use crate::runtime::Sandbox;
 use crate::runtime::guest::Echo;
-use crate::runtime::plugin::read_file;
+use crate::runtime::plugin::{PluginError, read_file};
 use crate::runtime::shape::Digest;
 use crate::secret::Providers;
 use crate::state::{Ephemeral, StateSpace};
@@ -111,6 +111,11 @@ pub async fn run_once(request: RunOnce, cancel: Cancel) -> Result<FinishedRun, A
                 expected,
             });
         }
+    }
+    let has = Digest::of(&bytes);
+    match job.sha256.map(Digest::from) {
+        Some(pinned) if pinned != has => return Err(failed(PluginError::Pinned { has, pinned })),
+        _ => {}
     }
     let loaded = loader.load(&bytes).map_err(failed)?;
     drop(bytes);

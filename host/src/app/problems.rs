@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::job::manifest::Entry;
 use crate::job::{Circles, Diagnostic, Job, JobId, Manifest};
 use crate::runtime::directory::Plugins;
+use crate::runtime::shape::Digest;
 use crate::suggest::nearest;
 
 /// The problem of an entry whose id a job of another source has.
@@ -76,6 +77,37 @@ pub(super) fn rejected_plugin(
     manifest
         .component_problem(entry, format!("the plugin {name} cannot be used"))
         .with_label(why)
+}
+
+/// The problem of an entry that pins another file than the one in service under the name.
+pub(super) fn other_digest(
+    manifest: &Manifest,
+    entry: &Entry,
+    job: &Job,
+    plugins: &Plugins,
+) -> Option<Diagnostic> {
+    let pin = job.sha256.map(Digest::from)?;
+    let has = plugins.get(&job.component)?.digest;
+    if has == pin {
+        return None;
+    }
+    let message = format!(
+        "plugin {} has sha256 {has}, and the definition pins {pin}",
+        job.component
+    );
+    let label = if plugins.pinned(&job.component, pin).is_some() {
+        "the version that it pins stays in service for it"
+    } else {
+        "no version that it pins is there"
+    };
+    Some(
+        manifest
+            .component_problem(entry, message)
+            .with_label(label)
+            .with_hint(format!(
+                "if the new file is the right one, write \"sha256\": \"{has}\""
+            )),
+    )
 }
 
 /// The problem of an entry whose plugin is not there.

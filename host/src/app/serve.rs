@@ -31,6 +31,7 @@ use crate::job::{Diagnostic, JobId};
 use crate::policy::{Current, Look, Policy, PolicyFile};
 use crate::run::SkipReason;
 use crate::runtime::directory::{self, Plugins};
+use crate::runtime::lock::LockFile;
 use crate::runtime::{Runtime, Sandbox};
 use crate::scheduler::{Due, Scheduler};
 use crate::secret::Providers;
@@ -59,6 +60,17 @@ pub struct ServeOptions {
     pub max_memory: Option<u64>,
     /// Where compiled code is kept.
     pub cache: CachePlace,
+    /// The lock file that plugins are held to, if any.
+    pub lock: Option<LockOptions>,
+}
+
+/// How plugins are held to a lock file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockOptions {
+    /// The file. It is made if it is not there.
+    pub path: PathBuf,
+    /// Whether nothing is taken that is not in it as it is.
+    pub strict: bool,
 }
 
 /// Asks a host to stop. Cheap to clone.
@@ -150,7 +162,15 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
             path: options.plugins.clone(),
             error,
         })?;
-    let plugins = Arc::new(plugins);
+    let lock = options.lock.map(|lock| {
+        let plugins = options.plugins.clone();
+        LockFile::new(lock.path, lock.strict, plugins, Arc::new(SystemClock))
+    });
+    let beside_lock = lock.as_ref().map(|lock| directory_of(lock.path()));
+    if let Some(lock) = &lock {
+        lock.read()?;
+    }
+    let plugins = Arc::new(plugins.under(lock));
     let policy = Arc::new(options.policy);
     let sources: Vec<Arc<FileSource>> = options
         .jobs
@@ -163,7 +183,10 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
         beside_jobs.chain(options.config.directory()),
         options.refresh,
     );
-    let plugin_watcher = Watcher::new([options.plugins.clone()], options.refresh);
+    let plugin_watcher = Watcher::new(
+        beside_lock.into_iter().chain([options.plugins.clone()]),
+        options.refresh,
+    );
     let mut first = Vec::with_capacity(sources.len());
     for source in &sources {
         match source.read() {
@@ -229,6 +252,7 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     for reader in &readers {
         reader.abort();
     }
+    host.plugins.stop();
     host.come_to_rest(options.grace, &mut ended, &stop).await;
     Ok(())
 }
@@ -482,6 +506,7 @@ impl Host {
                 );
                 // What it means for the jobs comes with their sources, which are read now.
                 self.policy.set(policy.clone());
+                self.plugins.set_settings(policy.plugins);
                 self.catalog.set_policy(policy);
             }
             Message::Config(Err(problems)) => self.tell(Event::JobRejected {
@@ -531,6 +556,7 @@ impl Host {
 
     async fn reconcile(&mut self, source: usize) {
         let done = self.catalog.reconcile(source, &self.plugins);
+        self.plugins.keep(self.catalog.pins());
         let is_change = done.is_change();
         let now = self.clock.now();
         for change in done.changes {
@@ -585,13 +611,23 @@ impl Host {
                     replaced,
                     shape,
                     compiled_in,
-                } => self.tell(Event::PluginLoaded {
-                    name,
-                    digest: digest.to_string(),
-                    replaced: replaced.map(|digest| digest.to_string()),
-                    shape: shape.id(),
-                    compiled_in,
-                }),
+                    noted,
+                } => {
+                    self.tell(Event::PluginLoaded {
+                        name: name.clone(),
+                        digest: digest.to_string(),
+                        replaced: replaced.map(|digest| digest.to_string()),
+                        shape: shape.id(),
+                        compiled_in,
+                    });
+                    if let Some(noted) = noted {
+                        self.tell(Event::PluginLocked {
+                            name,
+                            digest: digest.to_string(),
+                            replaced: noted.replaced,
+                        });
+                    }
+                }
                 directory::Change::Rejected {
                     name,
                     error,

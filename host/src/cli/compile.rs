@@ -1,42 +1,27 @@
-//! `quarterjack compile-plugin`: what the host runs to have a plugin compiled apart from itself.
-//! Not for people.
+//! `quarterjack compile-plugin`: compiles a plugin for the host that started it. Not for people,
+//! and not in the help.
 
-use std::io::Write as _;
-
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::{Exit, Refusal};
-use crate::runtime::compiler::compile_as_child;
+use crate::runtime::compiler::compile_for_host;
 
 /// The arguments of `compile-plugin`.
 #[derive(Debug, Args)]
 pub(super) struct CompilePlugin {
-    /// What standard input holds
-    kind: Kind,
-    /// The most bytes of memory to take
-    #[arg(long)]
+    /// The most memory that it may take, in bytes
+    #[arg(long, value_name = "BYTES")]
     memory: u64,
-    /// The most seconds to take
-    #[arg(long)]
-    seconds: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kind {
-    Component,
-    Module,
+    /// The most CPU time that it may take, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    cpu: u64,
 }
 
 impl CompilePlugin {
-    /// Compiles standard input to standard output. The reason for a failure goes to standard
-    /// error as it is, for the host to read.
+    /// Compiles standard input to standard output.
     pub(super) fn execute(self) -> Result<Exit, Refusal> {
-        match compile_as_child(self.kind == Kind::Component, self.memory, self.seconds) {
-            Ok(()) => Ok(Exit::Ok),
-            Err((code, words)) => {
-                let _ = writeln!(std::io::stderr(), "{words}");
-                std::process::exit(code.into())
-            }
-        }
+        compile_for_host(self.memory, self.cpu)
+            .map_err(|error| Refusal::failure(format_args!("cannot compile: {error}")))?;
+        Ok(Exit::Ok)
     }
 }

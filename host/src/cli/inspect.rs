@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::output::{Paint, Screen, Tone, harmless};
 use super::{Exit, Refusal};
-use crate::runtime::plugin::{MAX_FILE, read_file};
+use crate::policy::PluginSettings;
+use crate::runtime::plugin::read_file;
 use crate::runtime::shape::{Inspection, Shape, inspect};
 use crate::units::format_size;
 
@@ -52,7 +53,8 @@ impl Inspect {
     pub(super) fn execute(self, screen: Screen) -> Result<Exit, Refusal> {
         let shown = self.file.display();
         let failure = |why: String| Refusal::failure(format_args!("{shown}: {why}"));
-        let bytes = read_file(&self.file, MAX_FILE).map_err(|error| failure(error.to_string()))?;
+        let bytes = read_file(&self.file, PluginSettings::MAX_SIZE)
+            .map_err(|error| failure(error.to_string()))?;
         let seen = inspect(&bytes).map_err(|error| failure(error.to_string()))?;
         let text = if self.json {
             let json = serde_json::to_string(&to_json(&self.file, &seen));

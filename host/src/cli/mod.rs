@@ -5,6 +5,7 @@
 //! end of the process. Verbs that need no WebAssembly (`next`, `explain`, `plan`, `schema`) start no engine and no
 //! async runtime.
 
+mod accept;
 mod check;
 mod compile;
 mod explain;
@@ -115,8 +116,7 @@ impl From<io::Error> for Refusal {
     name = "quarterjack",
     version,
     about = "Runs sandboxed WebAssembly jobs on time, inside their limits",
-    after_help = "Try:  quarterjack serve examples/jobs.json, or quarterjack run plugins/hello.wasm\n\
-        Exit codes: 0 ok, 1 failure, 2 usage. `quarterjack help VERB` tells more.",
+    after_help = "Try `quarterjack serve examples/jobs.json`. Exit codes: 0 ok, 1 failure, 2 usage.",
     subcommand_value_name = "VERB",
     subcommand_help_heading = "Verbs",
     arg_required_else_help = true,
@@ -169,6 +169,8 @@ enum Verb {
     Plan(plan::Plan),
     /// Show what a .wasm file is and what it needs
     Inspect(inspect::Inspect),
+    /// Accept a replaced plugin that a host with a lock file holds back
+    Accept(accept::Accept),
     /// Print the JSON Schema of job files, for editors
     Schema(schema::Schema),
     /// What the host runs to have a plugin compiled apart from itself
@@ -205,6 +207,7 @@ fn run_with(arguments: Vec<OsString>) -> Exit {
         Verb::Explain(verb) => verb.execute(screen),
         Verb::Plan(verb) => verb.execute(screen),
         Verb::Inspect(verb) => verb.execute(screen),
+        Verb::Accept(verb) => verb.execute(screen),
         Verb::Schema(verb) => verb.execute(),
         Verb::CompilePlugin(verb) => verb.execute(),
     };
@@ -339,6 +342,7 @@ fn meant(error: &clap::Error) -> Option<String> {
         "when" | "cron" => "next",
         "words" | "translate" | "dst" | "why" => "explain",
         "preview" | "calendar" | "agenda" | "simulate" | "forecast" | "heatmap" => "plan",
+        "approve" | "trust" | "lock" => "accept",
         "info" | "show" | "describe" | "wit" => "inspect",
         "version" => "--version",
         _ => return None,
@@ -363,7 +367,9 @@ mod tests {
         let place = |verb: &str| help.find(&format!("\n  {verb} ")).unwrap();
         assert!(place("serve") < place("run"));
         assert!(place("run") < place("check"));
-        for later in ["next", "explain", "plan", "inspect", "schema", "help"] {
+        for later in [
+            "next", "explain", "plan", "inspect", "accept", "schema", "help",
+        ] {
             assert!(place("check") < place(later), "{help}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::output::json::JsonLines;
 use super::output::printer::{Renderer, print_all};
 use super::output::{Screen, Viewer};
 use super::{Exit, Refusal, remark, signals};
-use crate::app::{self, ServeOptions, Stop};
+use crate::app::{self, LockOptions, ServeOptions, Stop};
 use crate::event::Events;
 use crate::trigger::tz_database;
 
@@ -47,6 +48,17 @@ pub(super) struct Serve {
     total_memory: Option<u64>,
     #[command(flatten)]
     cache: Cache,
+    /// Hold plugins to what this file says was accepted; made if it is not there
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "QUARTERJACK_LOCK",
+        hide_env_values = true
+    )]
+    lock: Option<PathBuf>,
+    /// Take no plugin that is not in the lock file as it is
+    #[arg(long, requires = "lock")]
+    locked: bool,
     /// Print one JSON object a line for each event, and nothing else
     #[arg(long)]
     json: bool,
@@ -78,6 +90,10 @@ impl Serve {
             config,
             max_running: self.max_running.get(),
             cache: self.cache.place(),
+            lock: self.lock.map(|path| LockOptions {
+                path,
+                strict: self.locked,
+            }),
         };
         let served = block_on(app::serve(options, events.clone(), stop));
         // Whatever has been told is printed before anything is said about the end.

@@ -53,6 +53,7 @@ pub(super) static JOB: Keys = Keys {
         "id",
         "description",
         "component",
+        "sha256",
         "trigger",
         "cron_expression",
         "timezone",
@@ -272,6 +273,33 @@ impl<'s> Decoder<'s> {
                 None
             }
         }
+    }
+
+    /// A SHA-256 in hexadecimal, in either case.
+    pub(super) fn sha256(&mut self, name: &str, node: &Node<'_>) -> Option<[u8; 32]> {
+        let text = self.string(name, node)?;
+        let mut digest = [0; 32];
+        let mut digits = text.chars().map(|digit| digit.to_digit(16));
+        let mut next = || u8::try_from(digits.next()??).ok();
+        let whole = text.len() == 64
+            && digest.iter_mut().all(|byte| match (next(), next()) {
+                (Some(high), Some(low)) => {
+                    *byte = high << 4 | low;
+                    true
+                }
+                _ => false,
+            });
+        if whole {
+            return Some(digest);
+        }
+        let message = format!("{name} {} is no SHA-256", quoted(&shortened(text)));
+        let label = match text.chars().find(|it| !it.is_ascii_hexdigit()) {
+            Some(other) => format!("{} is no hexadecimal digit", quoted(&other.to_string())),
+            None => format!("it has {} hexadecimal digits, not 64", text.len()),
+        };
+        self.error(&node.span, message, label).hint =
+            Some("`quarterjack inspect FILE.wasm` tells the right one".into());
+        None
     }
 
     /// `true` or `false`.

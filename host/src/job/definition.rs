@@ -199,6 +199,7 @@ impl<'s> Reader<'s> {
             ..Draft::default()
         };
         let mut description = None;
+        let mut sha256 = None;
         let mut version = None;
         let mut params = None;
         let mut args: Arc<[String]> = Arc::default();
@@ -219,6 +220,7 @@ impl<'s> Reader<'s> {
                     needs.component_span = value.span.clone();
                     needs.component = self.component(decoder, value);
                 }
+                "sha256" => sha256 = decoder.sha256("`sha256`", value),
                 "trigger" | "cron_expression" => match draft.trigger_member {
                     // The same key twice has been told of.
                     Some(first) if first.key == member.key => {}
@@ -280,6 +282,7 @@ impl<'s> Reader<'s> {
             id: draft.id?,
             description,
             component: needs.component.clone()?,
+            sha256,
             trigger: draft.trigger?,
             run_on_start,
             enabled,

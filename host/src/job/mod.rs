@@ -84,6 +84,8 @@ pub struct Job {
     pub description: Option<Box<str>>,
     /// The name of the file in the plugins directory, `hello.wasm`.
     pub component: Arc<str>,
+    /// SHA-256 that the file must have; any will do if nothing is said.
+    pub sha256: Option<[u8; 32]>,
     /// When it runs.
     pub trigger: Trigger,
     /// Whether it also runs as soon as it is added to the host.
@@ -118,6 +120,7 @@ impl Job {
             id,
             description: None,
             component: component.into(),
+            sha256: None,
             trigger: Trigger::Manual,
             run_on_start: false,
             enabled: true,

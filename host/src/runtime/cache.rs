@@ -2,7 +2,9 @@
 //!
 //! An entry is named after the plugin's digest and everything of the engine that shapes code,
 //! and has its own SHA-256 beside it: an entry that is cut short, was altered, or was made by
-//! another version or machine is compiled anew. Loading maps the file into memory.
+//! another version or machine is compiled anew. Loading maps the file into memory. What the host
+//! must know of the plugin besides stands in a third file, so that a file whose code is here is
+//! not looked into again.
 //!
 //! Code read from here runs with the rights of the host. So the directory must belong to the
 //! user that the host runs as, and nobody else may write to it; a directory where that does
@@ -16,11 +18,13 @@ use std::time::Duration;
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt as _, OpenOptions};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use wasmtime::Module;
 use wasmtime::component::Component;
 
-use super::shape::Digest;
+use super::compiler::Face;
+use super::shape::{Digest, Shape};
 use crate::clock;
 
 /// How long an entry is kept that nothing has used.
@@ -64,6 +68,51 @@ pub enum Code {
     Component(Component),
     /// A core module.
     Module(Module),
+}
+
+impl Code {
+    /// Code from a process that compiled it for this one.
+    ///
+    /// # Errors
+    /// If it is not for this engine, or needs more than the engine has.
+    #[allow(unsafe_code)]
+    pub(super) fn adopt(
+        engine: &wasmtime::Engine,
+        bytes: &[u8],
+        component: bool,
+    ) -> wasmtime::Result<Code> {
+        // SAFETY: the bytes must be code that wasmtime has compiled, unaltered. They come whole
+        // through a pipe from this same executable, which this process has started to compile
+        // a plugin, and which does so as this process would have: who could make that child
+        // write something else has broken the compiler, and would have broken it here.
+        // wasmtime itself checks that version, target and settings are those of `engine`.
+        unsafe {
+            if component {
+                Component::deserialize(engine, bytes).map(Code::Component)
+            } else {
+                Module::deserialize(engine, bytes).map(Code::Module)
+            }
+        }
+    }
+
+    /// The form that is kept on disk.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub(super) fn serialize(&self) -> wasmtime::Result<Vec<u8>> {
+        match self {
+            Code::Component(component) => component.serialize(),
+            Code::Module(module) => module.serialize(),
+        }
+    }
+}
+
+/// What an entry says besides its code.
+#[derive(Serialize, Deserialize)]
+struct Card {
+    /// SHA-256 of the code that it belongs to.
+    code: String,
+    face: Face,
 }
 
 impl CodeCache {
@@ -118,10 +167,17 @@ impl CodeCache {
         Ok(cache)
     }
 
-    /// The code of a plugin, if it is here and sound.
-    pub fn load(&self, engine: &wasmtime::Engine, digest: Digest, component: bool) -> Option<Code> {
+    /// The code of a plugin and what it says of itself, if they are here and sound.
+    pub(super) fn load(&self, engine: &wasmtime::Engine, digest: Digest) -> Option<(Face, Code)> {
         let name = self.name(digest);
         let sum = self.dir.read_to_string(sum_name(&name)).ok()?;
+        let card = self.dir.read(card_name(&name)).ok()?;
+        // What cannot be read was cut short, or is of another version: as if it were not there.
+        let Card { code, face } = serde_json::from_slice(&card).ok()?;
+        let component = face.shape()? != Shape::CoreCommand;
+        if code != sum.trim() {
+            return None;
+        }
         let bytes = self.dir.read(&name).ok()?;
         if hex_sum(&bytes) != sum.trim() {
             tracing::warn!(
@@ -134,8 +190,10 @@ impl CodeCache {
         let code = self.map(engine, &self.path.join(&name), component);
         match code {
             Ok(code) => {
-                self.touch(&name);
-                Some(code)
+                for name in [&name, &sum_name(&name), &card_name(&name)] {
+                    self.touch(name);
+                }
+                Some((face, code))
             }
             Err(error) => {
                 tracing::warn!(entry = name, %error, "the compiled code is not for this engine: compiling again");
@@ -167,29 +225,22 @@ impl CodeCache {
 
     /// Keeps the code of a plugin. That it cannot be kept costs time at the next start, so it
     /// is logged and otherwise let go.
-    pub fn store(&self, digest: Digest, code: &Code) {
-        let serialized = match code {
-            Code::Component(component) => component.serialize(),
-            Code::Module(module) => module.serialize(),
-        };
-        match serialized {
-            Ok(bytes) => self.store_bytes(digest, &bytes),
-            Err(error) => tracing::warn!(%error, "cannot keep compiled code"),
+    pub(super) fn store(&self, digest: Digest, face: Face, code: &[u8]) {
+        if let Err(error) = self.write(digest, face, code) {
+            tracing::warn!(%error, "cannot keep compiled code in {}", self.path.display());
         }
     }
 
-    /// The same for code that has been written out already.
-    pub(super) fn store_bytes(&self, digest: Digest, bytes: &[u8]) {
+    fn write(&self, digest: Digest, face: Face, bytes: &[u8]) -> std::io::Result<()> {
         let name = self.name(digest);
-        let sum = hex_sum(bytes);
-        // Each is replaced at once and whole. Between the two, they do not fit each other, which
+        let code = hex_sum(bytes);
+        let sum = code.clone();
+        let card = serde_json::to_vec(&Card { code, face })?;
+        // Each is replaced at once and whole. Between them, they do not fit each other, which
         // `load` takes as nothing there.
-        let written = self
-            .replace(&name, bytes)
-            .and_then(|()| self.replace(&sum_name(&name), sum.as_bytes()));
-        if let Err(error) = written {
-            tracing::warn!(%error, "cannot keep compiled code in {}", self.path.display());
-        }
+        self.replace(&name, bytes)?;
+        self.replace(&card_name(&name), &card)?;
+        self.replace(&sum_name(&name), sum.as_bytes())
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
@@ -244,32 +295,12 @@ impl CodeCache {
     }
 }
 
-/// Takes over code that a process of this program has just compiled.
-///
-/// # Errors
-/// It is not for this engine.
-#[allow(unsafe_code)]
-pub(super) fn take_over(
-    engine: &wasmtime::Engine,
-    bytes: &[u8],
-    component: bool,
-) -> wasmtime::Result<Code> {
-    // SAFETY: the bytes must be code that wasmtime has compiled, unaltered. They come through a
-    // pipe that the host made, from a process that it started of its own program a moment ago and
-    // that greeted as such; whoever could write to that pipe has the host's rights already. That
-    // process runs the compiler and nothing of what it compiles. wasmtime itself checks that
-    // version, target and settings are those of `engine`.
-    unsafe {
-        if component {
-            Component::deserialize(engine, bytes).map(Code::Component)
-        } else {
-            Module::deserialize(engine, bytes).map(Code::Module)
-        }
-    }
-}
-
 fn sum_name(name: &str) -> String {
     format!("{name}.sha256")
+}
+
+fn card_name(name: &str) -> String {
+    format!("{name}.json")
 }
 
 fn hex_sum(bytes: &[u8]) -> String {

@@ -1,126 +1,218 @@
-//! Compiles plugins, in a process of their own: a file that takes all memory or all day to compile
-//! ends that process, and not the host.
+//! Compiling plugins, apart from the host: a file made to be slow or large to compile takes a
+//! process of its own down, and nothing else.
 //!
 //! ```text
-//! host ──spawn──▶ quarterjack compile-plugin     limits on itself: memory, CPU time, no core
-//!      ──stdin──▶ the file                       engine with the host's settings
-//!      ◀─stdout── GREETING, then the code        or a reason on stderr and an exit code
+//! host ── the file, on stdin ──▶ quarterjack compile-plugin (limits itself: memory, CPU, no core)
+//!      ◀─ greeting; an answer in JSON, a line; the code ─┘
 //! ```
 //!
-//! The other process is this very program, so that its code fits the host's engine, which checks
-//! that again when it takes it.
+//! The child does all that reads the file: it validates, inspects and compiles. It has an empty
+//! environment and is killed when it takes too long, when the host stops, and when the host dies.
 
-use std::io::{self, Read, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use serde::{Deserialize, Serialize};
 use wasmtime::Module;
 use wasmtime::component::Component;
 
 use super::cache::Code;
-use super::engine::{Capacity, Engine};
+use super::engine;
 use super::plugin::PluginError;
+use super::shape::{self, Shape};
+use crate::clock;
+use crate::policy::PluginSettings;
 use crate::units::{format_duration_exact, format_size};
 
-/// What the other process says first, so that no other program is taken for it.
+/// The verb of the executable that compiles a plugin for a host.
+pub const VERB: &str = "compile-plugin";
+
+/// What a child writes first, so that no other program is taken for one.
 const GREETING: &[u8] = b"quarterjack-code-1\n";
 
-/// Its exit code for a file that does not compile.
-pub const DOES_NOT_COMPILE: u8 = 10;
+/// The most code that is taken from a child, in bytes.
+const MAX_CODE: u64 = 1 << 30;
 
-/// Its exit code for a file that declares more than a job may have.
-pub const DECLARES_TOO_MUCH: u8 = 11;
+/// The longest first line of a child's answer, in bytes.
+const MAX_ANSWER: u64 = 16 << 20;
 
-/// How much of its last words is kept.
-const LAST_WORDS: u64 = 4 << 10;
+/// How much of what a child complains of is kept, in bytes.
+const MAX_COMPLAINT: u64 = 4 << 10;
 
-/// The most bytes of code that are taken.
-const LARGEST_CODE: u64 = 4 << 30;
+/// How often a host that waits for a child sees whether it is to stop.
+const LOOK: Duration = Duration::from_millis(50);
 
-/// How much compiling one plugin may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CompileLimits {
-    /// How long it may take.
-    pub timeout: Duration,
-    /// How many bytes of memory it may take.
-    pub memory: u64,
-}
+/// How much the scheduler of the system prefers others to a child.
+const NICE: i32 = 10;
 
-/// What compiles plugins.
-#[derive(Clone, Default)]
+/// What compiles plugins. Cheap to clone.
+#[derive(Debug, Clone)]
 pub enum Compiler {
-    /// The host itself.
-    #[default]
+    /// The process itself, without limits: for tests and benchmarks.
     InProcess,
-    /// Processes of this program, a few at once.
-    Apart(Arc<Apart>),
+    /// A process for each plugin. Only for the executable `quarterjack`, which starts itself.
+    Child(Arc<Children>),
 }
 
-/// Compiles in other processes.
-pub struct Apart {
-    limits: CompileLimits,
-    /// How many more may be started.
-    places: Mutex<usize>,
-    freed: Condvar,
-    /// Whether it has been told that there is no other process.
+/// The processes that compile for one host.
+#[derive(Debug)]
+pub struct Children {
+    state: Mutex<State>,
+    changed: Condvar,
+    /// How many there may be at once.
+    most: usize,
+    /// Whether it has been said that none can be started.
     told: AtomicBool,
 }
 
-/// What compiling gave.
-pub(super) enum Compiled {
-    /// Code in the engine.
-    Here(Code),
-    /// Code as another process made it, to be taken over.
-    Apart(Vec<u8>),
+#[derive(Debug, Default)]
+struct State {
+    running: usize,
+    stopped: bool,
+}
+
+/// What the host must know of a plugin besides its code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Face {
+    /// The [`Shape`], by its id.
+    shape: String,
+    /// What it imports, in the file's order.
+    pub(super) imports: Vec<String>,
+}
+
+impl Face {
+    /// Which kind of guest it is; nothing if it comes from a version that knows others.
+    pub(super) fn shape(&self) -> Option<Shape> {
+        [Shape::Typed, Shape::Command, Shape::CoreCommand]
+            .into_iter()
+            .find(|shape| shape.id() == self.shape)
+    }
+}
+
+/// What compiling a plugin gave.
+pub(super) struct Compiled {
+    pub(super) face: Face,
+    pub(super) code: Artifact,
+}
+
+/// Code in either form.
+pub(super) enum Artifact {
+    /// For this process.
+    Ready(Code),
+    /// As the cache keeps it.
+    Serialized(Vec<u8>),
+}
+
+/// The first line of what a child writes.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answer {
+    /// So many bytes of code follow.
+    Compiled { face: Face, bytes: u64 },
+    /// The file is no job.
+    NotAJob(String),
+    /// It imports what the host does not have.
+    Imports(String),
+    /// It does not compile.
+    Compile(String),
+    /// It declares more than a job may have.
+    TooMuch(String),
+    /// The memory was not enough.
+    OutOfMemory,
 }
 
 impl Compiler {
-    /// One that compiles in other processes of this program, within limits.
-    pub fn apart(limits: CompileLimits) -> Self {
-        let places = std::thread::available_parallelism().map_or(1, usize::from);
-        Compiler::Apart(Arc::new(Apart {
-            limits,
-            places: Mutex::new(places),
-            freed: Condvar::new(),
+    /// One that starts this executable again for each plugin, as many at once as there are cores.
+    pub fn child() -> Compiler {
+        Compiler::Child(Arc::new(Children {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            most: cores(),
             told: AtomicBool::new(false),
         }))
     }
 
-    /// Compiles a sound file.
+    /// Kills the children, and starts no more.
+    pub fn stop(&self) {
+        if let Compiler::Child(children) = self {
+            children.state.lock().stopped = true;
+            children.changed.notify_all();
+        }
+    }
+
+    /// Inspects and compiles the content of a file. May take as long as the limits allow, and
+    /// before that as long as others compile.
+    ///
+    /// # Errors
+    /// Why it is not a plugin, or what of the limits it exceeds.
     pub(super) fn compile(
         &self,
         engine: &wasmtime::Engine,
         bytes: &[u8],
-        component: bool,
+        limits: &PluginSettings,
     ) -> Result<Compiled, PluginError> {
-        if let Compiler::Apart(apart) = self {
-            match apart.compile(bytes, component) {
-                Ok(code) => return code.map(Compiled::Apart),
-                Err(error) => {
-                    if !apart.told.swap(true, Ordering::Relaxed) {
-                        tracing::warn!(
-                            %error,
-                            "plugins are compiled by the host itself: a hostile one could take all its memory"
-                        );
-                    }
+        let Compiler::Child(children) = self else {
+            return compile_here(engine, bytes);
+        };
+        let _place = children.enter()?;
+        let answer = children.start(limits);
+        match answer.and_then(|child| children.wait(child, bytes, limits)) {
+            Ok(answer) => answer,
+            // Nothing was heard that could come from a child: there is none to be had.
+            Err(error) => {
+                if !children.told.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        %error,
+                        "cannot start a process to compile plugins in: they are compiled inside the host, without limits on time and memory"
+                    );
                 }
+                compile_here(engine, bytes)
             }
         }
-        let code = if component {
-            Component::from_binary(engine, bytes).map(Code::Component)
-        } else {
-            Module::from_binary(engine, bytes).map(Code::Module)
-        };
-        code.map(Compiled::Here)
-            .map_err(|error| does_not_compile(&error))
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Inspects and compiles in this process.
+fn compile_here(engine: &wasmtime::Engine, bytes: &[u8]) -> Result<Compiled, PluginError> {
+    let inspection = shape::inspect(bytes)?;
+    let unknown: Vec<String> = inspection
+        .unknown_imports()
+        .map(|import| format!("`{}`", import.name))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(PluginError::Imports {
+            imports: unknown.join(", "),
+        });
+    }
+    let code = if inspection.shape == Shape::CoreCommand {
+        Module::from_binary(engine, bytes).map(Code::Module)
+    } else {
+        Component::from_binary(engine, bytes).map(Code::Component)
+    };
+    let face = Face {
+        shape: inspection.shape.id().to_owned(),
+        imports: inspection
+            .imports
+            .into_iter()
+            .map(|import| import.name)
+            .collect(),
+    };
+    Ok(Compiled {
+        face,
+        code: Artifact::Ready(code.map_err(|error| does_not_compile(&error))?),
+    })
 }
 
 /// Why code could not be made of a sound file.
@@ -128,190 +220,483 @@ pub(super) fn does_not_compile(error: &wasmtime::Error) -> PluginError {
     let whole = format!("{error:#}");
     if whole.contains("pooling allocator") {
         // Sound, and too large for the engine's pool; the innermost reason says in what.
-        declares_too_much(&error.root_cause().to_string())
+        let why = error.root_cause();
+        PluginError::TooMuch(format!("it declares more than a job may have: {why}"))
     } else {
         PluginError::Compile(whole)
     }
 }
 
-fn declares_too_much(why: &str) -> PluginError {
-    PluginError::TooMuch(format!("it declares more than a job may have: {why}"))
+// --- the host's side
+
+/// A place among the children; given back when dropped.
+struct Place<'c>(&'c Children);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().running -= 1;
+        self.0.changed.notify_one();
+    }
 }
 
-impl Apart {
-    /// Compiles in another process; an error if there is none to be had.
-    fn compile(&self, bytes: &[u8], component: bool) -> io::Result<Result<Vec<u8>, PluginError>> {
-        let mut places = self.places.lock();
-        while *places == 0 {
-            self.freed.wait(&mut places);
+/// A child that is killed and reaped when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already; without `wait` it would stay as a zombie.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Children {
+    /// Waits until another child may be started.
+    fn enter(&self) -> Result<Place<'_>, PluginError> {
+        let mut state = self.state.lock();
+        self.changed.wait_while(&mut state, |state| {
+            !state.stopped && state.running >= self.most
+        });
+        if state.stopped {
+            return Err(PluginError::Stopping);
         }
-        *places -= 1;
-        drop(places);
-        let result = self.compile_now(bytes, component);
-        *self.places.lock() += 1;
-        self.freed.notify_one();
-        result
+        state.running += 1;
+        Ok(Place(self))
     }
 
-    fn compile_now(
-        &self,
-        bytes: &[u8],
-        component: bool,
-    ) -> io::Result<Result<Vec<u8>, PluginError>> {
-        let mut child = Command::new(this_program()?)
-            .arg("compile-plugin")
-            .arg(if component { "component" } else { "module" })
-            .arg(format!("--memory={}", self.limits.memory))
-            .arg(format!("--seconds={}", self.limits.timeout.as_secs() + 1))
+    fn start(&self, limits: &PluginSettings) -> io::Result<Running> {
+        let cpu = cpu_seconds(limits.compile_timeout);
+        Command::new(own_executable()?)
+            .arg0("quarterjack")
+            .arg(VERB)
+            .arg(format!("--memory={}", limits.compile_memory))
+            .arg(format!("--cpu={cpu}"))
             .env_clear()
-            // Signals of the terminal are the host's to answer.
+            .current_dir("/")
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .spawn()?;
-        let talk = self.talk(&mut child, bytes);
-        if talk.is_none() {
-            // It may have ended by itself in this moment.
-            let _ = child.kill();
-        }
-        let status = child.wait()?;
-        let Some((code, words)) = talk else {
-            return Ok(Err(PluginError::Compile(self.too_slow())));
-        };
-        self.judge(status, code, &words)
+            .spawn()
+            .map(Running)
     }
 
-    /// Gives the other process its file, and takes what it says; nothing if it is too slow.
-    fn talk(&self, child: &mut Child, bytes: &[u8]) -> Option<(Vec<u8>, String)> {
-        let (mut stdin, stdout, stderr) = (
-            child.stdin.take()?,
-            child.stdout.take()?,
-            child.stderr.take()?,
-        );
+    /// Hands the file to a child, and takes what it makes of it.
+    ///
+    /// # Errors
+    /// If it is no child of this program: it does not greet.
+    fn wait(
+        &self,
+        mut child: Running,
+        bytes: &[u8],
+        limits: &PluginSettings,
+    ) -> io::Result<Result<Compiled, PluginError>> {
+        let broken = || io::Error::other("it has no pipes");
+        let deadline = clock::monotonic().checked_add(limits.compile_timeout);
+        let mut stdin = child.0.stdin.take().ok_or_else(broken)?;
+        let stdout = child.0.stdout.take().ok_or_else(broken)?;
+        let stderr = child.0.stderr.take().ok_or_else(broken)?;
         std::thread::scope(|scope| {
-            // It may end before it has read everything: its exit code tells why.
-            scope.spawn(move || drop(stdin.write_all(bytes)));
             let (tell, told) = mpsc::channel();
-            let tell_words = tell.clone();
-            scope.spawn(move || tell.send((true, read_all(stdout, LARGEST_CODE))));
-            scope.spawn(move || tell_words.send((false, read_all(stderr, LAST_WORDS))));
-            let (mut code, mut words) = (Vec::new(), Vec::new());
-            for _ in 0..2 {
-                match told.recv_timeout(self.limits.timeout) {
-                    Ok((true, bytes)) => code = bytes,
-                    Ok((false, bytes)) => words = bytes,
-                    Err(_) => {
-                        // Ends the threads, which wait for it.
-                        let _ = child.kill();
-                        return None;
+            scope.spawn(move || {
+                // A child that dies early is told of by its end.
+                let _ = stdin.write_all(bytes);
+            });
+            let complaint = scope.spawn(move || complaint(stderr));
+            scope.spawn(move || {
+                // Nobody takes the answer of a child that was killed.
+                let _ = tell.send(read_answer(stdout));
+            });
+            let ended = loop {
+                match told.recv_timeout(LOOK) {
+                    Ok(answer) => break Ok(answer),
+                    Err(RecvTimeoutError::Disconnected) => {
+                        break Ok(Err(Silence::Broken(broken())));
                     }
+                    Err(RecvTimeoutError::Timeout) if self.state.lock().stopped => {
+                        break Err(PluginError::Stopping);
+                    }
+                    Err(RecvTimeoutError::Timeout) if passed(deadline) => {
+                        break Err(too_slow(limits));
+                    }
+                    Err(RecvTimeoutError::Timeout) => {}
                 }
+            };
+            // With its answer out, or none to come, it has nothing more to do. The pipes close
+            // with it, and the threads end.
+            let status = match &ended {
+                Ok(Ok(_)) => None,
+                Ok(Err(_)) => reap(&mut child.0, deadline),
+                Err(_) => None,
+            };
+            drop(child);
+            let complaint = complaint.join().unwrap_or_default();
+            match ended {
+                Err(error) => Ok(Err(error)),
+                Ok(Ok((answer, code))) => Ok(taken(answer, code, limits)),
+                // One that was killed before it could greet is a child all the same.
+                Ok(Err(Silence::NoGreeting))
+                    if status.is_none_or(|status| status.signal().is_some()) =>
+                {
+                    let error = io::ErrorKind::UnexpectedEof.into();
+                    Ok(Err(failed(status, &complaint, &error, limits)))
+                }
+                Ok(Err(Silence::Broken(error))) => {
+                    Ok(Err(failed(status, &complaint, &error, limits)))
+                }
+                Ok(Err(Silence::NoGreeting)) => Err(io::Error::other(format!(
+                    "this program does not compile plugins: {}",
+                    complaint.trim()
+                ))),
             }
-            Some((code, String::from_utf8_lossy(&words).trim().to_owned()))
         })
     }
-
-    fn judge(
-        &self,
-        status: ExitStatus,
-        mut code: Vec<u8>,
-        words: &str,
-    ) -> io::Result<Result<Vec<u8>, PluginError>> {
-        if !code.starts_with(GREETING) {
-            return Err(io::Error::other(format!(
-                "this program does not compile plugins ({status}): {words}"
-            )));
-        }
-        code.drain(..GREETING.len());
-        let failed = |why: String| Ok(Err(PluginError::Compile(why)));
-        match status.code() {
-            Some(0) => Ok(Ok(code)),
-            Some(exit) if exit == i32::from(DOES_NOT_COMPILE) => failed(words.to_owned()),
-            Some(exit) if exit == i32::from(DECLARES_TOO_MUCH) => Ok(Err(declares_too_much(words))),
-            _ if status.signal() == Some(Signal::XCPU.as_raw()) => failed(self.too_slow()),
-            _ if words.contains("memory allocation of") => failed(format!(
-                "it needs more than {} of memory to compile; the operator can allow more (compile_memory)",
-                format_size(self.limits.memory)
-            )),
-            _ => failed(format!("the compiler broke down ({status}): {words}")),
-        }
-    }
-
-    fn too_slow(&self) -> String {
-        format!(
-            "it takes longer than {} to compile; the operator can allow more (compile_timeout)",
-            format_duration_exact(self.limits.timeout)
-        )
-    }
 }
 
-fn read_all(from: impl Read, most: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut from = from;
-    // What came before an error counts.
-    let _ = from.by_ref().take(most).read_to_end(&mut bytes);
-    // The rest is taken, so that the other end does not wait for it.
-    let _ = io::copy(&mut from, &mut io::sink());
-    bytes
+/// CPU time for a child, in seconds: all cores for as long as it may take.
+fn cpu_seconds(timeout: Duration) -> u64 {
+    let seconds = timeout.as_secs().saturating_add(1);
+    seconds.saturating_mul(u64::try_from(cores()).unwrap_or(1))
 }
 
-/// This program's file, also when another one has taken its name since.
-fn this_program() -> io::Result<PathBuf> {
-    let running = PathBuf::from("/proc/self/exe");
-    if running.exists() {
-        Ok(running)
+fn passed(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| clock::monotonic() >= deadline)
+}
+
+/// The executable of this process, also if another has taken its name since.
+fn own_executable() -> io::Result<PathBuf> {
+    let own = PathBuf::from("/proc/self/exe");
+    if own.exists() {
+        Ok(own)
     } else {
         std::env::current_exe()
     }
 }
 
-/// What the other process does: limits itself, reads a file and writes its code.
-///
-/// # Errors
-/// Its exit code and last words.
-pub fn compile_as_child(component: bool, memory: u64, seconds: u64) -> Result<(), (u8, String)> {
-    let broke = |error: io::Error| (1, error.to_string());
-    // The host may be gone before this is done.
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| broke(error.into()))?;
-    for (resource, most) in [
-        // Not the address space, of which the engine reserves a lot and uses little.
-        (Resource::Data, memory),
-        (Resource::Cpu, seconds.saturating_mul(cores())),
-        (Resource::Core, 0),
-    ] {
-        let limit = Rlimit {
-            current: Some(most),
-            maximum: Some(most),
-        };
-        setrlimit(resource, limit).map_err(|error| broke(error.into()))?;
+/// Waits for the end of a child that has closed its output.
+fn reap(child: &mut Child, deadline: Option<Instant>) -> Option<ExitStatus> {
+    loop {
+        match child.try_wait() {
+            Ok(None) if !passed(deadline) => std::thread::sleep(Duration::from_millis(1)),
+            Ok(status) => return status,
+            Err(_) => return None,
+        }
     }
-    let mut out = io::stdout().lock();
-    out.write_all(GREETING).map_err(broke)?;
-    out.flush().map_err(broke)?;
-    let mut bytes = Vec::new();
-    io::stdin().lock().read_to_end(&mut bytes).map_err(broke)?;
-    // As large as a memory may be: code for one size of pool does not fit another.
-    let engine = Engine::new(Capacity {
-        running: 1,
-        largest_memory: super::engine::WHOLE_MEMORY,
-        memory: u64::MAX,
-    })
-    .map_err(|error| (1, error.to_string()))?;
-    let engine = engine.wasmtime();
-    let code = if component {
-        engine.precompile_component(&bytes)
-    } else {
-        engine.precompile_module(&bytes)
-    };
-    let code = code.map_err(|error| match does_not_compile(&error) {
-        PluginError::Compile(why) => (DOES_NOT_COMPILE, why),
-        _ => (DECLARES_TOO_MUCH, error.root_cause().to_string()),
-    })?;
-    out.write_all(&code).map_err(broke)?;
-    out.flush().map_err(broke)
 }
 
-fn cores() -> u64 {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64)
+/// The beginning of what a child complains of; all of it is read, so that it can end.
+fn complaint(mut stderr: impl Read) -> String {
+    let mut kept = Vec::new();
+    // What cannot be read is not known.
+    let _ = stderr.by_ref().take(MAX_COMPLAINT).read_to_end(&mut kept);
+    let _ = io::copy(&mut stderr, &mut io::sink());
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+enum Silence {
+    /// It has not even greeted.
+    NoGreeting,
+    /// It ended before its time, or said something strange.
+    Broken(io::Error),
+}
+
+impl From<io::Error> for Silence {
+    fn from(error: io::Error) -> Silence {
+        Silence::Broken(error)
+    }
+}
+
+fn read_answer(stdout: impl Read) -> Result<(Answer, Vec<u8>), Silence> {
+    let mut stdout = BufReader::new(stdout);
+    let mut greeting = Vec::new();
+    let length = GREETING.len() as u64;
+    stdout.by_ref().take(length).read_to_end(&mut greeting)?;
+    if greeting != GREETING {
+        return Err(Silence::NoGreeting);
+    }
+    let mut line = Vec::new();
+    stdout
+        .by_ref()
+        .take(MAX_ANSWER)
+        .read_until(b'\n', &mut line)?;
+    let answer: Answer = serde_json::from_slice(&line).map_err(io::Error::from)?;
+    let mut code = Vec::new();
+    if let Answer::Compiled { bytes, .. } = &answer {
+        if *bytes > MAX_CODE {
+            let size = format_size(MAX_CODE);
+            return Ok((
+                Answer::TooMuch(format!("its compiled code is larger than {size}")),
+                code,
+            ));
+        }
+        stdout.take(*bytes).read_to_end(&mut code)?;
+        if code.len() as u64 != *bytes {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+    }
+    Ok((answer, code))
+}
+
+/// What an answer means.
+fn taken(answer: Answer, code: Vec<u8>, limits: &PluginSettings) -> Result<Compiled, PluginError> {
+    Err(match answer {
+        Answer::Compiled { face, .. } => {
+            return Ok(Compiled {
+                face,
+                code: Artifact::Serialized(code),
+            });
+        }
+        Answer::NotAJob(why) => PluginError::NotAJob(why),
+        Answer::Imports(imports) => PluginError::Imports { imports },
+        Answer::Compile(why) => PluginError::Compile(why),
+        Answer::TooMuch(why) => PluginError::TooMuch(why),
+        Answer::OutOfMemory => too_large(limits),
+    })
+}
+
+fn too_slow(limits: &PluginSettings) -> PluginError {
+    PluginError::Compile(format!(
+        "it takes longer than {} to compile; allow more with `compile_timeout` under [plugins] in quarterjack.toml, or build it smaller",
+        format_duration_exact(limits.compile_timeout)
+    ))
+}
+
+fn too_large(limits: &PluginSettings) -> PluginError {
+    PluginError::Compile(format!(
+        "it needs more than {} of memory to compile; allow more with `compile_memory` under [plugins] in quarterjack.toml, or build it smaller",
+        format_size(limits.compile_memory)
+    ))
+}
+
+/// Why a child ended without an answer.
+fn failed(
+    status: Option<ExitStatus>,
+    complaint: &str,
+    error: &io::Error,
+    limits: &PluginSettings,
+) -> PluginError {
+    if is_out_of_memory(complaint) {
+        return too_large(limits);
+    }
+    let signal = status.and_then(|status| status.signal());
+    let is = |of: Signal| signal == Some(of.as_raw());
+    if is(Signal::XCPU) {
+        return too_slow(limits);
+    }
+    PluginError::Compile(if complaint.contains("overflowed its stack") {
+        "it is nested too deeply for the compiler".into()
+    } else if is(Signal::KILL) {
+        "the compiler was killed from outside, perhaps because the machine has too little memory; touch the file to try again".into()
+    } else {
+        let ended = match status {
+            Some(status) => status.to_string(),
+            None => error.to_string(),
+        };
+        match complaint.trim() {
+            "" => format!("the compiler failed ({ended})"),
+            complaint => format!("the compiler failed ({ended}): {complaint}"),
+        }
+    })
+}
+
+/// Whether somebody complains of a want of memory: the allocator, the compiler, the system.
+fn is_out_of_memory(complaint: &str) -> bool {
+    [
+        "memory allocation of",
+        "Cannot allocate memory",
+        "out of memory",
+    ]
+    .iter()
+    .any(|words| complaint.contains(words))
+}
+
+// --- the child's side
+
+/// Compiles the file on standard input for a host, and answers on standard output. `memory` is in
+/// bytes, `cpu` in seconds; both are limits of this process from now on.
+///
+/// # Errors
+/// If the answer cannot be written, or the limits cannot be set.
+pub fn compile_for_host(memory: u64, cpu: u64) -> io::Result<()> {
+    limit_myself(memory, cpu)?;
+    let mut out = io::stdout().lock();
+    out.write_all(GREETING)?;
+    out.flush()?;
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes)?;
+    let (answer, code) = match compile_and_serialize(&bytes) {
+        Ok((face, code)) => {
+            let bytes = code.len() as u64;
+            (Answer::Compiled { face, bytes }, code)
+        }
+        Err(PluginError::Compile(why)) if is_out_of_memory(&why) => {
+            (Answer::OutOfMemory, Vec::new())
+        }
+        Err(error) => (refusal(error), Vec::new()),
+    };
+    serde_json::to_writer(&mut out, &answer)?;
+    out.write_all(b"\n")?;
+    out.write_all(&code)?;
+    out.flush()
+}
+
+fn compile_and_serialize(bytes: &[u8]) -> Result<(Face, Vec<u8>), PluginError> {
+    let wrong = |error: wasmtime::Error| PluginError::Compile(format!("{error:#}"));
+    let engine = engine::compile_only().map_err(wrong)?;
+    let compiled = compile_here(&engine, bytes)?;
+    let code = match compiled.code {
+        Artifact::Ready(code) => code.serialize().map_err(wrong)?,
+        Artifact::Serialized(code) => code,
+    };
+    Ok((compiled.face, code))
+}
+
+fn refusal(error: PluginError) -> Answer {
+    match error {
+        PluginError::Imports { imports } => Answer::Imports(imports),
+        PluginError::Compile(why) => Answer::Compile(why),
+        PluginError::TooMuch(why) => Answer::TooMuch(why),
+        other => Answer::NotAJob(other.to_string()),
+    }
+}
+
+/// Bounds this process, and ties it to the life of its parent.
+fn limit_myself(memory: u64, cpu: u64) -> io::Result<()> {
+    let limit = |most| Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
+    // Of the data alone: reserved addresses cost nothing, and the compiler reserves many.
+    lower(Resource::Data, memory)?;
+    lower(Resource::Cpu, cpu)?;
+    setrlimit(Resource::Core, limit(0))?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // Runs go first. That it cannot be so is no reason to compile nothing.
+    let _ = rustix::process::nice(NICE);
+    Ok(())
+}
+
+/// Sets a limit, unless a lower one holds already.
+fn lower(resource: Resource, most: u64) -> io::Result<()> {
+    let held = rustix::process::getrlimit(resource);
+    let bounded = |value: Option<u64>| Some(value.map_or(most, |value| value.min(most)));
+    setrlimit(
+        resource,
+        Rlimit {
+            current: bounded(held.current),
+            maximum: held.maximum,
+        },
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::plugin::tests::{command, engine};
+
+    fn limits() -> PluginSettings {
+        PluginSettings {
+            compile_memory: 1 << 30,
+            compile_timeout: Duration::from_secs(90),
+            ..PluginSettings::default()
+        }
+    }
+
+    fn said(status: i32, complaint: &str) -> String {
+        let status = ExitStatus::from_raw(status);
+        let error = io::Error::from(io::ErrorKind::UnexpectedEof);
+        failed(Some(status), complaint, &error, &limits()).to_string()
+    }
+
+    #[test]
+    fn how_a_child_died_is_told_in_words() {
+        let killed = Signal::KILL.as_raw();
+        let aborted = Signal::ABORT.as_raw();
+        insta::assert_snapshot!(
+            [
+                said(aborted, "memory allocation of 123 bytes failed"),
+                said(Signal::XCPU.as_raw(), ""),
+                said(killed, ""),
+                said(aborted, "thread 'main' has overflowed its stack"),
+                said(1 << 8, "error: cannot\n"),
+                said(2 << 8, ""),
+            ].join("\n"), @"
+        it does not compile: it needs more than 1 GiB of memory to compile; allow more with `compile_memory` under [plugins] in quarterjack.toml, or build it smaller
+        it does not compile: it takes longer than 1 min 30 s to compile; allow more with `compile_timeout` under [plugins] in quarterjack.toml, or build it smaller
+        it does not compile: the compiler was killed from outside, perhaps because the machine has too little memory; touch the file to try again
+        it does not compile: it is nested too deeply for the compiler
+        it does not compile: the compiler failed (exit status: 1): error: cannot
+        it does not compile: the compiler failed (exit status: 2)
+        ");
+    }
+
+    #[test]
+    fn code_made_by_a_child_fits_the_host() {
+        // The two engines differ in their pools alone.
+        let hash = |engine: &wasmtime::Engine| {
+            use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+            let mut hasher = DefaultHasher::new();
+            engine.precompile_compatibility_hash().hash(&mut hasher);
+            hasher.finish()
+        };
+        let (host, child) = (engine(), engine::compile_only().unwrap());
+        assert_eq!(hash(host.wasmtime()), hash(&child));
+        let (face, code) = compile_and_serialize(&command("x")).unwrap();
+        assert_eq!(face.shape(), Some(Shape::CoreCommand));
+        let code = Code::adopt(host.wasmtime(), &code, false).unwrap();
+        assert!(matches!(code, Code::Module(_)));
+    }
+
+    #[test]
+    fn an_answer_must_be_whole() {
+        let face = Face {
+            shape: "typed".into(),
+            imports: vec!["wasi:cli/stdout@0.2.6".into()],
+        };
+        let bytes = 3;
+        let line = |face, bytes| {
+            let answer = serde_json::to_vec(&Answer::Compiled { face, bytes }).unwrap();
+            [GREETING, &*answer, b"\n"].concat()
+        };
+        let mut whole = line(face, bytes);
+        whole.extend(b"abc");
+        let (answer, code) = read_answer(&*whole).unwrap();
+        assert_eq!(code, b"abc");
+        let compiled = taken(answer, code, &limits()).map_err(|error| error.to_string());
+        assert_eq!(compiled.unwrap().face.shape(), Some(Shape::Typed));
+        for length in 0..whole.len() {
+            let silence = read_answer(&whole[..length]).unwrap_err();
+            let greeted = length >= GREETING.len();
+            assert_eq!(matches!(silence, Silence::Broken(_)), greeted, "{length}");
+        }
+        let bytes = MAX_CODE + 1;
+        let face = Face {
+            shape: String::new(),
+            imports: Vec::new(),
+        };
+        assert_eq!(face.shape(), None);
+        let (answer, _) = read_answer(&*line(face, bytes)).unwrap();
+        assert!(matches!(answer, Answer::TooMuch(why) if why.contains("1 GiB")));
+    }
+
+    #[test]
+    fn no_more_children_than_cores_and_none_once_stopped() {
+        let Compiler::Child(children) = Compiler::child() else {
+            panic!("no child");
+        };
+        let places: Vec<_> = (0..children.most).map(|_| children.enter()).collect();
+        assert!(places.iter().all(Result::is_ok));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| children.enter().err());
+            Compiler::Child(children.clone()).stop();
+            assert!(matches!(
+                waiting.join().unwrap(),
+                Some(PluginError::Stopping)
+            ));
+        });
+    }
 }

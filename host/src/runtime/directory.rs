@@ -2,21 +2,27 @@
 //!
 //! A file goes into service only whole and sound. What is being written is left alone until it
 //! has stood still for a moment, and what turns out to be no job leaves the version before it
-//! in service.
+//! in service. So does what the lock file does not allow.
+//!
+//! A version that a job pins by its digest stays in service for that job after its file has been
+//! replaced.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt as _};
 use parking_lot::{Mutex, RwLock};
 
+use super::lock::{LockFile, Noted};
 use super::plugin::{Loader, Plugin, PluginError, read_in};
 use super::shape::{Digest, Shape};
 use crate::clock;
+use crate::policy::PluginSettings;
 
 /// How long a file must stand still before it is taken for whole.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -59,7 +65,14 @@ pub struct Plugins {
     /// Opened anew at each look: the directory itself may be replaced.
     dir: RwLock<Dir>,
     loader: Loader,
+    lock: Option<LockFile>,
     in_service: RwLock<HashMap<Arc<str>, Arc<Plugin>>>,
+    /// Versions whose files were replaced, and that jobs pin.
+    older: RwLock<HashMap<Arc<str>, Vec<Arc<Plugin>>>>,
+    /// The versions that jobs pin.
+    pins: RwLock<HashSet<(Arc<str>, Digest)>>,
+    /// Whether what was not usable is to be tried again.
+    again: AtomicBool,
     seen: Mutex<HashMap<Arc<str>, Seen>>,
 }
 
@@ -81,6 +94,8 @@ enum State {
     Ready,
     /// Not usable.
     Rejected(String),
+    /// Not accepted.
+    Held(String),
 }
 
 /// What a look at the directory found.
@@ -109,6 +124,8 @@ pub enum Change {
         shape: Shape,
         /// How long it took to compile; nothing if its code was already there.
         compiled_in: Option<Duration>,
+        /// What was noted of it in the lock file.
+        noted: Option<Noted>,
     },
     /// It is in service already: the file was touched, not changed.
     Unchanged,
@@ -146,9 +163,56 @@ impl Plugins {
             path: path.to_owned(),
             dir: RwLock::new(Dir::open_ambient_dir(path, ambient_authority())?),
             loader,
+            lock: None,
             in_service: RwLock::default(),
+            older: RwLock::default(),
+            pins: RwLock::default(),
+            again: AtomicBool::new(false),
             seen: Mutex::default(),
         })
+    }
+
+    /// The same, with nothing in service but what a lock file allows.
+    #[must_use]
+    pub fn under(self, lock: Option<LockFile>) -> Plugins {
+        Plugins { lock, ..self }
+    }
+
+    /// Sets what plugins may be from now on. What was not usable is tried again at the next
+    /// look, if that differs.
+    pub fn set_settings(&self, settings: PluginSettings) {
+        if self.loader.set_settings(settings) {
+            self.again.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Loads nothing more, and ends what is being compiled.
+    pub fn stop(&self) {
+        self.loader.stop();
+    }
+
+    /// The plugin in service under a name for jobs that pin a digest.
+    pub fn pinned(&self, name: &str, digest: Digest) -> Option<Arc<Plugin>> {
+        // What is replaced is among the older ones before another takes its place.
+        let current = self.get(name);
+        current
+            .filter(|plugin| plugin.digest == digest)
+            .or_else(|| {
+                let older = self.older.read();
+                let mut versions = older.get(name)?.iter();
+                versions.find(|plugin| plugin.digest == digest).cloned()
+            })
+    }
+
+    /// Keeps these versions in service for the jobs that pin them, also when their files are
+    /// replaced, and no others.
+    pub fn keep(&self, pins: HashSet<(Arc<str>, Digest)>) {
+        let mut older = self.older.write();
+        older.retain(|name, versions| {
+            versions.retain(|plugin| pins.contains(&(name.clone(), plugin.digest)));
+            !versions.is_empty()
+        });
+        *self.pins.write() = pins;
     }
 
     /// The directory.
@@ -167,7 +231,9 @@ impl Plugins {
             return Availability::Ready;
         }
         match self.seen.lock().get(name).map(|seen| &seen.state) {
-            Some(State::Rejected(error)) => Availability::Rejected(error.clone()),
+            Some(State::Rejected(error) | State::Held(error)) => {
+                Availability::Rejected(error.clone())
+            }
             Some(State::Settling | State::Loading) => Availability::Loading,
             Some(State::Ready) | None => Availability::Missing,
         }
@@ -218,10 +284,14 @@ impl Plugins {
 
         *self.dir.write() = dir;
 
+        let again = self.again.swap(false, Ordering::Relaxed);
+        // What was held back may be accepted by now.
+        let accepted = self.lock.as_ref().is_some_and(LockFile::has_changed);
         let mut seen = self.seen.lock();
         seen.retain(|name, _| {
             let stays = present.contains_key(name);
             if !stays && self.in_service.write().remove(name).is_some() {
+                self.older.write().remove(name);
                 scan.removed.push(name.clone());
             }
             stays
@@ -239,7 +309,15 @@ impl Plugins {
                     state: State::Settling,
                 };
             }
-            if matches!(entry.state, State::Settling) {
+            let retry = match entry.state {
+                State::Held(_) => accepted || again,
+                State::Rejected(_) => again,
+                State::Settling | State::Loading | State::Ready => false,
+            };
+            if retry {
+                entry.state = State::Loading;
+                scan.load.push(name);
+            } else if matches!(entry.state, State::Settling) {
                 if stamp.long_settled() || now.duration_since(entry.since) >= settle {
                     entry.state = State::Loading;
                     scan.load.push(name);
@@ -256,26 +334,35 @@ impl Plugins {
     /// Reads, compiles and puts into service one file that [`Plugins::scan`] named. May take
     /// seconds.
     pub fn load(&self, name: &Arc<str>) -> Change {
-        let result = self
-            .read(name)
-            .and_then(|(stamp, bytes)| self.loader.load(&bytes).map(|loaded| (stamp, loaded)));
+        let result = self.read(name).and_then(|(stamp, bytes)| {
+            let loaded = self.loader.load(&bytes)?;
+            drop(bytes);
+            let plugin = &loaded.plugin;
+            let noted = match &self.lock {
+                Some(lock) => lock.admit(name, plugin.digest, &plugin.interfaces)?,
+                None => None,
+            };
+            Ok((stamp, loaded, noted))
+        });
         let mut seen = self.seen.lock();
         let Some(entry) = seen.get_mut(name) else {
             // Deleted while it was read.
             return Change::Unchanged;
         };
         match result {
-            Ok((stamp, loaded)) => {
+            Ok((stamp, loaded, noted)) => {
                 if entry.stamp == stamp {
                     entry.state = State::Ready;
                 }
                 let digest = loaded.plugin.digest;
                 let shape = loaded.plugin.shape;
+                self.keep_pinned(name);
                 let replaced = self
                     .in_service
                     .write()
                     .insert(name.clone(), loaded.plugin)
                     .map(|plugin| plugin.digest);
+                self.forget_older(name, digest);
                 if replaced == Some(digest) {
                     return Change::Unchanged;
                 }
@@ -285,6 +372,7 @@ impl Plugins {
                     replaced,
                     shape,
                     compiled_in: loaded.compiled_in,
+                    noted,
                 }
             }
             Err(PluginError::Changing) => {
@@ -292,8 +380,13 @@ impl Plugins {
                 entry.state = State::Settling;
                 Change::Unchanged
             }
+            Err(PluginError::Stopping) => Change::Unchanged,
             Err(error) => {
-                entry.state = State::Rejected(error.to_string());
+                let said = error.to_string();
+                entry.state = match &error {
+                    PluginError::Held(_) => State::Held(said),
+                    _ => State::Rejected(said),
+                };
                 Change::Rejected {
                     name: name.clone(),
                     error,
@@ -303,13 +396,31 @@ impl Plugins {
         }
     }
 
+    /// Keeps the version in service of a plugin for the jobs that pin it, as another one is about
+    /// to take its place.
+    fn keep_pinned(&self, name: &Arc<str>) {
+        let mut older = self.older.write();
+        if let Some(current) = self.get(name)
+            && self.pins.read().contains(&(name.clone(), current.digest))
+        {
+            older.entry(name.clone()).or_default().push(current);
+        }
+    }
+
+    /// Lets go of an older version that is the one in service now.
+    fn forget_older(&self, name: &str, digest: Digest) {
+        if let Some(versions) = self.older.write().get_mut(name) {
+            versions.retain(|plugin| plugin.digest != digest);
+        }
+    }
+
     fn read(&self, name: &str) -> Result<(Stamp, Vec<u8>), PluginError> {
         let dir = self.dir.read().try_clone().map_err(PluginError::Read)?;
         let link = dir.symlink_metadata(name).map_err(PluginError::Read)?;
         if link.is_symlink() && dir.metadata(name).is_err() {
             return Err(PluginError::LeadsOut);
         }
-        let (before, bytes) = read_in(&dir, Path::new(name), self.loader.max_size())?;
+        let (before, bytes) = read_in(&dir, Path::new(name), self.loader.settings().max_size)?;
         let before = Stamp::of(&before);
         let after = Stamp::of(&dir.metadata(name).map_err(PluginError::Read)?);
         if before != after || bytes.len() as u64 != after.size {

@@ -241,6 +241,12 @@ impl Drop for Entered {
     }
 }
 
+/// An engine that compiles what every [`Engine`] runs, and runs nothing: it reserves no address
+/// space.
+pub(super) fn compile_only() -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&code_config())
+}
+
 fn config(slots: usize, max_memory: u64) -> Config {
     let mut pool = PoolingAllocationConfig::default();
     let count = |per_slot: u32| {
@@ -265,9 +271,15 @@ fn config(slots: usize, max_memory: u64) -> Config {
         .table_keep_resident(KEEP_RESIDENT)
         .decommit_batch_size(32);
 
+    let mut config = code_config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// All that shapes code.
+fn code_config() -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .memory_init_cow(true)
         .consume_fuel(true)
         .epoch_interruption(true)

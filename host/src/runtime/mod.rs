@@ -19,6 +19,7 @@ pub mod directory;
 pub mod engine;
 pub mod guest;
 mod imports;
+pub mod lock;
 pub mod plugin;
 mod redaction;
 pub mod shape;
@@ -46,6 +47,7 @@ use engine::Engine;
 use guest::{CappedPipe, Echo, Ended, GuestState, Pipe, Stream, Wasi};
 use outcome::{Ending, Spent};
 use plugin::{Entry, Plugin};
+use shape::Digest;
 use turns::{CpuTime, Turns};
 
 use crate::clock::{self, Clock, Timestamp, format_instant};
@@ -72,6 +74,13 @@ impl Runtime {
     pub fn new(sandbox: Sandbox, plugins: Arc<Plugins>) -> Self {
         Runtime { sandbox, plugins }
     }
+
+    fn plugin_of(&self, job: &Job) -> Option<Arc<Plugin>> {
+        match job.sha256 {
+            None => self.plugins.get(&job.component),
+            Some(pin) => self.plugins.pinned(&job.component, pin.into()),
+        }
+    }
 }
 
 /// What all runs have in common. Cheap to clone.
@@ -88,15 +97,17 @@ pub struct Sandbox {
 
 impl Executor for Runtime {
     fn ready(&self, job: &Job) -> Result<(), SkipReason> {
-        if self.plugins.get(&job.component).is_some() {
-            Ok(())
-        } else {
-            Err(SkipReason::PluginMissing(job.component.clone()))
+        if self.plugin_of(job).is_some() {
+            return Ok(());
         }
+        Err(SkipReason::PluginMissing(match job.sha256 {
+            None => job.component.clone(),
+            Some(pin) => format!("{} with the sha256 {}", job.component, Digest::from(pin)).into(),
+        }))
     }
 
     async fn execute(&self, attempt: Attempt, session: Session) -> Execution {
-        match self.plugins.get(&attempt.run.job.component) {
+        match self.plugin_of(&attempt.run.job) {
             Some(plugin) => self.sandbox.run(&plugin, &attempt, session, None).await,
             None => outcome::not_started(format!(
                 "plugin {} is missing: it was removed before the run could start",

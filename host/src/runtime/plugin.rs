@@ -16,16 +16,15 @@ use wasmtime::component::InstancePre as ComponentPre;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::bindings::JobPre;
-use super::cache::{self, Code, CodeCache};
-use super::compiler::{Compiled, Compiler, does_not_compile};
+use super::cache::{Code, CodeCache};
+use super::compiler::{Artifact, Compiled, Compiler, Face, does_not_compile};
 use super::engine::Engine;
 use super::guest::GuestState;
-use super::shape::{self, Digest, Shape, ShapeError};
+use super::lock::Held;
+use super::shape::{Digest, Shape, ShapeError};
 use crate::clock;
+use crate::policy::PluginSettings;
 use crate::units::format_size;
-
-/// The largest file that is read as a plugin where the operator does not say, in bytes.
-pub const MAX_FILE: u64 = 512 << 20;
 
 /// A plugin that can be run.
 pub struct Plugin {
@@ -33,6 +32,8 @@ pub struct Plugin {
     pub digest: Digest,
     /// What kind of guest it is.
     pub shape: Shape,
+    /// What it imports, in the file's order: interfaces, or for a core module functions.
+    pub interfaces: Vec<String>,
     /// Whether it imports anything that does something.
     pub(super) imports: bool,
     /// Whether it can ask if it is to end.
@@ -68,11 +69,14 @@ pub enum PluginError {
     #[error("it is not a regular file")]
     NotAFile,
     /// It is too large.
-    #[error("it has {}, more than the {} that a plugin may have", format_size(*.size), format_size(*.max))]
+    #[error(
+        "it has {size}, more than the {max} that a plugin may have; allow more with `max_size` under [plugins] in quarterjack.toml",
+        size = format_size(*size), max = format_size(*max)
+    )]
     TooLarge {
         /// Bytes of the file.
         size: u64,
-        /// Bytes that it may have.
+        /// The most that are allowed.
         max: u64,
     },
     /// It changed while it was read.
@@ -81,6 +85,9 @@ pub enum PluginError {
     /// It is none of the three kinds of job.
     #[error(transparent)]
     Shape(#[from] ShapeError),
+    /// The same, as the process that compiles plugins says it.
+    #[error("{0}")]
+    NotAJob(String),
     /// It needs what the host does not have.
     #[error(
         "it imports {imports}, which this host does not offer to any job; see `quarterjack inspect`"
@@ -98,6 +105,20 @@ pub enum PluginError {
     /// It needs more memories, tables or instances than a job may have.
     #[error("{0}")]
     TooMuch(String),
+    /// It is not what was accepted before.
+    #[error(transparent)]
+    Held(#[from] Box<Held>),
+    /// It is not the file that the job's definition pins.
+    #[error("its sha256 is {has}, and the definition pins {pinned}")]
+    Pinned {
+        /// The digest of the file.
+        has: Digest,
+        /// The digest that it should have.
+        pinned: Digest,
+    },
+    /// The host stops before it was compiled.
+    #[error("the host stops before it is compiled")]
+    Stopping,
 }
 
 /// Turns files into plugins: one for each content, however many names it has.
@@ -105,7 +126,7 @@ pub struct Loader {
     engine: Engine,
     cache: Option<CodeCache>,
     compiler: Compiler,
-    max_size: u64,
+    settings: Mutex<PluginSettings>,
     loaded: Mutex<HashMap<Digest, Weak<Plugin>>>,
 }
 
@@ -118,29 +139,40 @@ pub struct Loaded {
 }
 
 impl Loader {
-    /// A loader that compiles for `engine` and keeps the code in `cache`.
+    /// A loader that compiles for `engine`, in this process, and keeps the code in `cache`.
     pub fn new(engine: Engine, cache: Option<CodeCache>) -> Self {
         Loader {
             engine,
             cache,
             compiler: Compiler::InProcess,
-            max_size: MAX_FILE,
+            settings: Mutex::default(),
             loaded: Mutex::new(HashMap::new()),
         }
     }
 
-    /// The same with another compiler, for files of at most so many bytes.
-    pub fn compiling(self, compiler: Compiler, max_size: u64) -> Self {
+    /// The same, with another compiler, and with limits.
+    #[must_use]
+    pub fn with(self, compiler: Compiler, settings: PluginSettings) -> Self {
         Loader {
             compiler,
-            max_size,
+            settings: Mutex::new(settings),
             ..self
         }
     }
 
-    /// The largest file that is read as a plugin, in bytes.
-    pub(super) fn max_size(&self) -> u64 {
-        self.max_size
+    /// What a plugin may be, and what compiling it may take.
+    pub fn settings(&self) -> PluginSettings {
+        *self.settings.lock()
+    }
+
+    /// Sets other limits from now on, and tells whether they differ.
+    pub fn set_settings(&self, settings: PluginSettings) -> bool {
+        std::mem::replace(&mut *self.settings.lock(), settings) != settings
+    }
+
+    /// Compiles nothing more, and ends what is compiled in processes of its own.
+    pub fn stop(&self) {
+        self.compiler.stop();
     }
 
     /// Checks, compiles and links the content of a file. May take seconds for a large one:
@@ -156,46 +188,29 @@ impl Loader {
                 compiled_in: None,
             });
         }
-        let inspection = shape::inspect(bytes)?;
-        let unknown: Vec<String> = inspection
-            .unknown_imports()
-            .map(|import| format!("`{}`", import.name))
-            .collect();
-        if !unknown.is_empty() {
-            return Err(PluginError::Imports {
-                imports: unknown.join(", "),
-            });
-        }
-        let component = inspection.shape != Shape::CoreCommand;
-        let (code, compiled_in) = self.code(bytes, digest, component)?;
-        let (entry, slots) = self.link(code, inspection.shape)?;
+        let (face, code, compiled_in) = self.code(bytes, digest)?;
+        let shape = face.shape().ok_or_else(unknown_shape)?;
+        let (entry, slots) = self.link(code, shape)?;
+        let imports = |start: &str| face.imports.iter().any(|name| name.starts_with(start));
         let plugin = Arc::new(Plugin {
             digest,
-            shape: inspection.shape,
-            imports: inspection
+            shape,
+            imports: face
                 .imports
                 .iter()
-                .any(|import| !import.name.starts_with("quarterjack:job/types@")),
-            cooperates: inspection
-                .imports
-                .iter()
-                .any(|import| import.name.starts_with("quarterjack:job/control@")),
-            files: inspection.imports.iter().any(|import| {
-                [
-                    "wasi:filesystem/",
-                    "wasi_snapshot_preview1.path_",
-                    ".fd_prestat",
-                ]
-                .iter()
-                .any(|part| import.name.contains(part))
-            }),
-            environment: inspection.imports.iter().any(|import| {
+                .any(|name| !name.starts_with("quarterjack:job/types@")),
+            cooperates: imports("quarterjack:job/control@"),
+            files: imports("wasi:filesystem/")
+                || imports("wasi_snapshot_preview1.path_")
+                || imports("wasi_snapshot_preview1.fd_prestat"),
+            environment: face.imports.iter().any(|name| {
                 ["environ_", "args_", "wasi:cli/environment@"]
                     .iter()
-                    .any(|part| import.name.contains(part))
+                    .any(|part| name.contains(part))
             }),
             slots,
             entry,
+            interfaces: face.imports,
         });
         let mut loaded = self.loaded.lock();
         loaded.retain(|_, plugin| plugin.strong_count() > 0);
@@ -210,35 +225,38 @@ impl Loader {
         &self,
         bytes: &[u8],
         digest: Digest,
-        component: bool,
-    ) -> Result<(Code, Option<Duration>), PluginError> {
+    ) -> Result<(Face, Code, Option<Duration>), PluginError> {
         let engine = self.engine.wasmtime();
-        if let Some(code) = self
-            .cache
-            .as_ref()
-            .and_then(|cache| cache.load(engine, digest, component))
-        {
-            return Ok((code, None));
+        let cached = self.cache.as_ref();
+        if let Some((face, code)) = cached.and_then(|cache| cache.load(engine, digest)) {
+            return Ok((face, code, None));
         }
         let started = clock::monotonic();
-        let compiled = self.compiler.compile(engine, bytes, component)?;
-        let compiled_in = started.elapsed();
-        let code = match compiled {
-            Compiled::Here(code) => {
-                if let Some(cache) = &self.cache {
-                    cache.store(digest, &code);
-                }
-                code
-            }
-            Compiled::Apart(bytes) => {
-                if let Some(cache) = &self.cache {
-                    cache.store_bytes(digest, &bytes);
-                }
-                cache::take_over(engine, &bytes, component)
-                    .map_err(|error| does_not_compile(&error))?
+        let Compiled { face, code } = self.compiler.compile(engine, bytes, &self.settings())?;
+        let keep = |bytes: &[u8]| {
+            if let Some(cache) = cached {
+                cache.store(digest, face.clone(), bytes);
             }
         };
-        Ok((code, Some(compiled_in)))
+        let (code, compiled_in) = match code {
+            Artifact::Ready(code) => {
+                let compiled_in = started.elapsed();
+                match code.serialize() {
+                    Ok(bytes) => keep(&bytes),
+                    Err(error) => tracing::warn!(%error, "compiled code cannot be kept"),
+                }
+                (code, compiled_in)
+            }
+            Artifact::Serialized(bytes) => {
+                let component = face.shape().ok_or_else(unknown_shape)? != Shape::CoreCommand;
+                let code = Code::adopt(engine, &bytes, component)
+                    .map_err(|error| does_not_compile(&error))?;
+                let compiled_in = started.elapsed();
+                keep(&bytes);
+                (code, compiled_in)
+            }
+        };
+        Ok((face, code, Some(compiled_in)))
     }
 
     fn link(&self, code: Code, shape: Shape) -> Result<(Entry, u32), PluginError> {
@@ -282,17 +300,21 @@ impl Loader {
     }
 }
 
-/// Reads a file of at most so many bytes that a person named as a plugin, wherever it is.
+fn unknown_shape() -> PluginError {
+    PluginError::Compile("it is of a kind that this version does not know (a bug)".into())
+}
+
+/// Reads a file that a person named as a plugin, wherever it is, of at most `max` bytes.
 ///
 /// # Errors
 /// If it cannot be read, is no regular file, or is too large.
-pub fn read_file(path: &Path, max_size: u64) -> Result<Vec<u8>, PluginError> {
+pub fn read_file(path: &Path, max: u64) -> Result<Vec<u8>, PluginError> {
     let path = path.canonicalize().map_err(PluginError::Read)?;
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(PluginError::NotAFile);
     };
     let dir = Dir::open_ambient_dir(parent, ambient_authority()).map_err(PluginError::Read)?;
-    read_in(&dir, Path::new(name), max_size).map(|(_, bytes)| bytes)
+    read_in(&dir, Path::new(name), max).map(|(_, bytes)| bytes)
 }
 
 /// Reads a plugin's file in a directory, and what the file was like while it was read.

@@ -25,6 +25,12 @@ impl Digest {
     }
 }
 
+impl From<[u8; 32]> for Digest {
+    fn from(bytes: [u8; 32]) -> Self {
+        Digest(bytes)
+    }
+}
+
 impl From<Digest> for PluginDigest {
     fn from(digest: Digest) -> Self {
         PluginDigest(digest.0)

@@ -183,6 +183,7 @@ fn changed_fields(old: &Job, new: &Job) -> Vec<&'static str> {
         id: _,
         description,
         component,
+        sha256,
         trigger,
         run_on_start,
         enabled,
@@ -198,6 +199,7 @@ fn changed_fields(old: &Job, new: &Job) -> Vec<&'static str> {
     [
         ("description", *description != new.description),
         ("component", *component != new.component),
+        ("sha256", *sha256 != new.sha256),
         ("trigger", *trigger != new.trigger),
         ("params", *params != new.params),
         ("args", *args != new.args),
@@ -263,9 +265,11 @@ mod tests {
     #[test]
     fn each_field_is_told_by_the_name_of_its_key() {
         let base = list(&[job("a", "")]);
+        let pinned = format!(r#", "sha256": "{}""#, "0a".repeat(32));
         for (rest, fields) in [
             (r#", "description": "d""#, vec!["description"]),
             (r#", "args": ["x"]"#, vec!["args"]),
+            (&pinned, vec!["sha256"]),
             (r#", "limits": {"fuel": 5}"#, vec!["limits"]),
             (r#", "grants": {"env": {"A": "b"}}"#, vec!["grants"]),
             (r#", "enabled": false"#, vec!["enabled"]),

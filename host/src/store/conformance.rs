@@ -40,6 +40,7 @@ pub fn job(id: &str) -> Arc<Job> {
         id: JobId::from(id),
         description: None,
         component: "hello.wasm".into(),
+        sha256: None,
         trigger: Trigger::every(Duration::from_secs(60)).unwrap(),
         run_on_start: false,
         enabled: true,

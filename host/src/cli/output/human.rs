@@ -227,6 +227,27 @@ impl Human {
                     harmless(error),
                 )
             }
+            Event::PluginLocked {
+                name,
+                digest,
+                replaced,
+            } => {
+                self.start(at, "plugins", to)?;
+                let name = harmless(name);
+                match replaced {
+                    Some(old) => writeln!(
+                        to,
+                        "{name} changed in the lock file (sha256 {} -> {}): it imports no more than before",
+                        short(old),
+                        short(digest)
+                    ),
+                    None => writeln!(
+                        to,
+                        "{name} is new: accepted into the lock file (sha256 {})",
+                        short(digest)
+                    ),
+                }
+            }
             Event::PluginRemoved { name } => {
                 self.start(at, "plugins", to)?;
                 writeln!(to, "{} removed", harmless(name))

@@ -389,18 +389,27 @@ fn plugins_come_and_go() {
         error: "not a WebAssembly file".to_owned(),
         in_service,
     };
+    let locked = |replaced: Option<&str>| Event::PluginLocked {
+        name: "new.wasm".into(),
+        digest: "11ab".repeat(16),
+        replaced: replaced.map(|digest| digest.repeat(16)),
+    };
     insta::assert_snapshot!(lines(vec![
         (1.0, loaded("new.wasm", None, None)),
         (2.0, loaded("report.wasm", Some("9f2c"), Some(Duration::from_millis(14)))),
         (3.0, rejected(true)),
         (4.0, rejected(false)),
-        (5.0, Event::PluginRemoved { name: "new.wasm".into() }),
+        (5.0, locked(None)),
+        (6.0, locked(Some("9f2c"))),
+        (7.0, Event::PluginRemoved { name: "new.wasm".into() }),
     ]), @"
     12:04:49.000  plugins  new.wasm added (sha256 11ab11ab…), compiled before, in service
     12:04:50.000  plugins  report.wasm replaced (sha256 9f2c9f2c… -> 11ab11ab…), compiled in 14 ms, in service
     12:04:51.000  plugins  report.wasm REJECTED: not a WebAssembly file; the version before it stays in service
     12:04:52.000  plugins  report.wasm REJECTED: not a WebAssembly file; no version of it is in service
-    12:04:53.000  plugins  new.wasm removed
+    12:04:53.000  plugins  new.wasm is new: accepted into the lock file (sha256 11ab11ab…)
+    12:04:54.000  plugins  new.wasm changed in the lock file (sha256 9f2c9f2c… -> 11ab11ab…): it imports no more than before
+    12:04:55.000  plugins  new.wasm removed
     ");
 }
 
