@@ -348,11 +348,7 @@ fn a_quick_one_among_spinners(dir: &std::path::Path) {
 }
 
 fn guests() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .global_queue_interval(quarterjack::app::GLOBAL_QUEUE_INTERVAL)
-        .enable_all()
-        .build()
-        .unwrap()
+    quarterjack::app::guest_threads().build().unwrap()
 }
 
 fn resident_kib() -> u64 {

@@ -124,8 +124,18 @@ fn loader_for(engine: &Engine, cache: Option<CodeCache>, policy: &Policy) -> Loa
     Loader::new(engine.clone(), cache).with(Compiler::child(), policy.plugins)
 }
 
-/// After how many stretches of guests a thread looks for a new run.
-pub const GLOBAL_QUEUE_INTERVAL: u32 = 2;
+/// The threads that guests run on, as they are set up. A thread that is busy looks for new runs
+/// and for timers every few stretches of guests, and not every sixty, as would be usual: guests
+/// that spin and yield would be looked at so often first.
+pub fn guest_threads() -> tokio::runtime::Builder {
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    threads
+        .thread_name("guest")
+        .global_queue_interval(2)
+        .event_interval(4)
+        .enable_all();
+    threads
+}
 
 /// The threads that guests run on, apart from those that decide when: a guest that keeps a
 /// thread busy delays other guests, but no decision.
@@ -135,14 +145,7 @@ struct Guests {
 
 impl Guests {
     fn start() -> Result<Guests, AppError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .thread_name("guest")
-            // New runs come from another thread, and wait where guests that spin and yield would
-            // otherwise be looked at some sixty times first.
-            .global_queue_interval(GLOBAL_QUEUE_INTERVAL)
-            .enable_all()
-            .build()
-            .map_err(AppError::Threads)?;
+        let runtime = guest_threads().build().map_err(AppError::Threads)?;
         Ok(Guests {
             runtime: Some(runtime),
         })
