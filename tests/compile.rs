@@ -136,8 +136,9 @@ fn is_gone(child: u32) {
 fn what_takes_too_long_is_given_up_and_tried_again_when_more_is_allowed() {
     let project = project("compile_timeout = \"100ms\"");
     // Compiled already, whatever the limit.
-    project.record("hello", &[]).succeeded();
-    let host = project.serve(&["--refresh", "1s"]);
+    let arguments = ["--cache", "code", "--config", "none"];
+    project.record("hello", &arguments).succeeded();
+    let host = project.serve(&["--refresh", "1s", "--cache", "code"]);
     host.record("steady").succeeded();
     let mark = host.mark();
     project.write("plugins/slow.wasm", heavy(2_000, 100));
