@@ -1,11 +1,7 @@
 //! The directories that definitions may be granted, and how one is opened without leaving them.
 
 use std::fmt;
-use std::io;
 use std::path::{Component, Path, PathBuf};
-
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
 
 use super::place::Placed;
 use crate::job::{Access, DirGrant};
@@ -68,14 +64,16 @@ pub struct Confinement {
     pub below: PathBuf,
 }
 
+#[cfg(test)]
 impl Confinement {
     /// Opens the granted directory beneath its root: no link on the way leads out of the root,
     /// whoever changes what while it is opened.
     ///
     /// # Errors
     /// What the system says, or that the way leads out.
-    pub fn open(&self) -> io::Result<Dir> {
-        Dir::open_ambient_dir(&self.root, ambient_authority())?.open_dir(&self.below)
+    pub fn open(&self) -> std::io::Result<cap_std::fs::Dir> {
+        let root = cap_std::fs::Dir::open_ambient_dir(&self.root, cap_std::ambient_authority())?;
+        root.open_dir(&self.below)
     }
 }
 
