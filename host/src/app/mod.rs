@@ -68,6 +68,14 @@ pub enum AppError {
         /// The digest that it was to have.
         expected: String,
     },
+    /// A directory that a single run is granted, and that is not there.
+    #[error("cannot open the granted directory {path}: {why}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        why: String,
+    },
     /// A source of definitions that cannot be read at all.
     #[error(transparent)]
     Source(#[from] SourceError),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::problems::directory_problem;
 use super::{AppError, CachePlace, Guests, engine_for, loader_for};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::dispatcher::{Cancel, Session};
@@ -94,6 +95,13 @@ pub async fn run_once(request: RunOnce, cancel: Cancel) -> Result<FinishedRun, A
         cache,
         echo,
     } = request;
+    // Told whether or not the guest looks into it: whoever names a directory means one.
+    for dir in &job.grants.dirs {
+        if let Some(why) = directory_problem(&dir.host) {
+            let path = dir.host.clone();
+            return Err(AppError::Directory { path, why });
+        }
+    }
     let engine = engine_for(1, u64::MAX)?;
     let cache = cache.open(&engine)?;
     let loader = loader_for(&engine, cache, &policy);

@@ -153,7 +153,7 @@ pub(super) fn missing_dirs<'a>(
         })
 }
 
-fn directory_problem(path: &Path) -> Option<String> {
+pub(super) fn directory_problem(path: &Path) -> Option<String> {
     cap_std::fs::Dir::open_ambient_dir(path, cap_std::ambient_authority())
         .err()
         .map(|error| error.to_string())
