@@ -2,7 +2,7 @@
 //!
 //! Each comparison takes turns (A B A B …), and the ratio is the median of the turns' ratios,
 //! so that a machine that changes its speed changes both alike. Absolute figures are printed
-//! for orientation only.
+//! for orientation only. A word after `--` measures what has it in its name: `-- grants`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![allow(clippy::disallowed_methods)] // a benchmark reads the clock
@@ -64,18 +64,35 @@ fn main() {
         "{:<58} {:>10} {:>10} {:>8} {:>8}",
         "", "ours", "other", "ratio", "aim"
     );
+    let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    let is_wanted = |name: &str| wanted.as_ref().is_none_or(|wanted| name.contains(wanted.as_str()));
     single.block_on(async {
         let host = Host::new(dir.path(), Handle::current());
-        typed_against_bare(&host).await;
-        command_against_bare(&host).await;
-        grants_against_bare(&host).await;
-        against_a_process(&host).await;
+        if is_wanted("typed") {
+            typed_against_bare(&host).await;
+        }
+        if is_wanted("command") {
+            command_against_bare(&host).await;
+        }
+        if is_wanted("grants") {
+            grants_against_bare(&host).await;
+        }
+        if is_wanted("process") {
+            against_a_process(&host).await;
+        }
     });
-    due_in_the_same_second(dir.path());
-    end_of_a_spinning_guest(dir.path());
-    runs_that_wait(dir.path());
-    a_quick_one_among_spinners(dir.path());
-    loading_many_jobs();
+    let others: [(&str, fn(&std::path::Path)); 5] = [
+        ("due", due_in_the_same_second),
+        ("spinning", end_of_a_spinning_guest),
+        ("waiting", runs_that_wait),
+        ("quick", a_quick_one_among_spinners),
+        ("loading", |_| loading_many_jobs()),
+    ];
+    for (name, measure) in others {
+        if is_wanted(name) {
+            measure(dir.path());
+        }
+    }
 }
 
 /// Prints a comparison; `aim` is the highest ratio that the design allows.
