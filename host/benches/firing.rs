@@ -65,7 +65,11 @@ fn main() {
         "", "ours", "other", "ratio", "aim"
     );
     let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
-    let is_wanted = |name: &str| wanted.as_ref().is_none_or(|wanted| name.contains(wanted.as_str()));
+    let is_wanted = |name: &str| {
+        wanted
+            .as_ref()
+            .is_none_or(|wanted| name.contains(wanted.as_str()))
+    };
     single.block_on(async {
         let host = Host::new(dir.path(), Handle::current());
         if is_wanted("typed") {
@@ -81,7 +85,8 @@ fn main() {
             against_a_process(&host).await;
         }
     });
-    let others: [(&str, fn(&std::path::Path)); 5] = [
+    type Measure = fn(&std::path::Path);
+    let others: [(&str, Measure); 5] = [
         ("due", due_in_the_same_second),
         ("spinning", end_of_a_spinning_guest),
         ("waiting", runs_that_wait),

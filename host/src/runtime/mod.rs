@@ -225,17 +225,13 @@ impl Sandbox {
             (Wasi::None, Directories::default())
         };
         let log = printed.as_ref().map(|(_, log)| log.clone());
-        let desk = Desk::new(
-            attempt.clone(),
-            session,
-            log,
-            secrets,
-            plugin.cooperates,
-            network.clone(),
-            peers,
-        );
-        let mut desk = desk.under(policy);
-        desk.directories = directories;
+        let desk = Desk::new(attempt.clone(), session, network.clone())
+            .under(policy)
+            .with_log(log)
+            .with_secrets(secrets)
+            .with_peers(peers)
+            .with_directories(directories)
+            .cooperating(plugin.cooperates);
         let state = GuestState::new(desk, deadline, wasi, engine.memory().clone()).in_time(time);
         let mut store = engine.store(state, job.limits.fuel);
 
@@ -390,7 +386,7 @@ fn wasi_for(
             root: &it.root,
             below: &it.below,
         });
-        directories.grant(&mut builder, dir, within)?;
+        directories.grant(dir, within)?;
     }
     match clocks {
         Clocks::Own(time) => determinism::equip(&mut builder, attempt, time),
@@ -403,7 +399,7 @@ fn wasi_for(
     builder.max_random_size(MAX_RANDOM);
     let wasi = match plugin.entry {
         Entry::Core(_) => {
-            directories.number();
+            directories.number(&mut builder)?;
             let mut context = builder.build_p1();
             let handles = job.limits.handles as usize;
             context.ctx().table.set_max_capacity(handles);

@@ -19,11 +19,13 @@ mod stream;
 mod tests;
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use wasmtime::component::Linker;
+use wasmtime_wasi::filesystem::{Dir, OpenMode};
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
 use super::Desk;
@@ -56,7 +58,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
 /// What the host keeps of a run's directories.
 #[derive(Default)]
 pub(in crate::runtime) struct Directories {
-    /// The quota of each, in the order of the grants.
+    /// What is granted, open, with its path in the guest, in the order of the grants.
+    granted: Vec<(Dir, String)>,
+    /// The quota of each, in the same order.
     quotas: Vec<Option<Arc<Quota>>>,
     /// What the guest has open, by its number: a resource's in WASI 0.2, a descriptor in 0.1.
     open: HashMap<u32, Place>,
@@ -83,47 +87,55 @@ pub(in crate::runtime) struct Within<'a> {
 }
 
 impl Directories {
-    /// Opens a granted directory and has a guest see it.
+    /// Opens a granted directory.
     ///
     /// # Errors
     /// If there is none, if it is one of the host's own or is not within what is allowed: in words.
     pub(in crate::runtime) fn grant(
         &mut self,
-        builder: &mut WasiCtxBuilder,
         dir: &DirGrant,
         within: Option<Within<'_>>,
     ) -> Result<(), String> {
-        let failed = |error: &dyn std::fmt::Display| {
-            let host = dir.host.display();
-            format!("cannot open the granted directory {host}: {error}")
-        };
         let held = match within {
             Some(Within { root, below }) => beneath::open_beneath(root, below),
             None => beneath::open(&dir.host),
         }
-        .map_err(|error| failed(&error))?;
-        beneath::check(&held, &dir.host).map_err(|why| failed(&why))?;
-        let access = match dir.access {
-            Access::ReadOnly => FsPerms::ReadOnly,
-            Access::ReadWrite => FsPerms::ReadWrite,
+        .map_err(|error| cannot_open(&dir.host, &error))?;
+        beneath::check(&held, &dir.host).map_err(|why| cannot_open(&dir.host, &why))?;
+        let (perms, mode) = match dir.access {
+            Access::ReadOnly => (FsPerms::ReadOnly, OpenMode::READ),
+            Access::ReadWrite => (FsPerms::ReadWrite, OpenMode::READ | OpenMode::WRITE),
         };
-        // The library opens directories by a path only: this one cannot lead elsewhere while
-        // the directory is held.
-        let path = beneath::path_of(&held).map_err(|error| failed(&error))?;
-        builder
-            .preopened_dir(path, &dir.guest, access)
-            .map_err(|error| failed(&format_args!("{error:#}")))?;
+        let held = Dir::new(held, perms, mode, false);
         let quota = dir.quota.filter(|_| dir.access == Access::ReadWrite);
-        let quota = quota.map(|limit| Arc::new(Quota::new(held, limit)));
+        let quota = quota.map(|limit| Arc::new(Quota::new(held.dir.clone(), limit)));
         self.quotas.push(quota);
+        self.granted.push((held, dir.guest.clone()));
         Ok(())
     }
 
-    /// Numbers the directories as a guest of WASI 0.1 finds them.
-    pub(in crate::runtime) fn number(&mut self) {
-        for (key, grant) in (FIRST_DESCRIPTOR..).zip(0..self.quotas.len()) {
+    /// Has a guest of WASI 0.1 see the directories, by the numbers that it finds them by. A guest
+    /// of WASI 0.2 asks for them.
+    ///
+    /// # Errors
+    /// If they cannot be handed on: in words.
+    pub(in crate::runtime) fn number(
+        &mut self,
+        builder: &mut WasiCtxBuilder,
+    ) -> Result<(), String> {
+        for (dir, guest) in &self.granted {
+            let failed = |error: &dyn Display| format!("cannot hand on {guest}: {error}");
+            // The library opens directories by a path only: this one cannot lead elsewhere while
+            // the directory is held.
+            let path = beneath::path_of(&dir.dir).map_err(|error| failed(&error))?;
+            builder
+                .preopened_dir(path, guest, dir.perms)
+                .map_err(|error| failed(&format_args!("{error:#}")))?;
+        }
+        for (key, grant) in (FIRST_DESCRIPTOR..).zip(0..self.granted.len()) {
             self.opened(key, grant);
         }
+        Ok(())
     }
 
     /// Notes that a guest has opened something beneath a grant.
@@ -209,6 +221,13 @@ impl Directories {
     fn apart(&self, from: u32, to: u32) -> bool {
         self.quota_of(to).is_some() && self.grant_of(from) != self.grant_of(to)
     }
+}
+
+fn cannot_open(host: &Path, why: &dyn Display) -> String {
+    format!(
+        "cannot open the granted directory {}: {why}",
+        host.display()
+    )
 }
 
 /// That a quota has no room. It has been told.

@@ -117,24 +117,16 @@ pub(super) struct Left {
 }
 
 impl Desk {
-    /// The desk of an attempt whose log goes to a pipe.
-    pub(super) fn new(
-        attempt: Attempt,
-        session: Session,
-        log: Option<CappedPipe>,
-        secrets: Secrets,
-        cooperates: bool,
-        network: Arc<Network>,
-        peers: Option<Arc<Peers>>,
-    ) -> Self {
+    /// The desk of an attempt with a way to the network, and nothing else that it was granted.
+    pub(super) fn new(attempt: Attempt, session: Session, network: Arc<Network>) -> Self {
         Desk {
             attempt,
             session,
             started: clock::monotonic(),
-            log,
+            log: None,
             policy: None,
-            cooperates,
-            secrets,
+            cooperates: false,
+            secrets: Secrets::default(),
             asked: None,
             denials: Denials::default(),
             entries: Vec::new(),
@@ -144,16 +136,48 @@ impl Desk {
             network,
             lookups: None,
             requests: 0,
-            reports: peers.as_ref().map(|peers| peers.reports.clone()),
-            peers,
+            reports: None,
+            peers: None,
             directories: Directories::default(),
         }
     }
 
-    /// The desk under what the operator allows.
+    /// The same under what the operator allows.
     pub(super) fn under(mut self, policy: &Current) -> Self {
         self.policy = Some(policy.clone());
         self
+    }
+
+    /// The same with a log, if there is one.
+    pub(super) fn with_log(self, log: Option<CappedPipe>) -> Self {
+        Desk { log, ..self }
+    }
+
+    /// The same with secrets.
+    pub(super) fn with_secrets(self, secrets: Secrets) -> Self {
+        Desk { secrets, ..self }
+    }
+
+    /// The same with directories.
+    pub(super) fn with_directories(self, directories: Directories) -> Self {
+        Desk {
+            directories,
+            ..self
+        }
+    }
+
+    /// The same with those whom its sockets may talk to, if it may have sockets.
+    pub(super) fn with_peers(self, peers: Option<Arc<Peers>>) -> Self {
+        Desk {
+            reports: peers.as_ref().map(|peers| peers.reports.clone()),
+            peers,
+            ..self
+        }
+    }
+
+    /// The same for a guest that can ask if it is to end, or for one that cannot.
+    pub(super) fn cooperating(self, cooperates: bool) -> Self {
+        Desk { cooperates, ..self }
     }
 
     /// Clears the desk.

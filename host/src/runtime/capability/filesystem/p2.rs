@@ -119,9 +119,12 @@ impl GuestState {
 
 impl preopens::Host for GuestState {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
-        let dirs = self.filesystem().get_directories()?;
-        for (grant, (dir, _)) in dirs.iter().enumerate() {
+        let granted = self.desk().directories.granted.clone();
+        let mut dirs = Vec::with_capacity(granted.len());
+        for (grant, (dir, path)) in granted.into_iter().enumerate() {
+            let dir = self.table().push(Descriptor::Dir(dir))?;
             self.desk().directories.opened(dir.rep(), grant);
+            dirs.push((dir, path));
         }
         Ok(dirs)
     }

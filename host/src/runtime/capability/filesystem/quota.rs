@@ -105,9 +105,9 @@ struct State {
 
 impl Quota {
     /// A quota of so many bytes.
-    pub(super) fn new(dir: File, limit: u64) -> Quota {
+    pub(super) fn new(dir: Arc<File>, limit: u64) -> Quota {
         Quota {
-            dir: Arc::new(dir),
+            dir,
             limit,
             state: Mutex::default(),
         }
@@ -338,7 +338,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, [0; 600]).unwrap();
-        let quota = Quota::new(File::open(dir.path()).unwrap(), 1000);
+        let quota = Quota::new(Arc::new(File::open(dir.path()).unwrap()), 1000);
         let bytes = Growth::of_bytes;
         // Before it is measured nothing is certain.
         assert!(!quota.take(bytes(1)));

@@ -17,7 +17,6 @@ use crate::clock::Timestamp;
 use crate::dispatcher::{Cancel, Session};
 use crate::job::{Grants, Job};
 use crate::run::{Attempt, Cause, Run, RunId};
-use crate::runtime::capability::secrets::Secrets;
 use crate::runtime::guest::{HostMemory, Wasi};
 
 /// A guest with the directories `/in`, granted so, and `/second`, read and written, of a
@@ -46,9 +45,9 @@ impl Guest {
             grant("in", access, quota),
             grant("second", Access::ReadWrite, None),
         ];
-        let (mut builder, mut directories) = (WasiCtx::builder(), Directories::default());
+        let mut directories = Directories::default();
         for dir in &dirs {
-            directories.grant(&mut builder, dir, None).unwrap();
+            directories.grant(dir, None).unwrap();
         }
         let mut job = Job::by_hand("job".into(), "job.wasm");
         job.grants = Arc::new(Grants {
@@ -68,18 +67,10 @@ impl Guest {
             number: 1,
             started_at: at,
         };
-        let mut desk = Desk::new(
-            attempt,
-            Session::alone(Cancel::new()),
-            None,
-            Secrets::default(),
-            false,
-            Arc::default(),
-            None,
-        );
-        desk.directories = directories;
+        let desk = Desk::new(attempt, Session::alone(Cancel::new()), Arc::default())
+            .with_directories(directories);
         let memory = Arc::new(HostMemory::new(u64::MAX));
-        let mut state = GuestState::new(desk, None, Wasi::P2(builder.build()), memory);
+        let mut state = GuestState::new(desk, None, Wasi::P2(WasiCtx::default()), memory);
         let dirs = state.get_directories().unwrap();
         let dirs = dirs.iter().map(|(dir, _)| dir.rep()).collect();
         Guest { all, state, dirs }
@@ -261,7 +252,7 @@ fn a_directory_is_opened_within_its_root() {
             root: &root,
             below: Path::new(below),
         };
-        Directories::default().grant(&mut WasiCtx::builder(), &dir, Some(within))
+        Directories::default().grant(&dir, Some(within))
     };
     assert_eq!(grant("data"), Ok(()));
     assert_eq!(grant("."), Ok(()));

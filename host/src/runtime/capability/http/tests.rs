@@ -18,7 +18,6 @@ use crate::job::{Grants, Job, JobId};
 use crate::run::{Attempt, Cause, Run, RunId};
 use crate::runtime::capability::resolve::Network;
 use crate::runtime::capability::resolve::tests::Script;
-use crate::runtime::capability::secrets::Secrets;
 use crate::runtime::guest::{CappedPipe, Pipe};
 
 /// A server of one answer to everything, and what it was asked.
@@ -142,15 +141,7 @@ impl Fetcher {
         };
         let log = CappedPipe::new(Pipe::of(1 << 20));
         let session = Session::alone(Cancel::new());
-        let desk = Desk::new(
-            attempt,
-            session,
-            Some(log.clone()),
-            Secrets::default(),
-            false,
-            Arc::new(network),
-            None,
-        );
+        let desk = Desk::new(attempt, session, Arc::new(network)).with_log(Some(log.clone()));
         Fetcher { desk, log }
     }
 
