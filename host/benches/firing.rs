@@ -128,7 +128,7 @@ fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
 /// A directory with the guests: a typed one that returns at once, and the example command.
 fn plugins_dir() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for name in ["typed", "command", "spin", "capabilities", "command-sleeps"] {
+    for name in ["typed", "command", "spin", "granted", "command-sleeps"] {
         let wasm = wat::parse_file(format!("{ROOT}/tests/guests/{name}.wat")).unwrap();
         std::fs::write(dir.path().join(format!("{name}.wasm")), wasm).unwrap();
     }
@@ -266,19 +266,20 @@ async fn command_against_bare(host: &Host) {
     }
 }
 
-/// A command that uses what it is granted: a variable, a directory, its state and its log.
+/// A command that uses what it is granted, a variable, a directory, its state and its log, against
+/// one without state and log, which are this host's own.
 async fn grants_against_bare(host: &Host) {
     let rest = format!(
-        r#""component": "capabilities.wasm", "args": ["v"], "grants": {{"env": {{"A": "b"}}, "dirs": ["{ROOT}/examples::/data:ro"], "state": true}}"#
+        r#""component": "granted.wasm", "grants": {{"env": {{"A": "b"}}, "dirs": ["{ROOT}/examples::/data:ro"], "state": true}}"#
     );
     // A job for each run: two that change the same state at once are in each other's way.
     let jobs: Vec<Arc<Job>> = (0..500)
         .map(|number| job(&format!("grants-{number}"), &rest))
         .collect();
-    let wasm = wat::parse_file(format!("{ROOT}/tests/guests/command.wat")).unwrap();
+    let wasm = wat::parse_file(format!("{ROOT}/tests/guests/asking.wat")).unwrap();
     let bare = BareCommand::new(&host.engine, &wasm);
     take_turns(
-        "command with env, directory, state, log / bare command",
+        "command: env, directory, state, log / bare: env, directory",
         2.0,
         async || host.fire_all(&jobs).await,
         async || bare.run(500).await,
