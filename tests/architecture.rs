@@ -57,6 +57,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("job", &["suggest", "trigger", "units"]),
     ("plan", &["clock", "job", "trigger"]),
     ("policy", &["job", "secret", "suggest", "units"]),
+    ("record", &["clock", "job", "run"]),
     ("run", &["clock", "job", "state"]),
     // `dispatcher` for the trait that it implements.
     (
@@ -76,7 +77,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("secret", &["job"]),
     ("source", &["job", "policy", "trigger", "units"]),
     ("state", &["job", "units"]),
-    ("store", &["clock", "job", "run", "state"]),
+    ("store", &["clock", "job", "record", "run", "state"]),
     ("suggest", &[]),
     ("trigger", &["suggest", "units"]),
     ("units", &[]),

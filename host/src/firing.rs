@@ -6,7 +6,6 @@
 //!      └──────────────────┴────────────────────┴──────▶ run.skipped, with the reason
 //! ```
 
-use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::dispatcher::{Admission, Dispatcher, Executor};
@@ -56,16 +55,16 @@ pub async fn fire<E: Executor>(due: Vec<Due>, dispatcher: &Dispatcher<E>, now: T
                     }
                     Err(reason) => {
                         fired.skipped += 1;
-                        dispatcher.skip(firing.job, firing.scheduled_at, reason);
+                        dispatcher.skip(firing, None, reason);
                     }
                 },
                 Due::Skip {
-                    job,
-                    scheduled_at,
+                    firing,
+                    through,
                     reason,
                 } => {
                     fired.skipped += 1;
-                    dispatcher.skip(job, scheduled_at, reason);
+                    dispatcher.skip(firing, Some(through), reason);
                 }
             }
         }
@@ -85,10 +84,7 @@ async fn record<E: Executor>(
     fired: &mut Fired,
 ) {
     // The store takes the firings; if it fails, these say what was lost.
-    let due: Vec<_> = firings
-        .iter()
-        .map(|firing| (Arc::clone(&firing.job), firing.scheduled_at))
-        .collect();
+    let due = firings.clone();
     match dispatcher.store().fire(firings, now).await {
         Ok(results) => {
             let mut runs = Vec::with_capacity(results.len());
@@ -112,9 +108,9 @@ async fn record<E: Executor>(
             tracing::error!(runs = due.len(), %error, "runs that are due are not started");
             drop(admissions);
             let why = error.why();
-            for (job, scheduled_at) in due {
+            for firing in due {
                 fired.skipped += 1;
-                dispatcher.skip(job, scheduled_at, SkipReason::NotRecorded(why.to_owned()));
+                dispatcher.skip(firing, None, SkipReason::NotRecorded(why.to_owned()));
             }
         }
     }
@@ -122,6 +118,7 @@ async fn record<E: Executor>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
@@ -132,8 +129,9 @@ mod tests {
     use crate::dispatcher::{Ends, Parts, Session};
     use crate::event::{Event, Events};
     use crate::job::{Job, JobId};
+    use crate::record::Status;
     use crate::run::{Attempt, Execution, Outcome};
-    use crate::store::conformance::{execution, instant, job};
+    use crate::store::conformance::{execution, instant, job, newest};
     use crate::store::faulty::FaultyStore;
     use crate::store::{MemoryStore, Store};
     use crate::trigger::Trigger;
@@ -228,12 +226,9 @@ mod tests {
         host.finished(1).await;
         assert_eq!(host.after(10).await.dispatched, 2);
         host.finished(3).await;
-        let last = &host.dispatcher.store().recent(None, 1).await.unwrap()[0];
-        assert_eq!(last.attempt.run.scheduled_at, instant(1_000_020));
-        assert_eq!(
-            last.attempt.run.last_success.is_some(),
-            last.attempt.run.job.id == "a".into()
-        );
+        let last = newest(&**host.dispatcher.store()).await;
+        assert_eq!(last.scheduled_at, instant(1_000_020));
+        assert_eq!(last.last_success.is_some(), last.job == "a".into());
     }
 
     #[tokio::test]
@@ -331,11 +326,8 @@ mod tests {
         let fired = host.after(10).await;
         assert_eq!((fired.dispatched, fired.skipped), (0, 1));
         assert_eq!(host.dispatcher.in_flight(), 0);
-        let skips = store.recent_skips(None, 10).await.unwrap();
-        assert_eq!(
-            skips[0].reason.to_string(),
-            "the run could not be recorded: the disk is full"
-        );
+        let why = SkipReason::NotRecorded("the disk is full".into());
+        assert_eq!(newest(&*store).await.status, Status::Skipped(why));
         // Its place is free, and the next instant runs as if nothing had been.
         store.no_fire.store(false, Ordering::SeqCst);
         assert_eq!(host.after(10).await.dispatched, 1);

@@ -22,6 +22,7 @@
 //! | [`policy`] | the operator's configuration file: the ceiling that no definition may exceed |
 //! | [`source`] | where definitions come from, and what has changed in them |
 //! | [`run`], [`event`] | runs, attempts, outcomes; what the host tells of itself |
+//! | [`record`] | what is remembered of runs |
 //! | [`secret`] | the operator's secrets, and how they are kept out of what is told |
 //! | [`state`] | what a job keeps between its runs |
 //! | [`store`] | what the host remembers |
@@ -54,6 +55,7 @@ pub mod firing;
 pub mod job;
 pub mod plan;
 pub mod policy;
+pub mod record;
 pub mod run;
 pub mod runtime;
 pub mod scheduler;

@@ -12,6 +12,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use ulid::Ulid;
@@ -25,11 +26,34 @@ use crate::state::Changes;
 pub struct RunId(Ulid);
 
 impl RunId {
-    /// A fresh id for a run recorded at `now`.
+    /// A fresh id for a run recorded at `now`. Of those given out for one millisecond each is
+    /// greater than the one before it.
     pub fn new(now: Timestamp) -> Self {
+        static LAST: Mutex<Ulid> = Mutex::new(Ulid::nil());
         // An id before 1970 has the same time part as one at 1970.
         let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);
-        RunId(Ulid::from_parts(millis, fastrand::u128(..)))
+        let fresh = Ulid::from_parts(millis, fastrand::u128(..));
+        let mut last = LAST.lock();
+        *last = if last.timestamp_ms() == fresh.timestamp_ms() {
+            // Far enough apart that ids cannot be taken for one another.
+            let next = last
+                .random()
+                .saturating_add(1 + u128::from(fastrand::u32(..)));
+            Ulid::from_parts(millis, next)
+        } else {
+            fresh
+        };
+        RunId(*last)
+    }
+
+    /// The id as a number, which sorts as the id does.
+    pub fn to_u128(self) -> u128 {
+        self.0.0
+    }
+
+    /// The id that is this number.
+    pub fn from_u128(number: u128) -> RunId {
+        RunId(Ulid(number))
     }
 }
 
@@ -159,11 +183,14 @@ pub enum Outcome {
     OutOfMemory,
     /// The host ended it, because it stopped or because somebody asked.
     Cancelled,
+    /// The host itself ended while it ran, or while it may have run: what became of it is not
+    /// known.
+    Lost,
 }
 
 impl Outcome {
     /// All outcomes, in the order of their declaration.
-    pub const ALL: [Outcome; 7] = [
+    pub const ALL: [Outcome; 8] = [
         Outcome::Succeeded,
         Outcome::Failed,
         Outcome::Trapped,
@@ -171,6 +198,7 @@ impl Outcome {
         Outcome::OutOfFuel,
         Outcome::OutOfMemory,
         Outcome::Cancelled,
+        Outcome::Lost,
     ];
 
     /// The outcome as programs read it.
@@ -183,6 +211,7 @@ impl Outcome {
             Outcome::OutOfFuel => "out_of_fuel",
             Outcome::OutOfMemory => "out_of_memory",
             Outcome::Cancelled => "cancelled",
+            Outcome::Lost => "lost",
         }
     }
 }
@@ -501,6 +530,31 @@ pub enum SkipReason {
     Stopping,
     /// The run could not be recorded.
     NotRecorded(String),
+}
+
+impl SkipReason {
+    /// The reason in parts, as a store keeps it: its name, a number and a text, where it has them.
+    pub fn to_parts(&self) -> (&'static str, Option<u64>, Option<&str>) {
+        match self {
+            SkipReason::MaxInstances(max) => ("overlapped", Some(u64::from(*max)), None),
+            SkipReason::PluginMissing(name) => ("plugin_missing", None, Some(name)),
+            SkipReason::Missed(count) => ("missed", *count, None),
+            SkipReason::Stopping => ("stopping", None, None),
+            SkipReason::NotRecorded(why) => ("not_recorded", None, Some(why)),
+        }
+    }
+
+    /// The reason that has these parts; nothing if none has.
+    pub fn from_parts(name: &str, number: Option<u64>, text: Option<&str>) -> Option<SkipReason> {
+        Some(match (name, number, text) {
+            ("overlapped", Some(max), _) => SkipReason::MaxInstances(u32::try_from(max).ok()?),
+            ("plugin_missing", _, Some(name)) => SkipReason::PluginMissing(name.into()),
+            ("missed", count, _) => SkipReason::Missed(count),
+            ("stopping", ..) => SkipReason::Stopping,
+            ("not_recorded", _, Some(why)) => SkipReason::NotRecorded(why.to_owned()),
+            _ => return None,
+        })
+    }
 }
 
 impl fmt::Display for SkipReason {

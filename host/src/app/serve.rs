@@ -672,9 +672,7 @@ impl Host {
         while let Ok(run) = ended.try_recv() {
             for due in self.scheduler.ended(&run.job, run.succeeded, run.at) {
                 if let Due::Fire(firing) = due {
-                    let reason = SkipReason::Stopping;
-                    self.dispatcher
-                        .skip(firing.job, firing.scheduled_at, reason);
+                    self.dispatcher.skip(firing, None, SkipReason::Stopping);
                 }
             }
         }

@@ -42,7 +42,7 @@ use tokio::task::coop::consume_budget;
 use crate::clock::{Clock, Timestamp};
 use crate::event::{Event, Events};
 use crate::job::{Job, JobId};
-use crate::run::{Attempt, Execution, FinishedRun, Outcome, Retry, Run, RunId, SkipReason};
+use crate::run::{Attempt, Execution, FinishedRun, Firing, Outcome, Retry, Run, RunId, SkipReason};
 use crate::state::StateSpace;
 use crate::store::{FinishError, Skip, Store};
 
@@ -287,8 +287,9 @@ impl<E: Executor> Dispatcher<E> {
     }
 
     /// Records and tells that a firing did not become a run.
-    pub fn skip(&self, job: Arc<Job>, scheduled_at: Timestamp, reason: SkipReason) {
-        self.inner.skip(job, scheduled_at, None, reason);
+    /// If it stands for several, the last of them is `through`.
+    pub fn skip(&self, firing: Firing, through: Option<Timestamp>, reason: SkipReason) {
+        self.inner.skip(firing, through, None, reason);
     }
 
     /// Asks a run to end, whether it is running or waits for its turn. False if there is none of
@@ -561,19 +562,32 @@ impl<E: Executor> Inner<E> {
     }
 
     fn skip_run(&self, run: &Run) {
-        self.skip(
-            run.job.clone(),
-            run.scheduled_at,
-            Some(run.id),
-            SkipReason::Stopping,
-        );
+        let firing = Firing {
+            job: run.job.clone(),
+            cause: run.cause,
+            scheduled_at: run.scheduled_at,
+        };
+        self.skip(firing, None, Some(run.id), SkipReason::Stopping);
     }
 
-    fn skip(&self, job: Arc<Job>, scheduled_at: Timestamp, run: Option<RunId>, reason: SkipReason) {
+    fn skip(
+        &self,
+        firing: Firing,
+        through: Option<Timestamp>,
+        run: Option<RunId>,
+        reason: SkipReason,
+    ) {
         let at = self.parts.clock.now();
+        let Firing {
+            job,
+            cause,
+            scheduled_at,
+        } = firing;
         self.parts.store.skipped(Skip {
             job: job.clone(),
+            cause,
             scheduled_at,
+            through,
             run,
             at,
             reason: reason.clone(),

@@ -7,9 +7,10 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::event::{Stamped, Subscription};
 use crate::job::{Grants, StateQuota};
+use crate::record::RunQuery;
 use crate::run::{Cause, Firing};
 use crate::state::Changes;
-use crate::store::conformance::{execution, firing, instant, job};
+use crate::store::conformance::{execution, firing, instant, job, newest};
 use crate::store::faulty::FaultyStore;
 use crate::store::{FireResult, MemoryStore, Totals};
 
@@ -172,10 +173,11 @@ async fn a_run_is_started_recorded_and_told_of() {
     let run = host.fire(&job("a")).await.unwrap();
     assert_eq!(host.told().await, "started a");
     assert_eq!(host.told().await, "finished a succeeded");
-    let record = &host.dispatcher.store().recent(None, 1).await.unwrap()[0];
-    assert_eq!(record.attempt.run.id, run.id);
-    assert_eq!(record.attempt.number, 1);
-    assert_eq!(record.attempt.started_at, instant(1_000));
+    let record = newest(&**host.dispatcher.store()).await;
+    assert_eq!(record.id, run.id);
+    let attempt = record.attempt().unwrap();
+    assert_eq!(attempt.number, 1);
+    assert_eq!(attempt.started_at, instant(1_000));
     assert_eq!(host.totals().await.started, 1);
     host.settle().await;
     assert_eq!(host.dispatcher.in_flight(), 0);
@@ -322,15 +324,9 @@ async fn a_running_and_a_queued_run_can_be_cancelled() {
     // The one that waits is recorded at once; it need not wait for its turn.
     assert!(host.dispatcher.cancel(queued.id));
     assert_eq!(host.told().await, "finished b cancelled");
-    let record = host
-        .dispatcher
-        .store()
-        .recent(None, 1)
-        .await
-        .unwrap()
-        .remove(0);
+    let record = newest(&**host.dispatcher.store()).await;
     assert_eq!(
-        record.execution.error.as_deref(),
+        record.execution().unwrap().error.as_deref(),
         Some("cancelled on request before it started")
     );
     assert!(host.dispatcher.cancel(running.id));
@@ -353,8 +349,9 @@ async fn a_panic_fails_its_run_and_keeps_no_slot() {
         host.clock.advance(Duration::from_millis(7));
         assert_eq!(host.told().await, format!("finished {id} failed"));
     }
-    let records = host.dispatcher.store().recent(None, 2).await.unwrap();
-    let error = |n: usize| records[n].execution.error.clone().unwrap();
+    let records = host.dispatcher.store().runs(RunQuery::newest(2)).await;
+    let records = records.unwrap();
+    let error = |n: usize| records[n].execution().unwrap().error.clone().unwrap();
     assert!(error(0).contains("at once"), "{}", error(0));
     assert!(error(1).contains("1 of 1"), "{}", error(1));
     host.fire(&job("a")).await.unwrap();
@@ -563,8 +560,11 @@ async fn what_a_run_changes_lands_when_it_has_succeeded() {
     let store = host.dispatcher.store();
     let state = store.state(&counter.id).await.unwrap();
     assert_eq!(state.get("count").map(|value| value[0]), Some(3));
-    let record = &store.recent(None, 1).await.unwrap()[0];
-    assert!(record.execution.state.is_none(), "the record keeps no copy");
+    let record = newest(&**store).await;
+    assert!(
+        record.execution().unwrap().state.is_none(),
+        "the record keeps no copy"
+    );
 }
 
 #[tokio::test]
@@ -582,11 +582,12 @@ async fn of_two_runs_that_change_the_same_the_second_to_end_fails() {
     let store = host.dispatcher.store();
     let state = store.state(&counter.id).await.unwrap();
     assert_eq!(state.get("count").map(|value| value[0]), Some(1));
-    let record = &store.recent(None, 1).await.unwrap()[0];
-    let error = record.execution.error.as_deref().unwrap();
+    let record = newest(&**store).await;
+    let execution = record.execution().unwrap();
+    let error = execution.error.as_deref().unwrap();
     assert!(
         error.contains("another run of the job changed `count`"),
         "{error}"
     );
-    assert_eq!(record.execution.retry, Retry::ByPolicy);
+    assert_eq!(execution.retry, Retry::ByPolicy);
 }

@@ -86,10 +86,10 @@ pub enum Due {
     Fire(Firing),
     /// Instants of a job have passed, and a later one stands in for them.
     Skip {
-        /// The job.
-        job: Arc<Job>,
-        /// The first of the instants.
-        scheduled_at: Timestamp,
+        /// The first of them.
+        firing: Firing,
+        /// The last of them.
+        through: Timestamp,
         /// Why they are not run.
         reason: SkipReason,
     },
@@ -381,8 +381,13 @@ impl Scheduler {
                 if late.missed != Some(0) {
                     missed = true;
                     due.push(Due::Skip {
-                        job: job.clone(),
-                        scheduled_at: self.passed.name(first),
+                        firing: Firing {
+                            job: job.clone(),
+                            cause: Cause::CatchUp,
+                            scheduled_at: self.passed.name(first),
+                        },
+                        // The latest has a run of its own.
+                        through: self.passed.name(first),
                         reason: SkipReason::Missed(late.missed),
                     });
                 }

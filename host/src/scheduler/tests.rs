@@ -49,10 +49,13 @@ fn due(scheduler: &mut Scheduler, now: Timestamp) -> Vec<String> {
                 firing.cause.as_str()
             ),
             Due::Skip {
-                job,
-                scheduled_at,
+                firing,
                 reason: SkipReason::Missed(count),
-            } => format!("{}@{} missed {count:?}", job.id, time(scheduled_at)),
+                ..
+            } => {
+                let first = time(firing.scheduled_at);
+                format!("{}@{first} missed {count:?}", firing.job.id)
+            }
             other => panic!("{other:?}"),
         })
         .collect()

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{FinishError, FireResult, Skip, Store};
 use crate::clock::Timestamp;
 use crate::job::{Grants, Job, JobId, Limits, Origin, StateQuota};
+use crate::record::{Kind, RunQuery, RunRecord, Status};
 use crate::run::{Attempt, Cause, Execution, FinishedRun, Firing, Outcome, Retry, Run, SkipReason};
 use crate::state::{Changes, StateError};
 use crate::trigger::Trigger;
@@ -20,7 +21,7 @@ pub async fn run<S: Store>(mut make: impl FnMut() -> S) {
     a_group_cannot_hold_an_instant_twice(&make()).await;
     what_people_start_is_never_a_duplicate(&make()).await;
     the_last_success_is_of_the_job_alone(&make()).await;
-    the_latest_to_end_comes_first(&make()).await;
+    the_newest_comes_first(&make()).await;
     state_lands_with_the_end_of_a_run(&make()).await;
     state_lands_whole_or_not_at_all(&make()).await;
     everything_is_counted(&make()).await;
@@ -95,7 +96,9 @@ pub fn finished(run: &Arc<Run>, second: i64, execution: Execution) -> Arc<Finish
 pub fn skip(job: &Arc<Job>, second: i64) -> Skip {
     Skip {
         job: job.clone(),
+        cause: Cause::Schedule,
         scheduled_at: instant(second),
+        through: None,
         run: None,
         at: instant(second),
         reason: SkipReason::MaxInstances(1),
@@ -117,6 +120,12 @@ async fn record(store: &impl Store, firing: Firing) -> Arc<Run> {
         FireResult::Recorded(run) => run,
         FireResult::Duplicate(firing) => panic!("already recorded: {firing:?}"),
     }
+}
+
+/// The newest of all records.
+pub async fn newest(store: &(impl Store + ?Sized)) -> RunRecord {
+    let newest = store.runs(RunQuery::newest(1)).await.unwrap();
+    newest.into_iter().next().expect("something is recorded")
 }
 
 /// How a group was answered: true for each that was recorded.
@@ -231,7 +240,7 @@ pub async fn the_last_success_is_of_the_job_alone(store: &impl Store) {
 }
 
 /// History is read newest first, of one job or of all, and no more than asked for.
-pub async fn the_latest_to_end_comes_first(store: &impl Store) {
+pub async fn the_newest_comes_first(store: &impl Store) {
     let jobs = [job("a"), job("b")];
     for second in 1..=6 {
         let which = &jobs[usize::from(second % 2 == 0)];
@@ -248,13 +257,22 @@ pub async fn the_latest_to_end_comes_first(store: &impl Store) {
         (None, 0, vec![]),
     ] {
         let id = job.map(JobId::from);
-        let runs = store.recent(id.as_ref(), limit).await.unwrap();
-        let ends: Vec<i64> = runs.iter().map(|run| run.finished_at.timestamp()).collect();
-        assert_eq!(ends, expected, "of {job:?}, at most {limit}");
+        let query = RunQuery {
+            job: id,
+            ..RunQuery::newest(limit)
+        };
+        let runs = store.runs(query).await.unwrap();
+        let of: Vec<i64> = runs
+            .iter()
+            .map(|run| run.scheduled_at.timestamp())
+            .collect();
+        assert_eq!(of, expected, "of {job:?}, at most {limit}");
     }
-    let newest = &store.recent(None, 1).await.unwrap()[0];
-    assert_eq!(newest.execution.fuel_used, 7);
-    assert_eq!(newest.attempt.run.scheduled_at, instant(6));
+    let newest = newest(store).await;
+    assert_eq!(newest.execution().unwrap().fuel_used, 7);
+    assert_eq!(newest.finished_at(), Some(instant(6)));
+    assert_eq!(newest.status, Status::Finished(Outcome::Succeeded));
+    assert_eq!(newest.recorded_at, instant(6));
 }
 
 /// A job that may keep three keys.
@@ -333,7 +351,7 @@ pub async fn state_lands_whole_or_not_at_all(store: &impl Store) {
     );
     assert_eq!(keys(store, &a).await, "x");
     assert_eq!(store.totals().await.unwrap().finished(), 0);
-    assert!(store.recent(None, 1).await.unwrap().is_empty());
+    assert_eq!(newest(store).await.status, Status::Recorded);
     store.finished(end(), None).await.unwrap();
     assert_eq!(store.totals().await.unwrap().finished(), 1);
 }
@@ -386,17 +404,20 @@ pub async fn skips_are_kept_with_their_reason(store: &impl Store) {
         reason: SkipReason::Stopping,
         ..skip(&a, 60)
     });
-    let skips = store.recent_skips(None, 10).await.unwrap();
-    let reasons: Vec<&SkipReason> = skips.iter().map(|skip| &skip.reason).collect();
+    let skips = store.runs(RunQuery::newest(10).only([Kind::Skipped])).await;
+    let skips = skips.unwrap();
+    let statuses: Vec<&Status> = skips.iter().map(|skip| &skip.status).collect();
     assert_eq!(
-        reasons,
-        [&SkipReason::Stopping, &SkipReason::MaxInstances(1)]
+        statuses,
+        [
+            &Status::Skipped(SkipReason::Stopping),
+            &Status::Skipped(SkipReason::MaxInstances(1))
+        ]
     );
-    let skips = store.recent_skips(Some(&a.id), 10).await.unwrap();
-    assert_eq!(skips.len(), 1);
-    assert_eq!(skips[0].run, Some(run.id));
-    assert_eq!(skips[0].scheduled_at, instant(60));
-    assert!(store.recent_skips(None, 0).await.unwrap().is_empty());
+    let of_a = store.runs(RunQuery::newest(10).of(&a.id)).await.unwrap();
+    assert_eq!(of_a.len(), 1);
+    assert_eq!(of_a[0].id, run.id);
+    assert_eq!(of_a[0].scheduled_at, instant(60));
     // It was skipped and not run: its instant is taken all the same.
     assert_eq!(
         recorded(store, vec![firing(&a, Cause::CatchUp, 60)]).await,
@@ -414,14 +435,15 @@ pub async fn a_forgotten_job_starts_anew(store: &impl Store) {
     store.forget(&a.id).await.unwrap();
     store.forget(&JobId::from("never there")).await.unwrap();
     assert_eq!(store.last_success(&a.id).await.unwrap(), None);
-    assert_eq!(store.recent(Some(&a.id), 10).await.unwrap().len(), 1);
+    let finished_ones = || store.runs(RunQuery::newest(10).of(&a.id).only(Kind::finished()));
+    assert_eq!(finished_ones().await.unwrap().len(), 1);
     // The end of a run that outlives its job is recorded, and brings nothing else back.
     let end = finished(&in_flight, 121, execution(Outcome::Succeeded));
     store.finished(end, None).await.unwrap();
-    assert_eq!(store.recent(Some(&a.id), 10).await.unwrap().len(), 2);
+    assert_eq!(finished_ones().await.unwrap().len(), 2);
     assert_eq!(store.last_success(&a.id).await.unwrap(), None);
     assert_eq!(
-        record(store, firing(&a, Cause::Schedule, 60))
+        record(store, firing(&a, Cause::Schedule, 180))
             .await
             .last_success,
         None
@@ -464,5 +486,8 @@ pub async fn many_at_once_lose_nothing<S: Store>(store: Arc<S>) {
     let totals = store.totals().await.unwrap();
     assert_eq!(totals.recorded, 1_000);
     assert_eq!(totals.ended(Outcome::Succeeded), 1_000);
-    assert_eq!(store.recent(None, 2_000).await.unwrap().len(), 1_000);
+    assert_eq!(
+        store.runs(RunQuery::newest(2_000)).await.unwrap().len(),
+        1_000
+    );
 }

@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{BoxFuture, FinishError, FireResult, MemoryStore, Skip, Store, StoreError, Totals};
+use super::{
+    BoxFuture, FinishError, FireResult, MemoryStore, Recovered, Schedule, Skip, Store, StoreError,
+    Totals,
+};
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId};
-use crate::run::{Attempt, FinishedRun, Firing};
+use crate::record::{RunQuery, RunRecord};
+use crate::run::{Attempt, FinishedRun, Firing, Run, RunId};
 use crate::state::{Changes, Snapshot, StateError};
 
 /// Fails while it is told to; otherwise a [`MemoryStore`].
@@ -38,6 +42,29 @@ impl Store for FaultyStore {
             return Box::pin(async { full("a run") });
         }
         self.memory.fire(firings, now)
+    }
+
+    fn recover(&self) -> BoxFuture<'_, Result<Recovered, StoreError>> {
+        self.memory.recover()
+    }
+
+    fn enter(&self, jobs: Vec<(JobId, Schedule)>) {
+        self.memory.enter(jobs);
+    }
+
+    fn adopt(
+        &self,
+        run: RunId,
+        job: Arc<Job>,
+    ) -> BoxFuture<'_, Result<Option<Arc<Run>>, StoreError>> {
+        self.memory.adopt(run, job)
+    }
+
+    fn attempted(&self, attempt: Arc<FinishedRun>) -> BoxFuture<'_, Result<(), StoreError>> {
+        if self.no_finish.load(Ordering::SeqCst) {
+            return Box::pin(async { full("the end of an attempt") });
+        }
+        self.memory.attempted(attempt)
     }
 
     fn started(&self, attempt: &Attempt) {
@@ -78,20 +105,12 @@ impl Store for FaultyStore {
         self.memory.skipped(skip);
     }
 
-    fn recent(
-        &self,
-        job: Option<&JobId>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Arc<FinishedRun>>, StoreError>> {
-        self.memory.recent(job, limit)
+    fn runs(&self, query: RunQuery) -> BoxFuture<'_, Result<Vec<RunRecord>, StoreError>> {
+        self.memory.runs(query)
     }
 
-    fn recent_skips(
-        &self,
-        job: Option<&JobId>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Arc<Skip>>, StoreError>> {
-        self.memory.recent_skips(job, limit)
+    fn run(&self, id: RunId) -> BoxFuture<'_, Result<Option<RunRecord>, StoreError>> {
+        self.memory.run(id)
     }
 
     fn last_success(&self, job: &JobId) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {

@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::{
-    BoxFuture, FinishError, FireResult, Skip, Store, StoreError, Totals, is_unique, quota_of,
-    to_run,
+    BoxFuture, FinishError, FireResult, Recovered, Schedule, Skip, Store, StoreError, Totals,
+    is_unique, quota_of, to_run,
 };
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId};
-use crate::run::{Attempt, FinishedRun, Firing, Outcome};
+use crate::record::{AttemptRecord, RunQuery, RunRecord, Status};
+use crate::run::{Attempt, FinishedRun, Firing, Outcome, Run, RunId};
 use crate::state::{Changes, Snapshot, StateError};
 
 /// How many instants of each job are known to be recorded, the newest: far more than a
@@ -55,10 +56,73 @@ struct State {
     jobs: HashMap<JobId, JobRecord>,
     /// What jobs keep between their runs.
     spaces: HashMap<JobId, Snapshot>,
-    history: VecDeque<Arc<FinishedRun>>,
+    /// Runs that have not ended.
+    live: HashMap<RunId, Live>,
+    /// Runs that have, in the order of their ends.
+    history: VecDeque<Past>,
     bytes: u64,
-    skips: VecDeque<Arc<Skip>>,
+    skips: VecDeque<RunRecord>,
     totals: Totals,
+}
+
+/// A run that has not ended.
+#[derive(Debug)]
+struct Live {
+    run: Arc<Run>,
+    recorded_at: Timestamp,
+    /// The number of its present attempt and when that began.
+    attempt: Option<(u32, Timestamp)>,
+    /// Its attempts before that.
+    attempts: Vec<Arc<FinishedRun>>,
+}
+
+impl Live {
+    fn record(&self) -> RunRecord {
+        let mut record = RunRecord::of(&self.run, self.recorded_at);
+        record.attempts.extend(self.ended());
+        if let Some((number, started_at)) = self.attempt {
+            record.status = Status::Running;
+            record.attempts.push(AttemptRecord {
+                number,
+                started_at,
+                end: None,
+            });
+        }
+        record
+    }
+
+    fn ended(&self) -> impl Iterator<Item = AttemptRecord> {
+        self.attempts
+            .iter()
+            .map(|attempt| AttemptRecord::of(attempt))
+    }
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+struct Past {
+    before: Live,
+    end: Arc<FinishedRun>,
+}
+
+impl Past {
+    fn record(&self) -> RunRecord {
+        let mut record = RunRecord::of(&self.before.run, self.before.recorded_at);
+        record.status = Status::Finished(self.end.execution.outcome);
+        record.attempts.extend(self.before.ended());
+        record.attempts.push(AttemptRecord::of(&self.end));
+        record
+    }
+
+    /// How many bytes count against the bound.
+    fn weight(&self) -> u64 {
+        self.before
+            .attempts
+            .iter()
+            .map(|run| weight(run))
+            .sum::<u64>()
+            + weight(&self.end)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -119,7 +183,15 @@ impl MemoryStore {
                     FireResult::Duplicate(firing)
                 } else {
                     state.totals.recorded += 1;
-                    FireResult::Recorded(Arc::new(to_run(firing, now, job.last_success)))
+                    let run = Arc::new(to_run(firing, now, job.last_success));
+                    let live = Live {
+                        run: run.clone(),
+                        recorded_at: now,
+                        attempt: None,
+                        attempts: Vec::new(),
+                    };
+                    state.live.insert(run.id, live);
+                    FireResult::Recorded(run)
                 },
             );
         }
@@ -148,15 +220,25 @@ impl MemoryStore {
             // Runs may end in another order than they are told of.
             job.last_success = job.last_success.max(Some(run.finished_at));
         }
-        state.bytes += weight(&run);
-        state.history.push_back(run);
+        let before = state.live.remove(&run.attempt.run.id);
+        let past = Past {
+            before: before.unwrap_or_else(|| Live {
+                run: run.attempt.run.clone(),
+                recorded_at: run.attempt.started_at,
+                attempt: None,
+                attempts: Vec::new(),
+            }),
+            end: run,
+        };
+        state.bytes += past.weight();
+        state.history.push_back(past);
         while state.history.len() > self.bounds.runs
             || (state.bytes > self.bounds.bytes && state.history.len() > 1)
         {
             let Some(oldest) = state.history.pop_front() else {
                 break;
             };
-            state.bytes -= weight(&oldest);
+            state.bytes -= oldest.weight();
             dropped.push(oldest);
         }
         drop(guard);
@@ -175,12 +257,6 @@ fn weight(run: &FinishedRun) -> u64 {
     (output + error + execution.log.len()) as u64
 }
 
-/// The newest of `kept`, those that `is_wanted`.
-fn newest<T>(kept: &VecDeque<Arc<T>>, limit: usize, is_wanted: impl Fn(&T) -> bool) -> Vec<Arc<T>> {
-    let wanted = kept.iter().rev().filter(|one| is_wanted(one));
-    wanted.take(limit).cloned().collect()
-}
-
 /// A store in memory always answers at once.
 fn ready<'a, T: Send + 'a>(answer: T) -> BoxFuture<'a, Result<T, StoreError>> {
     Box::pin(std::future::ready(Ok(answer)))
@@ -195,8 +271,29 @@ impl Store for MemoryStore {
         ready(self.record(firings, now))
     }
 
-    fn started(&self, _: &Attempt) {
+    fn recover(&self) -> BoxFuture<'_, Result<Recovered, StoreError>> {
+        ready(Recovered::default())
+    }
+
+    fn enter(&self, _: Vec<(JobId, Schedule)>) {}
+
+    fn adopt(&self, _: RunId, _: Arc<Job>) -> BoxFuture<'_, Result<Option<Arc<Run>>, StoreError>> {
+        ready(None) // there never was another host
+    }
+
+    fn started(&self, attempt: &Attempt) {
         self.started.fetch_add(1, Ordering::Relaxed);
+        if let Some(live) = self.state.lock().live.get_mut(&attempt.run.id) {
+            live.attempt = Some((attempt.number, attempt.started_at));
+        }
+    }
+
+    fn attempted(&self, attempt: Arc<FinishedRun>) -> BoxFuture<'_, Result<(), StoreError>> {
+        if let Some(live) = self.state.lock().live.get_mut(&attempt.attempt.run.id) {
+            live.attempt = None;
+            live.attempts.push(attempt);
+        }
+        ready(())
     }
 
     fn finished(
@@ -234,10 +331,15 @@ impl Store for MemoryStore {
     }
 
     fn skipped(&self, skip: Skip) {
-        let skip = Arc::new(skip);
         let mut state = self.state.lock();
         state.totals.skipped += skip.firings();
-        state.skips.push_back(skip);
+        let live = skip.run.and_then(|run| state.live.remove(&run));
+        let mut record = match &live {
+            Some(live) => live.record(),
+            None => skip.record(),
+        };
+        record.status = Status::Skipped(skip.reason);
+        state.skips.push_back(record);
         let oldest = if state.skips.len() > self.bounds.runs {
             state.skips.pop_front()
         } else {
@@ -247,24 +349,32 @@ impl Store for MemoryStore {
         drop(oldest);
     }
 
-    fn recent(
-        &self,
-        job: Option<&JobId>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Arc<FinishedRun>>, StoreError>> {
-        ready(newest(&self.state.lock().history, limit, |run| {
-            job.is_none_or(|id| run.attempt.run.job.id == *id)
-        }))
+    fn runs(&self, query: RunQuery) -> BoxFuture<'_, Result<Vec<RunRecord>, StoreError>> {
+        let state = self.state.lock();
+        let live = state.live.values().map(Live::record);
+        let past = state.history.iter().map(Past::record);
+        let all = live.chain(past).chain(state.skips.iter().cloned());
+        let mut wanted: Vec<RunRecord> = all.filter(|record| query.wants(record)).collect();
+        drop(state);
+        wanted.sort_by_key(|record| std::cmp::Reverse(record.id));
+        wanted.truncate(query.limit);
+        ready(wanted)
     }
 
-    fn recent_skips(
-        &self,
-        job: Option<&JobId>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Arc<Skip>>, StoreError>> {
-        ready(newest(&self.state.lock().skips, limit, |skip| {
-            job.is_none_or(|id| skip.job.id == *id)
-        }))
+    fn run(&self, id: RunId) -> BoxFuture<'_, Result<Option<RunRecord>, StoreError>> {
+        let state = self.state.lock();
+        let live = state.live.get(&id).map(Live::record);
+        let past = || {
+            state
+                .history
+                .iter()
+                .find(|past| past.end.attempt.run.id == id)
+        };
+        let skip = || state.skips.iter().find(|record| record.id == id);
+        ready(
+            live.or_else(|| past().map(Past::record))
+                .or_else(|| skip().cloned()),
+        )
     }
 
     fn last_success(&self, job: &JobId) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {
@@ -319,16 +429,19 @@ mod tests {
         for second in 0..5 {
             keep(&store, second, 10).await;
         }
-        let kept = store.recent(None, 100).await.unwrap();
-        let ends: Vec<i64> = kept.iter().map(|run| run.finished_at.timestamp()).collect();
-        assert_eq!(ends, [4, 3, 2]);
+        let kept = store.runs(RunQuery::newest(100)).await.unwrap();
+        let of: Vec<i64> = kept
+            .iter()
+            .map(|run| run.scheduled_at.timestamp())
+            .collect();
+        assert_eq!(of, [4, 3, 2]);
         assert_eq!(store.bytes(), 30);
 
         keep(&store, 5, 990).await;
-        assert_eq!(store.recent(None, 100).await.unwrap().len(), 2);
+        assert_eq!(store.runs(RunQuery::newest(100)).await.unwrap().len(), 2);
         assert_eq!(store.bytes(), 1_000);
         keep(&store, 6, 1_001).await;
-        assert_eq!(store.recent(None, 100).await.unwrap().len(), 1);
+        assert_eq!(store.runs(RunQuery::newest(100)).await.unwrap().len(), 1);
         assert_eq!(store.bytes(), 1_001);
         keep(&store, 7, 1).await;
         assert_eq!(store.bytes(), 1);
@@ -342,8 +455,11 @@ mod tests {
         for second in 0..4 {
             store.skipped(conformance::skip(&job("a"), second));
         }
-        let kept = store.recent_skips(None, 100).await.unwrap();
-        let at: Vec<i64> = kept.iter().map(|skip| skip.at.timestamp()).collect();
+        let kept = store.runs(RunQuery::newest(100)).await.unwrap();
+        let at: Vec<i64> = kept
+            .iter()
+            .map(|skip| skip.recorded_at.timestamp())
+            .collect();
         assert_eq!(at, [3, 2]);
         assert_eq!(store.totals().await.unwrap().skipped, 4);
     }

@@ -21,14 +21,17 @@ pub mod conformance;
 #[cfg(test)]
 pub mod faulty;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, StateQuota};
+use crate::record::{RunQuery, RunRecord, Status};
 use crate::run::{Attempt, Cause, FinishedRun, Firing, Outcome, Run, RunId, SkipReason};
 use crate::state::{Changes, Snapshot, StateError};
 
@@ -39,6 +42,25 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Where runs are recorded.
 pub trait Store: Send + Sync + 'static {
+    /// How long before a run is due it is best recorded, so that it need not wait for its record
+    /// when it is: nothing where recording takes no time.
+    fn lead(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// What is left of the host before this one: how far the schedule of each job had come, and
+    /// the runs that have no end. Asked once, before anything is recorded.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn recover(&self) -> BoxFuture<'_, Result<Recovered, StoreError>>;
+
+    /// Notes that jobs have come into service, or have another schedule. Does not wait.
+    ///
+    /// After a crash: the note may be missing, but not for a job of which something was recorded
+    /// after it.
+    fn enter(&self, jobs: Vec<(JobId, Schedule)>);
+
     /// Records runs before they start, all of them in one group, and answers for each firing in
     /// its place.
     ///
@@ -57,12 +79,31 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> BoxFuture<'_, Result<Vec<FireResult>, StoreError>>;
 
+    /// Takes up a run that the host before this one recorded: it is to be attempted by this one.
+    /// Gives nothing if there is no such run without an end.
+    ///
+    /// # Errors
+    /// It is not taken up, and may not start.
+    fn adopt(
+        &self,
+        run: RunId,
+        job: Arc<Job>,
+    ) -> BoxFuture<'_, Result<Option<Arc<Run>>, StoreError>>;
+
     /// Notes that an attempt begins. Does not wait: nothing stands between a run that is due and
     /// its start.
     ///
     /// After a crash: the note may be missing. A run that is recorded and not finished may or
     /// may not have run.
     fn started(&self, attempt: &Attempt);
+
+    /// Records how an attempt ended after which there is to be another one.
+    ///
+    /// After a crash: as for a run whose end was not recorded.
+    ///
+    /// # Errors
+    /// It is not recorded.
+    fn attempted(&self, attempt: Arc<FinishedRun>) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Records how a run ended and lands what it changed in the state of its job, both or
     /// neither. It is done once this has answered, and only then may the world be told.
@@ -105,26 +146,19 @@ pub trait Store: Send + Sync + 'static {
     /// one that has not finished.
     fn skipped(&self, skip: Skip);
 
-    /// The runs that have ended, the latest to end first: those of a job or of all, at most
-    /// `limit`.
+    /// Records of runs, and of firings that did not become one, the newest first. How much of
+    /// each attempt they hold, see [`Store::run`].
     ///
     /// # Errors
     /// The store cannot be read.
-    fn recent(
-        &self,
-        job: Option<&JobId>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Arc<FinishedRun>>, StoreError>>;
+    fn runs(&self, query: RunQuery) -> BoxFuture<'_, Result<Vec<RunRecord>, StoreError>>;
 
-    /// What did not become a run, the latest first: of a job or of all, at most `limit`.
+    /// The record of one run, with all of its attempts and all that they left behind. Lists may
+    /// leave out outputs, logs, and all attempts but the last.
     ///
     /// # Errors
     /// The store cannot be read.
-    fn recent_skips(
-        &self,
-        job: Option<&JobId>,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Arc<Skip>>, StoreError>>;
+    fn run(&self, id: RunId) -> BoxFuture<'_, Result<Option<RunRecord>, StoreError>>;
 
     /// When the last successful run of a job finished; nothing if none has.
     ///
@@ -138,12 +172,53 @@ pub trait Store: Send + Sync + 'static {
     /// The store cannot be read.
     fn totals(&self) -> BoxFuture<'_, Result<Totals, StoreError>>;
 
-    /// Forgets a job that is no longer defined: its last success and which of its instants are
-    /// recorded. Its runs stay until they age out; its state stays, for the job may come back.
+    /// Forgets a job that is no longer defined: its last success and how far its schedule had
+    /// come. Its runs stay until they age out; its state stays, for the job may come back.
     ///
     /// # Errors
     /// Nothing is forgotten.
     fn forget(&self, job: &JobId) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+/// How far the schedule of a job has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    /// Which trigger it is of: see [`Trigger::fingerprint`](crate::trigger::Trigger::fingerprint).
+    pub trigger: u64,
+    /// Since when the job has been in service with it.
+    pub since: Timestamp,
+    /// The latest instant that became a run or was skipped. Kept up by the store: whatever is
+    /// recorded of an instant moves it on in the same transaction.
+    pub dealt_with: Option<Timestamp>,
+}
+
+/// What a host finds of the one before it.
+#[derive(Debug, Clone, Default)]
+pub struct Recovered {
+    /// The schedules of the jobs that were in service.
+    pub schedules: HashMap<JobId, Schedule>,
+    /// The runs that have no end, the oldest first.
+    pub unfinished: Vec<Unfinished>,
+}
+
+/// A run that the host before this one recorded, and of which no end is recorded.
+#[derive(Debug, Clone)]
+pub struct Unfinished {
+    /// What is recorded of it.
+    pub record: RunRecord,
+    /// Whether it had begun.
+    pub begun: Begun,
+}
+
+/// Whether a run that has no end had begun when its host ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begun {
+    /// It had.
+    Yes,
+    /// It had not: nothing of it has been done.
+    No,
+    /// That cannot be known: the machine itself went down.
+    Maybe,
 }
 
 /// What has become of a firing.
@@ -160,8 +235,12 @@ pub enum FireResult {
 pub struct Skip {
     /// The job.
     pub job: Arc<Job>,
+    /// What would have made it start.
+    pub cause: Cause,
     /// The instant it was due; the first of them if there were several.
     pub scheduled_at: Timestamp,
+    /// The last of them, if there were several.
+    pub through: Option<Timestamp>,
     /// The run, if it was recorded already.
     pub run: Option<RunId>,
     /// When it was decided.
@@ -171,6 +250,22 @@ pub struct Skip {
 }
 
 impl Skip {
+    /// The record of a firing that was never recorded as a run.
+    pub fn record(&self) -> RunRecord {
+        RunRecord {
+            id: self.run.unwrap_or_else(|| RunId::new(self.at)),
+            job: self.job.id.clone(),
+            cause: self.cause,
+            scheduled_at: self.scheduled_at,
+            recorded_at: self.at,
+            max_attempts: 1,
+            last_success: None,
+            deterministic: self.job.deterministic,
+            status: Status::Skipped(self.reason.clone()),
+            attempts: Vec::new(),
+        }
+    }
+
     /// How many firings it stands for: one, unless it is a count of missed instants. Those that
     /// were too many to count are one.
     pub fn firings(&self) -> u64 {

@@ -26,6 +26,7 @@ mod combined;
 mod cron;
 mod describe;
 mod exclusion;
+mod fingerprint;
 mod ics;
 mod instants;
 mod interval;

@@ -146,6 +146,7 @@ pub(super) fn outcome_word(outcome: Outcome) -> (&'static str, Tone) {
         Outcome::OutOfFuel => ("OUT OF FUEL", Tone::Bad),
         Outcome::OutOfMemory => ("OUT OF MEMORY", Tone::Bad),
         Outcome::Cancelled => ("cancelled", Tone::Warn),
+        Outcome::Lost => ("LOST", Tone::Bad),
     }
 }
 

@@ -20,7 +20,11 @@ impl Limit {
             Outcome::TimedOut => Some(Limit::Timeout),
             Outcome::OutOfFuel => Some(Limit::Fuel),
             Outcome::OutOfMemory => Some(Limit::Memory),
-            Outcome::Succeeded | Outcome::Failed | Outcome::Trapped | Outcome::Cancelled => None,
+            Outcome::Succeeded
+            | Outcome::Failed
+            | Outcome::Trapped
+            | Outcome::Cancelled
+            | Outcome::Lost => None,
         }
     }
 
