@@ -506,6 +506,14 @@ fn verdicts_name_the_line() {
     let socket = |endpoint: &str| verdict(Need::Socket(endpoint.into()));
     assert_eq!(socket("tcp://db.example.com:1"), permits(&at(5)));
     assert_eq!(socket("tcp://127.0.0.1:1"), forbids(&at(6)));
+    let address = |of| {
+        verdict(Need::Address {
+            ip: "10.0.0.5".parse().unwrap(),
+            beside: "origins",
+            of,
+        })
+    };
+    assert_eq!(address("http"), forbids(&at(6)));
     assert_eq!(verdict(Need::State), forbids(&at(7)));
     assert_eq!(verdict(Need::Env("A".into())), permits(&at(8)));
     assert_eq!(verdict(Need::Env("B".into())), forbids(&at(8)));
