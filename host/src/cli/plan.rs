@@ -18,7 +18,7 @@ use super::output::{Paint, Screen, Tone, harmless};
 use super::subject::{offset_text, viewers_zone, zone};
 use super::{Exit, Refusal, complain};
 use crate::clock::{Clock, SystemClock, Timestamp, format_instant};
-use crate::job::{Job, JobId};
+use crate::job::{Job, JobId, Manifest};
 use crate::plan::{Durations, Firing, Outlook};
 use crate::policy::{Flags, Policy};
 use crate::source::{FileSource, JobSource as _, SourceError};
@@ -212,6 +212,8 @@ pub(super) struct Found {
     pub(super) jobs: Vec<Arc<Job>>,
     /// Failure if something is wrong with others, which has been drawn.
     pub(super) exit: Exit,
+    /// The files, as far as they can be read.
+    pub(super) manifests: Vec<Arc<Manifest>>,
     /// The ids of the others.
     bad: Vec<JobId>,
 }
@@ -243,10 +245,10 @@ pub(super) fn read_jobs(
     let mut found = Found {
         jobs: Vec::new(),
         exit: Exit::Ok,
+        manifests: Vec::new(),
         bad: Vec::new(),
     };
     let mut origins = std::collections::HashMap::new();
-    let mut readable = 0;
     for file in files {
         let manifest = match FileSource::new(file, policy.clone()).read() {
             Ok(snapshot) => snapshot.manifest,
@@ -261,7 +263,6 @@ pub(super) fn read_jobs(
                 continue;
             }
         };
-        readable += 1;
         for entry in &manifest.entries {
             match &entry.result {
                 Ok(job) => match origins.get(&job.id) {
@@ -283,8 +284,9 @@ pub(super) fn read_jobs(
                 }
             }
         }
+        found.manifests.push(manifest);
     }
-    if readable == 0 {
+    if found.manifests.is_empty() {
         return Err(Refusal::said(Exit::Failure));
     }
     Ok(found)
