@@ -11,7 +11,7 @@ use wasmtime_wasi::p1::types::{
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self, WasiSnapshotPreview1};
 use wiggle::{GuestMemory, GuestPtr};
 
-use super::quota::Growth;
+use super::quota::{Allowed, Growth};
 use super::{NoRoom, leaves};
 use crate::runtime::guest::GuestState;
 
@@ -130,10 +130,10 @@ impl GuestState {
         fd: Fd,
         lists: CiovecArray,
         offset: Option<Filesize>,
-    ) -> Answer<()> {
+    ) -> Answer<Allowed> {
         let key = fd.into();
         if self.desk().directories.metered(key).is_none() {
-            return Ok(());
+            return Ok(Allowed::nothing());
         }
         let bytes = first_length(memory, lists)?;
         let offset = match offset {
@@ -259,7 +259,7 @@ impl WasiSnapshotPreview1 for GuestState {
         fd: Fd,
         size: Filesize,
     ) -> Answer<()> {
-        self.room_for_size(fd.into(), size).await?;
+        let _room = self.room_for_size(fd.into(), size).await?;
         let wasi = self.wasi_p1();
         let result = wasi.fd_filestat_set_size(memory, fd, size).await;
         self.explained_open_p1(result, fd)
@@ -285,7 +285,8 @@ impl WasiSnapshotPreview1 for GuestState {
         fd: Fd,
         lists: CiovecArray,
     ) -> Answer<Size> {
-        self.room_to_write_p1(memory, fd, lists, None).await?;
+        let room = self.room_to_write_p1(memory, fd, lists, None);
+        let _room = room.await?;
         let result = self.wasi_p1().fd_write(memory, fd, lists).await;
         self.explained_open_p1(result, fd)
     }
@@ -298,7 +299,7 @@ impl WasiSnapshotPreview1 for GuestState {
         offset: Filesize,
     ) -> Answer<Size> {
         let room = self.room_to_write_p1(memory, fd, lists, Some(offset));
-        room.await?;
+        let _room = room.await?;
         let result = self.wasi_p1().fd_pwrite(memory, fd, lists, offset).await;
         self.explained_open_p1(result, fd)
     }
@@ -309,7 +310,7 @@ impl WasiSnapshotPreview1 for GuestState {
         dir: Fd,
         path: GuestPtr<str>,
     ) -> Answer<()> {
-        self.room(dir.into(), Growth::of_entry(0)).await?;
+        let _room = self.room(dir.into(), Growth::of_entry(0)).await?;
         let wasi = self.wasi_p1();
         let result = wasi.path_create_directory(memory, dir, path).await;
         self.explained_p1(memory, result, dir, path, true).await
@@ -355,7 +356,7 @@ impl WasiSnapshotPreview1 for GuestState {
         if self.desk().directories.apart(dir.into(), new_dir.into()) {
             return Err(Errno::Xdev.into());
         }
-        self.room(new_dir.into(), Growth::of_entry(0)).await?;
+        let _room = self.room(new_dir.into(), Growth::of_entry(0)).await?;
         let wasi = self.wasi_p1();
         let link = wasi.path_link(memory, dir, flags, path, new_dir, new_path);
         let result = link.await;
@@ -380,9 +381,11 @@ impl WasiSnapshotPreview1 for GuestState {
         let writes = creates || flags.contains(Oflags::TRUNC) || base.contains(Rights::FD_WRITE);
         let anew = creates && flags.contains(Oflags::EXCL);
         let exists = !anew && self.openable_p1(memory, dir, lookup, path).await?;
-        if creates && !exists {
-            self.room(dir.into(), Growth::of_entry(0)).await?;
-        }
+        let _room = if creates && !exists {
+            self.room(dir.into(), Growth::of_entry(0)).await?
+        } else {
+            Allowed::nothing()
+        };
         let wasi = self.wasi_p1();
         let open = wasi.path_open(memory, dir, lookup, path, flags, base, inheriting, state);
         let result = open.await;
@@ -432,6 +435,7 @@ impl WasiSnapshotPreview1 for GuestState {
         if self.desk().directories.apart(dir.into(), new_dir.into()) {
             return Err(Errno::Xdev.into());
         }
+        let _moving = self.desk().directories.moving(new_dir.into());
         let wasi = self.wasi_p1();
         let rename = wasi.path_rename(memory, dir, path, new_dir, new_path);
         let result = rename.await;
@@ -449,7 +453,7 @@ impl WasiSnapshotPreview1 for GuestState {
         path: GuestPtr<str>,
     ) -> Answer<()> {
         let length = target.len() as usize;
-        self.room(dir.into(), Growth::of_entry(length)).await?;
+        let _room = self.room(dir.into(), Growth::of_entry(length)).await?;
         let wasi = self.wasi_p1();
         let result = wasi.path_symlink(memory, target, dir, path).await;
         if result.as_ref().is_err_and(not_permitted) {

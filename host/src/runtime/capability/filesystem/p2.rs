@@ -10,7 +10,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 };
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 
-use super::quota::Growth;
+use super::quota::{Allowed, Growth};
 use super::stream::Metered;
 use super::{NoRoom, leaves};
 use crate::runtime::guest::GuestState;
@@ -195,7 +195,7 @@ impl types::HostDescriptor for GuestState {
 
     async fn set_size(&mut self, fd: Resource<Descriptor>, size: Filesize) -> FsResult<()> {
         let key = fd.rep();
-        self.room_for_size(key, size).await?;
+        let _room = self.room_for_size(key, size).await?;
         let result = self.filesystem().set_size(fd, size).await;
         self.explained_open(result, key)
     }
@@ -228,7 +228,7 @@ impl types::HostDescriptor for GuestState {
         offset: Filesize,
     ) -> FsResult<Filesize> {
         let key = fd.rep();
-        self.room_to_write(key, Some(offset), bytes.len()).await?;
+        let _room = self.room_to_write(key, Some(offset), bytes.len()).await?;
         let result = self.filesystem().write(fd, bytes, offset).await;
         self.explained_open(result, key)
     }
@@ -250,7 +250,7 @@ impl types::HostDescriptor for GuestState {
         path: String,
     ) -> FsResult<()> {
         let dir = fd.rep();
-        self.room(dir, Growth::of_entry(0)).await?;
+        let _room = self.room(dir, Growth::of_entry(0)).await?;
         let mut view = self.filesystem();
         let result = view.create_directory_at(fd, path.clone()).await;
         self.explained(result, dir, &path, true).await
@@ -298,7 +298,7 @@ impl types::HostDescriptor for GuestState {
         if self.desk().directories.apart(dir, new_dir) {
             return Err(ErrorCode::CrossDevice.into());
         }
-        self.room(new_dir, Growth::of_entry(0)).await?;
+        let _room = self.room(new_dir, Growth::of_entry(0)).await?;
         let mut view = self.filesystem();
         let link = view.link_at(fd, flags, path.clone(), new_fd, new_path.clone());
         let result = link.await;
@@ -321,9 +321,11 @@ impl types::HostDescriptor for GuestState {
             || flags.contains(DescriptorFlags::WRITE);
         let anew = creates && open_flags.contains(OpenFlags::EXCLUSIVE);
         let exists = !anew && self.openable(dir, path_flags, &path).await?;
-        if creates && !exists {
-            self.room(dir, Growth::of_entry(0)).await?;
-        }
+        let _room = if creates && !exists {
+            self.room(dir, Growth::of_entry(0)).await?
+        } else {
+            Allowed::nothing()
+        };
         let mut view = self.filesystem();
         let open = view.open_at(fd, path_flags, path.clone(), open_flags, flags);
         let result = open.await;
@@ -370,6 +372,7 @@ impl types::HostDescriptor for GuestState {
         if self.desk().directories.apart(dir, new_dir) {
             return Err(ErrorCode::CrossDevice.into());
         }
+        let _moving = self.desk().directories.moving(new_dir);
         let mut view = self.filesystem();
         let rename = view.rename_at(fd, path.clone(), new_fd, new_path.clone());
         let result = rename.await;
@@ -384,7 +387,7 @@ impl types::HostDescriptor for GuestState {
         path: String,
     ) -> FsResult<()> {
         let dir = fd.rep();
-        self.room(dir, Growth::of_entry(target.len())).await?;
+        let _room = self.room(dir, Growth::of_entry(target.len())).await?;
         let mut view = self.filesystem();
         let result = view.symlink_at(fd, target.clone(), path.clone()).await;
         if result.as_ref().is_err_and(not_permitted) && target.starts_with('/') && !leaves(&path) {
