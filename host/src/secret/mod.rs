@@ -13,6 +13,7 @@
 //! reach at all is for its grants to say.
 
 mod forms;
+mod matcher;
 mod providers;
 mod redactor;
 
