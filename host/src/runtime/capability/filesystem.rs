@@ -39,6 +39,10 @@ pub(in crate::runtime) use p1::add_to_module_linker;
 /// How many bytes of a path that a guest gave are shown.
 const LONGEST_SHOWN: usize = 200;
 
+/// What a call does with what a path leads to.
+const WRITES: bool = true;
+const READS: bool = false;
+
 /// The number that the first granted directory has in WASI 0.1.
 const FIRST_DESCRIPTOR: u32 = 3;
 

@@ -12,7 +12,7 @@ use wasmtime_wasi::p1::wasi_snapshot_preview1::{self, WasiSnapshotPreview1};
 use wiggle::{GuestMemory, GuestPtr};
 
 use super::quota::{Allowed, Growth};
-use super::{NoRoom, leaves};
+use super::{NoRoom, READS, WRITES, leaves};
 use crate::runtime::guest::GuestState;
 
 /// Links WASI 0.1 for core modules.
@@ -183,6 +183,26 @@ macro_rules! same_as_ever {
     )*};
 }
 
+/// Functions on a path that are the library's, and that tell why they were not permitted.
+macro_rules! told_of {
+    ($(async fn $name:ident(
+        dir, [$($before:ident: $type:ty),*], path, [$($after:ident: $other:ty),*]
+    ) -> $result:ty, if $writes:ident;)*) => {$(
+        async fn $name(
+            &mut self,
+            memory: &mut GuestMemory<'_>,
+            dir: Fd,
+            $($before: $type,)*
+            path: GuestPtr<str>,
+            $($after: $other,)*
+        ) -> $result {
+            let wasi = self.wasi_p1();
+            let result = wasi.$name(memory, dir, $($before,)* path, $($after,)*).await;
+            self.explained_p1(memory, result, dir, path, $writes).await
+        }
+    )*};
+}
+
 impl WasiSnapshotPreview1 for GuestState {
     fn set_hostcall_fuel(&mut self, fuel: usize) {
         self.wasi_p1().set_hostcall_fuel(fuel);
@@ -227,6 +247,19 @@ impl WasiSnapshotPreview1 for GuestState {
             events: GuestPtr<Event>,
             count: Size
         ) -> Answer<Size>;
+    }
+
+    told_of! {
+        async fn path_filestat_get(dir, [flags: Lookupflags], path, [])
+            -> Answer<Filestat>, if READS;
+        async fn path_filestat_set_times(
+            dir, [flags: Lookupflags], path,
+            [accessed: Timestamp, modified: Timestamp, which: Fstflags]
+        ) -> Answer<()>, if WRITES;
+        async fn path_readlink(dir, [], path, [to: GuestPtr<u8>, length: Size])
+            -> Answer<Size>, if READS;
+        async fn path_remove_directory(dir, [], path, []) -> Answer<()>, if WRITES;
+        async fn path_unlink_file(dir, [], path, []) -> Answer<()>, if WRITES;
     }
 
     async fn fd_close(&mut self, memory: &mut GuestMemory<'_>, fd: Fd) -> Answer<()> {
@@ -316,34 +349,6 @@ impl WasiSnapshotPreview1 for GuestState {
         self.explained_p1(memory, result, dir, path, true).await
     }
 
-    async fn path_filestat_get(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        dir: Fd,
-        flags: Lookupflags,
-        path: GuestPtr<str>,
-    ) -> Answer<Filestat> {
-        let wasi = self.wasi_p1();
-        let result = wasi.path_filestat_get(memory, dir, flags, path).await;
-        self.explained_p1(memory, result, dir, path, false).await
-    }
-
-    async fn path_filestat_set_times(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        dir: Fd,
-        flags: Lookupflags,
-        path: GuestPtr<str>,
-        accessed: Timestamp,
-        modified: Timestamp,
-        which: Fstflags,
-    ) -> Answer<()> {
-        let wasi = self.wasi_p1();
-        let set = wasi.path_filestat_set_times(memory, dir, flags, path, accessed, modified, which);
-        let result = set.await;
-        self.explained_p1(memory, result, dir, path, true).await
-    }
-
     async fn path_link(
         &mut self,
         memory: &mut GuestMemory<'_>,
@@ -400,30 +405,6 @@ impl WasiSnapshotPreview1 for GuestState {
         Ok(opened)
     }
 
-    async fn path_readlink(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        dir: Fd,
-        path: GuestPtr<str>,
-        to: GuestPtr<u8>,
-        length: Size,
-    ) -> Answer<Size> {
-        let wasi = self.wasi_p1();
-        let result = wasi.path_readlink(memory, dir, path, to, length).await;
-        self.explained_p1(memory, result, dir, path, false).await
-    }
-
-    async fn path_remove_directory(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        dir: Fd,
-        path: GuestPtr<str>,
-    ) -> Answer<()> {
-        let wasi = self.wasi_p1();
-        let result = wasi.path_remove_directory(memory, dir, path).await;
-        self.explained_p1(memory, result, dir, path, true).await
-    }
-
     async fn path_rename(
         &mut self,
         memory: &mut GuestMemory<'_>,
@@ -466,17 +447,6 @@ impl WasiSnapshotPreview1 for GuestState {
                 return result;
             }
         }
-        self.explained_p1(memory, result, dir, path, true).await
-    }
-
-    async fn path_unlink_file(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        dir: Fd,
-        path: GuestPtr<str>,
-    ) -> Answer<()> {
-        let wasi = self.wasi_p1();
-        let result = wasi.path_unlink_file(memory, dir, path).await;
         self.explained_p1(memory, result, dir, path, true).await
     }
 }

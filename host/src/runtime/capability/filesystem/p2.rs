@@ -12,7 +12,7 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 
 use super::quota::{Allowed, Growth};
 use super::stream::Metered;
-use super::{NoRoom, leaves};
+use super::{NoRoom, READS, WRITES, leaves};
 use crate::runtime::guest::GuestState;
 
 pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
@@ -117,6 +117,39 @@ impl GuestState {
     }
 }
 
+/// Functions on what is open that are the library's.
+macro_rules! same_as_ever {
+    ($(async fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {$(
+        async fn $name(
+            &mut self,
+            fd: Resource<Descriptor>,
+            $($argument: $type,)*
+        ) -> FsResult<$result> {
+            self.filesystem().$name(fd, $($argument,)*).await
+        }
+    )*};
+}
+
+/// Functions on a path that are the library's, and that tell why they were not permitted.
+macro_rules! told_of {
+    ($(async fn $name:ident(
+        dir, [$($before:ident: $type:ty),*], path, [$($after:ident: $other:ty),*]
+    ) -> $result:ty, if $writes:ident;)*) => {$(
+        async fn $name(
+            &mut self,
+            fd: Resource<Descriptor>,
+            $($before: $type,)*
+            path: String,
+            $($after: $other,)*
+        ) -> FsResult<$result> {
+            let dir = fd.rep();
+            let mut view = self.filesystem();
+            let result = view.$name(fd, $($before,)* path.clone(), $($after,)*).await;
+            self.explained(result, dir, &path, $writes).await
+        }
+    )*};
+}
+
 impl preopens::Host for GuestState {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
         let dirs = self.filesystem().get_directories()?;
@@ -142,6 +175,30 @@ impl types::Host for GuestState {
 }
 
 impl types::HostDescriptor for GuestState {
+    same_as_ever! {
+        async fn advise(offset: Filesize, length: Filesize, advice: Advice) -> ();
+        async fn sync_data() -> ();
+        async fn sync() -> ();
+        async fn get_flags() -> DescriptorFlags;
+        async fn get_type() -> DescriptorType;
+        async fn stat() -> DescriptorStat;
+        async fn metadata_hash() -> MetadataHashValue;
+        async fn read(length: Filesize, offset: Filesize) -> (Vec<u8>, bool);
+        async fn read_directory() -> Resource<DirectoryEntryStream>;
+    }
+
+    told_of! {
+        async fn stat_at(dir, [flags: PathFlags], path, []) -> DescriptorStat, if READS;
+        async fn metadata_hash_at(dir, [flags: PathFlags], path, [])
+            -> MetadataHashValue, if READS;
+        async fn set_times_at(
+            dir, [flags: PathFlags], path, [accessed: NewTimestamp, modified: NewTimestamp]
+        ) -> (), if WRITES;
+        async fn readlink_at(dir, [], path, []) -> String, if READS;
+        async fn remove_directory_at(dir, [], path, []) -> (), if WRITES;
+        async fn unlink_file_at(dir, [], path, []) -> (), if WRITES;
+    }
+
     fn read_via_stream(
         &mut self,
         fd: Resource<Descriptor>,
@@ -171,28 +228,6 @@ impl types::HostDescriptor for GuestState {
         self.metered_stream(key, stream, None)
     }
 
-    async fn advise(
-        &mut self,
-        fd: Resource<Descriptor>,
-        offset: Filesize,
-        length: Filesize,
-        advice: Advice,
-    ) -> FsResult<()> {
-        self.filesystem().advise(fd, offset, length, advice).await
-    }
-
-    async fn sync_data(&mut self, fd: Resource<Descriptor>) -> FsResult<()> {
-        self.filesystem().sync_data(fd).await
-    }
-
-    async fn get_flags(&mut self, fd: Resource<Descriptor>) -> FsResult<DescriptorFlags> {
-        self.filesystem().get_flags(fd).await
-    }
-
-    async fn get_type(&mut self, fd: Resource<Descriptor>) -> FsResult<DescriptorType> {
-        self.filesystem().get_type(fd).await
-    }
-
     async fn set_size(&mut self, fd: Resource<Descriptor>, size: Filesize) -> FsResult<()> {
         let key = fd.rep();
         let _room = self.room_for_size(key, size).await?;
@@ -212,15 +247,6 @@ impl types::HostDescriptor for GuestState {
         self.explained_open(result, key)
     }
 
-    async fn read(
-        &mut self,
-        fd: Resource<Descriptor>,
-        length: Filesize,
-        offset: Filesize,
-    ) -> FsResult<(Vec<u8>, bool)> {
-        self.filesystem().read(fd, length, offset).await
-    }
-
     async fn write(
         &mut self,
         fd: Resource<Descriptor>,
@@ -233,17 +259,6 @@ impl types::HostDescriptor for GuestState {
         self.explained_open(result, key)
     }
 
-    async fn read_directory(
-        &mut self,
-        fd: Resource<Descriptor>,
-    ) -> FsResult<Resource<DirectoryEntryStream>> {
-        self.filesystem().read_directory(fd).await
-    }
-
-    async fn sync(&mut self, fd: Resource<Descriptor>) -> FsResult<()> {
-        self.filesystem().sync(fd).await
-    }
-
     async fn create_directory_at(
         &mut self,
         fd: Resource<Descriptor>,
@@ -253,36 +268,6 @@ impl types::HostDescriptor for GuestState {
         let _room = self.room(dir, Growth::of_entry(0)).await?;
         let mut view = self.filesystem();
         let result = view.create_directory_at(fd, path.clone()).await;
-        self.explained(result, dir, &path, true).await
-    }
-
-    async fn stat(&mut self, fd: Resource<Descriptor>) -> FsResult<DescriptorStat> {
-        self.filesystem().stat(fd).await
-    }
-
-    async fn stat_at(
-        &mut self,
-        fd: Resource<Descriptor>,
-        flags: PathFlags,
-        path: String,
-    ) -> FsResult<DescriptorStat> {
-        let dir = fd.rep();
-        let result = self.filesystem().stat_at(fd, flags, path.clone()).await;
-        self.explained(result, dir, &path, false).await
-    }
-
-    async fn set_times_at(
-        &mut self,
-        fd: Resource<Descriptor>,
-        flags: PathFlags,
-        path: String,
-        accessed: NewTimestamp,
-        modified: NewTimestamp,
-    ) -> FsResult<()> {
-        let dir = fd.rep();
-        let mut view = self.filesystem();
-        let set = view.set_times_at(fd, flags, path.clone(), accessed, modified);
-        let result = set.await;
         self.explained(result, dir, &path, true).await
     }
 
@@ -344,23 +329,6 @@ impl types::HostDescriptor for GuestState {
         Ok(opened)
     }
 
-    async fn readlink_at(&mut self, fd: Resource<Descriptor>, path: String) -> FsResult<String> {
-        let dir = fd.rep();
-        let result = self.filesystem().readlink_at(fd, path.clone()).await;
-        self.explained(result, dir, &path, false).await
-    }
-
-    async fn remove_directory_at(
-        &mut self,
-        fd: Resource<Descriptor>,
-        path: String,
-    ) -> FsResult<()> {
-        let dir = fd.rep();
-        let mut view = self.filesystem();
-        let result = view.remove_directory_at(fd, path.clone()).await;
-        self.explained(result, dir, &path, true).await
-    }
-
     async fn rename_at(
         &mut self,
         fd: Resource<Descriptor>,
@@ -400,35 +368,12 @@ impl types::HostDescriptor for GuestState {
         self.explained(result, dir, &path, true).await
     }
 
-    async fn unlink_file_at(&mut self, fd: Resource<Descriptor>, path: String) -> FsResult<()> {
-        let dir = fd.rep();
-        let mut view = self.filesystem();
-        let result = view.unlink_file_at(fd, path.clone()).await;
-        self.explained(result, dir, &path, true).await
-    }
-
     async fn is_same_object(
         &mut self,
         one: Resource<Descriptor>,
         other: Resource<Descriptor>,
     ) -> wasmtime::Result<bool> {
         self.filesystem().is_same_object(one, other).await
-    }
-
-    async fn metadata_hash(&mut self, fd: Resource<Descriptor>) -> FsResult<MetadataHashValue> {
-        self.filesystem().metadata_hash(fd).await
-    }
-
-    async fn metadata_hash_at(
-        &mut self,
-        fd: Resource<Descriptor>,
-        flags: PathFlags,
-        path: String,
-    ) -> FsResult<MetadataHashValue> {
-        let dir = fd.rep();
-        let mut view = self.filesystem();
-        let result = view.metadata_hash_at(fd, flags, path.clone()).await;
-        self.explained(result, dir, &path, false).await
     }
 
     fn drop(&mut self, fd: Resource<Descriptor>) -> wasmtime::Result<()> {
