@@ -97,6 +97,16 @@ impl Config {
         };
         PolicyFile::new(choice, flags)
     }
+
+    /// What the file says, where no flag says anything. What is wrong with it is drawn on standard
+    /// error.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub(super) fn policy(&self, screen: Screen) -> Result<Arc<Policy>, Refusal> {
+        let mut file = self.clone().file(Flags::default());
+        Ok(Arc::new(read_config(&mut file, screen)?))
+    }
 }
 
 /// Reads the configuration file. What is wrong with it is drawn on standard error.

@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::options::{Config, JobFiles, draw, duration, read_config};
+use super::options::{Config, JobFiles, draw, duration};
 use super::output::{Paint, Screen, Tone, harmless};
 use super::subject::{offset_text, viewers_zone, zone};
 use super::{Exit, Refusal, complain};
 use crate::clock::{Clock, SystemClock, Timestamp, format_instant};
 use crate::job::{Job, JobId, Manifest};
 use crate::plan::{Durations, Firing, Outlook};
-use crate::policy::{Flags, Policy};
+use crate::policy::Policy;
 use crate::source::{FileSource, JobSource as _, SourceError};
 use crate::suggest::nearest;
 use crate::trigger::Zone;
@@ -184,8 +184,7 @@ impl Plan {
     /// The jobs of the files that were asked for, and the exit code: what is wrong with others has
     /// been drawn.
     fn jobs(&self, screen: Screen) -> Result<(Vec<Arc<Job>>, Exit), Refusal> {
-        let mut config = self.config.clone().file(Flags::default());
-        let policy = Arc::new(read_config(&mut config, screen)?);
+        let policy = self.config.policy(screen)?;
         let mut found = read_jobs(&self.files.jobs, &policy, screen)?;
         for id in self
             .job

@@ -7,14 +7,11 @@ use std::sync::Arc;
 use chrono::{NaiveDateTime, Timelike as _};
 use clap::Args;
 
-use super::options::{
-    Config, Definition, JobFile, find_in_file, find_quietly, read_config, warn_of_ceiling,
-};
+use super::options::{Config, Definition, JobFile, find_in_file, find_quietly, warn_of_ceiling};
 use super::output::{Paint, Screen, Tone, Viewer, ahead, harmless};
 use super::{Exit, Refusal, remark};
 use crate::clock::{Timestamp, format_instant, parse_instant};
 use crate::job::{Diagnostic, Job, SourceText};
-use crate::policy::{Flags, Policy};
 use crate::trigger::{Dst, Reading, Trigger, TriggerError, Zone};
 
 /// What it is about, and which of its instants.
@@ -45,7 +42,7 @@ pub(super) struct About {
     pub(super) file: JobFile,
     /// Read where it is about jobs: those above the ceiling are warned of.
     #[command(flatten)]
-    config: Config,
+    pub(super) config: Config,
 }
 
 /// An expression, or a job of the job file.
@@ -115,17 +112,9 @@ impl About {
     /// A job; if it is above the operator's ceiling, that has been said.
     fn under_ceiling(&self, found: Definition, screen: Screen) -> Result<Arc<Job>, Refusal> {
         let Definition { job, manifest } = found;
-        let policy = self.policy(screen)?;
+        let policy = self.config.policy(screen)?;
         warn_of_ceiling(&manifest, &policy, screen, |other| other.id == job.id);
         Ok(job)
-    }
-
-    /// The operator's configuration.
-    ///
-    /// # Errors
-    /// It cannot be used; what is wrong has been drawn.
-    pub(super) fn policy(&self, screen: Screen) -> Result<Policy, Refusal> {
-        read_config(&mut self.config.clone().file(Flags::default()), screen)
     }
 
     /// The coming instants of a subject, seen from `now`.

@@ -63,7 +63,7 @@ impl AllJobs {
             }
             _ => return Ok(None),
         };
-        let policy = about.policy(screen)?;
+        let policy = about.config.policy(screen)?;
         // Above the ceiling or not: those that are, are warned of.
         let found = read_jobs(std::slice::from_ref(&file), &Default::default(), screen)?;
         for manifest in &found.manifests {
