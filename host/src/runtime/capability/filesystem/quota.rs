@@ -6,10 +6,10 @@
 //! one that is at it pays for each try.
 //!
 //! All live runs that may write into a directory count together, be they of one job or of several,
-//! each against the quota of its own grant. What another program writes is seen when the directory
-//! is measured again, and a directory that is also granted at another place without a quota can be
-//! filled from there. A write to a file that another run cuts short in that very moment counts when
-//! the directory is next measured.
+//! each against the quota of its own grant. What another program writes, or a run that is granted
+//! only a directory further down, is seen when the directory is measured again, and a directory
+//! that is also granted at another place without a quota can be filled from there. A write to a
+//! file that another run cuts short in that very moment counts when the directory is next measured.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
