@@ -146,11 +146,9 @@ impl Peers {
         let name = [name.to_owned()];
         let admitted = admit(found, |ip| self.may_lead_to(&name, ip)).map_err(|refused| {
             let [name] = &name;
-            self.reports.leave(Report::Refused(Denial {
-                what: format!("looking {name} up: {refused}"),
-                grant: Some(refused.grant("endpoints", "sockets")),
-                ceiling: None,
-            }));
+            let what = format!("looking {name} up: {refused}");
+            let need = refused.need("endpoints", "sockets");
+            self.reports.leave(Report::Denied(what, need));
             ErrorCode::PermanentResolverFailure
         })?;
         let [name] = name;
@@ -444,10 +442,10 @@ mod tests {
             assert!(!peers.allows(Protocol::Tcp, SocketAddr::new(ip(inside), 80)));
         }
         insta::assert_snapshot!(told(&peers), @r#"
-        denied: looking evil.example up: it leads to 127.0.0.1, a loopback address; to allow it: "addresses": ["127.0.0.1"] beside the "endpoints" of "sockets"
-        denied: looking evil.example up: it leads to 169.254.169.254, a link-local address; to allow it: "addresses": ["169.254.169.254"] beside the "endpoints" of "sockets"
-        denied: looking evil.example up: it leads to 10.2.0.1, a private address; to allow it: "addresses": ["10.2.0.1"] beside the "endpoints" of "sockets"
-        denied: looking evil.example up: it leads to ::1, a loopback address; to allow it: "addresses": ["::1"] beside the "endpoints" of "sockets"
+        looking evil.example up: it leads to 127.0.0.1, a loopback address; "addresses": ["127.0.0.1"] beside the "endpoints" of "sockets"
+        looking evil.example up: it leads to 169.254.169.254, a link-local address; "addresses": ["169.254.169.254"] beside the "endpoints" of "sockets"
+        looking evil.example up: it leads to 10.2.0.1, a private address; "addresses": ["10.2.0.1"] beside the "endpoints" of "sockets"
+        looking evil.example up: it leads to ::1, a loopback address; "addresses": ["::1"] beside the "endpoints" of "sockets"
         "#);
     }
 
