@@ -34,17 +34,57 @@
     (export "get-random-u64" (func (result u64)))))
   (import "wasi:sockets/types@0.3.0" (instance $sockets
     (export "tcp-socket" (type $tcp (sub resource)))
+    (export "udp-socket" (type $udp (sub resource)))
     (type $family' (enum "ipv4" "ipv6"))
     (export "ip-address-family" (type $family (eq $family')))
-    (type $e' (variant (case "access-denied") (case "not-supported") (case "other" (option string))))
+    (type $v4' (tuple u8 u8 u8 u8))
+    (export "ipv4-address" (type $v4 (eq $v4')))
+    (type $v6' (tuple u16 u16 u16 u16 u16 u16 u16 u16))
+    (export "ipv6-address" (type $v6 (eq $v6')))
+    (type $ip' (variant (case "ipv4" $v4) (case "ipv6" $v6)))
+    (export "ip-address" (type (eq $ip')))
+    (type $at4' (record (field "port" u16) (field "address" $v4)))
+    (export "ipv4-socket-address" (type $at4 (eq $at4')))
+    (type $at6' (record
+      (field "port" u16) (field "flow-info" u32) (field "address" $v6) (field "scope-id" u32)))
+    (export "ipv6-socket-address" (type $at6 (eq $at6')))
+    (type $at' (variant (case "ipv4" $at4) (case "ipv6" $at6)))
+    (export "ip-socket-address" (type $at (eq $at')))
+    (type $e' (variant
+      (case "access-denied") (case "not-supported") (case "invalid-argument")
+      (case "out-of-memory") (case "timeout") (case "invalid-state")
+      (case "address-not-bindable") (case "address-in-use") (case "remote-unreachable")
+      (case "connection-refused") (case "connection-broken") (case "connection-reset")
+      (case "connection-aborted") (case "datagram-too-large") (case "other" (option string))))
     (export "error-code" (type $e (eq $e')))
+    (type $bytes (stream u8))
+    (type $end (future (result (error $e))))
+    (type $caller (own $tcp))
+    (type $callers (stream $caller))
     (export "[static]tcp-socket.create"
-      (func (param "address-family" $family) (result (result (own $tcp) (error $e)))))))
+      (func (param "address-family" $family) (result (result (own $tcp) (error $e)))))
+    (export "[static]udp-socket.create"
+      (func (param "address-family" $family) (result (result (own $udp) (error $e)))))
+    (export "[method]tcp-socket.connect"
+      (func async (param "self" (borrow $tcp)) (param "remote-address" $at)
+        (result (result (error $e)))))
+    (export "[method]tcp-socket.listen"
+      (func (param "self" (borrow $tcp)) (result (result $callers (error $e)))))
+    (export "[method]tcp-socket.send"
+      (func (param "self" (borrow $tcp)) (param "data" $bytes) (result $end)))
+    (export "[method]tcp-socket.receive"
+      (func (param "self" (borrow $tcp)) (result (tuple $bytes $end))))))
+  (alias export $sockets "ip-address" (type $ip))
   (import "wasi:sockets/ip-name-lookup@0.3.0" (instance $names
-    (type $e' (variant (case "other" (option string)) (case "access-denied")))
+    (alias outer 1 $ip (type $ip'))
+    (export "ip-address" (type $ip (eq $ip')))
+    (type $e' (variant
+      (case "access-denied") (case "invalid-argument") (case "name-unresolvable")
+      (case "temporary-resolver-failure") (case "permanent-resolver-failure")
+      (case "other" (option string))))
     (export "error-code" (type $e (eq $e')))
     (export "resolve-addresses"
-      (func async (param "name" string) (result (result (list u32) (error $e)))))))
+      (func async (param "name" string) (result (result (list $ip) (error $e)))))))
   (import "wasi:http/types@0.3.0" (instance $http
     (export "fields" (type $fields (sub resource)))
     (export "[constructor]fields" (func (result (own $fields))))))
@@ -104,6 +144,14 @@
   (core func $random (canon lower (func $random "get-random-u64")))
   (core func $tcp (canon lower (func $sockets "[static]tcp-socket.create")
     (memory $memory) (realloc $realloc)))
+  (core func $udp (canon lower (func $sockets "[static]udp-socket.create")
+    (memory $memory) (realloc $realloc)))
+  (core func $connect (canon lower (func $sockets "[method]tcp-socket.connect")
+    (memory $memory) (realloc $realloc)))
+  (core func $listen (canon lower (func $sockets "[method]tcp-socket.listen")
+    (memory $memory) (realloc $realloc)))
+  (core func $send (canon lower (func $sockets "[method]tcp-socket.send") (memory $memory)))
+  (core func $receive (canon lower (func $sockets "[method]tcp-socket.receive") (memory $memory)))
   (core func $resolve (canon lower (func $names "resolve-addresses")
     (memory $memory) (realloc $realloc)))
   (core func $fields (canon lower (func $http "[constructor]fields")))
@@ -134,6 +182,12 @@
     (import "host" "begin-wait-for" (func $begin_wait_for (param i64) (result i32)))
     (import "host" "random" (func $random (result i64)))
     (import "host" "tcp" (func $tcp (param i32 i32)))
+    (import "host" "udp" (func $udp (param i32 i32)))
+    (import "host" "connect" (func $connect
+      (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+    (import "host" "listen" (func $listen (param i32 i32)))
+    (import "host" "send" (func $send (param i32 i32) (result i32)))
+    (import "host" "receive" (func $receive (param i32 i32)))
     (import "host" "resolve" (func $resolve (param i32 i32 i32)))
     (import "host" "fields" (func $fields (result i32)))
     (import "host" "directories" (func $directories (param i32)))
@@ -144,9 +198,9 @@
     (data (i32.const 1060) "=\n")
     (data (i32.const 1064) "awake\n")
     (data (i32.const 1072) "still at work\n")
-    (data (i32.const 1088) "no socket\n")
-    (data (i32.const 1100) "no name\n")
-    (data (i32.const 1112) "example.com")
+    (data (i32.const 1088) "create\nlisten\nlookup\nconnect\n")
+    (data (i32.const 1120) "localhost")
+    (data (i32.const 1130) "ping\n")
 
     (global $letter (mut i32) (i32.const 0))
     (global $out (mut i32) (i32.const 0)) ;; the stream to standard output, once there is one
@@ -236,9 +290,9 @@
       ;; Sleeps three hours and one at once, and says which is over first.
       (if (i32.eq (global.get $letter) (i32.const 114)) (then ;; r
         (global.set $set (call $set_new))
+        (i64.store (i32.const 800) (call $now))
         (drop (call $sleep (global.get $set) (i64.const 10_800_000_000_000)))
         (global.set $first (call $sleep (global.get $set) (i64.const 3_600_000_000_000)))
-        (i64.store (i32.const 800) (call $now))
         (i64.store (i32.const 808) (call $random))
         (return (call $wait-in (global.get $set)))))
       ;; Computes for ever.
@@ -269,14 +323,14 @@
         (global.set $set (call $set_new))
         (drop (call $sleep (global.get $set) (i64.const 20_000_000)))
         (return (call $wait-in (global.get $set)))))
-      ;; Wants a socket, and then to look a name up.
+      ;; Says ping to the port of this machine that is its second argument, and prints the answer;
+      ;; or prints what fails before.
       (if (i32.eq (global.get $letter) (i32.const 116)) (then ;; t
-        (call $tcp (i32.const 0) (i32.const 0))
-        (if (i32.eq (i32.load (i32.const 0)) (i32.const 1))
-          (then (call $print (i32.const 1088) (i32.const 10))))
-        (call $resolve (i32.const 1112) (i32.const 11) (i32.const 0))
-        (if (i32.eq (i32.load (i32.const 0)) (i32.const 1))
-          (then (call $print (i32.const 1100) (i32.const 8))))
+        (return (call $ping (local.get $at)))))
+      ;; Wants a socket for datagrams, and prints whether it got none.
+      (if (i32.eq (global.get $letter) (i32.const 68)) (then ;; D
+        (call $udp (i32.const 0) (i32.const 0))
+        (call $print-digit (i32.load8_u (i32.const 0)))
         (return (call $succeed))))
       (if (i32.eq (global.get $letter) (i32.const 112)) (then ;; p
         (drop (call $fields))
@@ -308,6 +362,55 @@
         (return (call $succeed))))
       unreachable)
 
+    (func $ping (param $arguments i32) (result i32)
+      (local $at i32) (local $end i32) (local $port i32) (local $socket i32) (local $pair i64)
+      (call $tcp (i32.const 0) (i32.const 0))
+      (if (i32.load8_u (i32.const 0)) (then
+        (call $print (i32.const 1088) (i32.const 7))
+        (return (call $succeed))))
+      (local.set $socket (i32.load (i32.const 4)))
+      ;; Nobody can connect to a job.
+      (call $tcp (i32.const 0) (i32.const 0))
+      (call $listen (i32.load (i32.const 4)) (i32.const 0))
+      (if (i32.load8_u (i32.const 0)) (then (call $print (i32.const 1095) (i32.const 7))))
+      (call $resolve (i32.const 1120) (i32.const 9) (i32.const 0))
+      (if (i32.load8_u (i32.const 0)) (then (call $print (i32.const 1102) (i32.const 7))))
+      (local.set $at (i32.load offset=16 (local.get $arguments)))
+      (local.set $end (i32.add (local.get $at) (i32.load offset=20 (local.get $arguments))))
+      (loop $digits
+        (local.set $port (i32.add
+          (i32.mul (local.get $port) (i32.const 10))
+          (i32.sub (i32.load8_u (local.get $at)) (i32.const 48))))
+        (local.set $at (i32.add (local.get $at) (i32.const 1)))
+        (br_if $digits (i32.lt_u (local.get $at) (local.get $end))))
+      (call $connect (local.get $socket)
+        (i32.const 0) (local.get $port) (i32.const 127) (i32.const 0) (i32.const 0) (i32.const 1)
+        (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+        (i32.const 0))
+      (if (i32.load8_u (i32.const 0)) (then
+        (call $print (i32.const 1109) (i32.const 8))
+        (return (call $succeed))))
+      (local.set $pair (call $stream_new))
+      (drop (call $send (local.get $socket) (i32.wrap_i64 (local.get $pair))))
+      (call $write
+        (i32.wrap_i64 (i64.shr_u (local.get $pair) (i64.const 32))) (i32.const 1130) (i32.const 5))
+      (call $receive (local.get $socket) (i32.const 0))
+      (global.set $first (i32.load (i32.const 0)))
+      (global.set $set (call $set_new))
+      (call $join (global.get $first) (global.get $set))
+      (call $hear))
+    ;; Prints what comes in until the end.
+    (func $hear (result i32)
+      (local $count i32)
+      (loop $more
+        (local.set $count
+          (call $stream_read (global.get $first) (i32.const 4096) (i32.const 4096)))
+        (if (i32.eq (local.get $count) (i32.const -1))
+          (then (return (call $wait-in (global.get $set)))))
+        (call $print (i32.const 4096) (i32.shr_u (local.get $count) (i32.const 4)))
+        (br_if $more (i32.eqz (i32.and (local.get $count) (i32.const 15)))))
+      (call $succeed))
+
     (func $log
       (local $pair i64) (local $stream i32)
       (local.set $pair (call $stream_new))
@@ -318,6 +421,10 @@
 
     (func (export "callback") (param $event i32) (param $task i32) (param $state i32) (result i32)
       (if (i32.eqz (local.get $event)) (then (return (i32.const 1)))) ;; after others went first
+      (if (i32.eq (local.get $event) (i32.const 2)) (then ;; something was read
+        (call $print (i32.const 4096) (i32.shr_u (local.get $state) (i32.const 4)))
+        (if (i32.and (local.get $state) (i32.const 15)) (then (return (call $succeed))))
+        (return (call $hear))))
       (call $drop_subtask (local.get $task))
       (global.set $left (i32.sub (global.get $left) (i32.const 1)))
       (if (i32.eq (global.get $letter) (i32.const 114)) (then
@@ -360,6 +467,11 @@
       (export "begin-wait-for" (func $begin-wait-for))
       (export "random" (func $random))
       (export "tcp" (func $tcp))
+      (export "udp" (func $udp))
+      (export "connect" (func $connect))
+      (export "listen" (func $listen))
+      (export "send" (func $send))
+      (export "receive" (func $receive))
       (export "resolve" (func $resolve))
       (export "fields" (func $fields))
       (export "directories" (func $directories))

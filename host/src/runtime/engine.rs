@@ -216,6 +216,11 @@ impl Engine {
         }
     }
 
+    #[cfg(all(test, feature = "wasi-03"))]
+    pub(super) fn for_tasks(&self) -> &wasi03::Later {
+        &self.inner.for_tasks
+    }
+
     /// The memory of all its guests.
     pub fn memory(&self) -> &Arc<HostMemory> {
         &self.inner.memory

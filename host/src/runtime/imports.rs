@@ -112,8 +112,8 @@ const INTERFACES_03: &[(&str, Behind)] = &[
     ("wasi:random/insecure", Behind::All),
     ("wasi:random/insecure-seed", Behind::All),
     ("wasi:random/random", Behind::All),
-    ("wasi:sockets/ip-name-lookup", Behind::Nothing),
-    ("wasi:sockets/types", Behind::Nothing),
+    ("wasi:sockets/ip-name-lookup", Behind::Grant("grants.sockets")),
+    ("wasi:sockets/types", Behind::Grant("grants.sockets")),
 ];
 
 /// What is behind an interface of WASI 0.3.
@@ -121,6 +121,8 @@ const INTERFACES_03: &[(&str, Behind)] = &[
 pub(super) enum Behind {
     /// All that it is for.
     All,
+    /// What a key of a job's definition puts there.
+    Grant(&'static str),
     /// Nothing: whoever calls it is told that there is only WASI 0.2's.
     Nothing,
 }
@@ -128,7 +130,9 @@ pub(super) enum Behind {
 /// What is behind an import of WASI 0.3; nothing if the host does not have it.
 pub(super) fn behind_03(name: &str) -> Option<Behind> {
     let (interface, version) = name.split_once('@')?;
-    let (_, behind) = INTERFACES_03.iter().find(|(known, _)| *known == interface)?;
+    let (_, behind) = INTERFACES_03
+        .iter()
+        .find(|(known, _)| *known == interface)?;
     WASI_03.fit(version).then_some(*behind)
 }
 
@@ -144,7 +148,10 @@ pub(super) fn component_import_03(name: &str) -> Option<Import> {
     Some(Import {
         name: name.to_owned(),
         known: true,
-        needs: None,
+        needs: match behind {
+            Behind::Grant(key) => Some(key),
+            Behind::All | Behind::Nothing => None,
+        },
         refused: behind == Behind::Nothing,
     })
 }
@@ -188,8 +195,24 @@ pub(super) fn core_import(module: &str, name: &str, ty: TypeRef) -> Import {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::runtime::engine::Engine;
+
+    /// The interfaces of WASI 0.3.
+    #[cfg(feature = "wasi-03")]
+    pub(in crate::runtime) fn interfaces_03() -> impl Iterator<Item = (&'static str, Behind)> {
+        INTERFACES_03.iter().copied()
+    }
+
+    /// Whether an engine can link an import: an instance without anything in it is satisfied, as
+    /// instances are by those that have more.
+    pub(in crate::runtime) fn satisfied(engine: &Engine, name: &str) -> wasmtime::Result<()> {
+        let text = format!("(component (import \"{name}\" (instance)))");
+        let bytes = wat::parse_str(text).unwrap();
+        let component = wasmtime::component::Component::new(engine.wasmtime(), bytes)?;
+        engine.components().instantiate_pre(&component).map(drop)
+    }
 
     #[test]
     fn a_release_candidate_of_wasi_is_not_wasi() {
@@ -200,8 +223,6 @@ mod tests {
         assert!(!component_import("wasi:keyvalue/store@0.2.0-draft2").known);
     }
 
-    /// Every interface of the table can be linked: an instance of it without anything in it is
-    /// satisfied, as instances are by those that have more.
     #[test]
     fn what_the_table_offers_is_in_the_linker() {
         let engine = crate::runtime::plugin::tests::engine();
@@ -210,13 +231,7 @@ mod tests {
                 Versions::Any(prefix) => format!("{prefix}0"),
                 Versions::Only(only) => (*only).to_owned(),
             };
-            let text = format!("(component (import \"{interface}@{version}\" (instance)))");
-            let component = wasmtime::component::Component::new(
-                engine.wasmtime(),
-                wat::parse_str(text).unwrap(),
-            )
-            .unwrap();
-            let linked = engine.components().instantiate_pre(&component);
+            let linked = satisfied(&engine, &format!("{interface}@{version}"));
             assert!(linked.is_ok(), "{interface}: {:?}", linked.err());
         }
     }
@@ -225,7 +240,8 @@ mod tests {
     fn a_draft_of_wasi_0_3_is_not_wasi_0_3() {
         let refused = |name| component_import_03(name).map(|import| import.refused);
         assert_eq!(refused("wasi:cli/stdout@0.3.0"), Some(false));
-        assert_eq!(refused("wasi:sockets/types@0.3.1"), Some(true));
+        assert_eq!(refused("wasi:sockets/types@0.3.1"), Some(false));
+        assert_eq!(refused("wasi:http/types@0.3.1"), Some(true));
         assert_eq!(refused("wasi:cli/stdout@0.3.0-rc-2025-09-16"), None);
         assert_eq!(refused("wasi:cli/stdout@0.2.6"), None);
         assert_eq!(refused("wasi:made/up@0.3.0"), None);

@@ -3,18 +3,19 @@
 //!
 //! The sandbox's library calls its WASI 0.3 experimental, and it has other functions than its
 //! WASI 0.2, which the host confines function by function. So only what needs no confining is
-//! linked from it:
+//! linked from it, and what is confined by the same checks as in WASI 0.2:
 //!
 //! | interfaces | behind them |
 //! |---|---|
 //! | `wasi:cli/*` | the run's arguments, environment, input, output, log and exit code |
 //! | `wasi:clocks/*` | the clocks; sleeping is [`determinism::sleep`] |
 //! | `wasi:random/*` | random bytes |
-//! | `wasi:filesystem/*`, `wasi:sockets/*`, `wasi:http/*` | nothing: [`refused`] |
+//! | `wasi:sockets/*` | TCP to the peers that the job is granted: [`sockets_03`] |
+//! | `wasi:filesystem/*`, `wasi:http/*` | nothing: [`refused`] |
 //!
-//! The library's files and sockets of WASI 0.3 are not linked at all: they are the same resources
-//! as those of WASI 0.2, so that a guest could open a file by the one, confined, and write to it by
-//! the other, past its quota.
+//! The library's files of WASI 0.3 are not linked at all: they are the same resources as those of
+//! WASI 0.2, so that a guest could open a file by the one, confined, and write to it by the other,
+//! past its quota.
 //!
 //! What a 0.3 command imports of WASI 0.2 and of the host's own interfaces is the same as for all
 //! others, with the same grants and limits.
@@ -30,6 +31,7 @@ use wasmtime::component::{Component, Linker};
 
 pub(super) use wasmtime_wasi::p3::bindings::CommandPre;
 
+use super::capability::sockets_03;
 use super::determinism;
 use super::engine::{Capacity, Engine, EngineError, Kind};
 use super::guest::{GuestState, HostMemory};
@@ -105,7 +107,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     wasmtime_wasi::p3::cli::add_to_linker(linker)?;
     wasmtime_wasi::p3::clocks::add_to_linker(linker)?;
     wasmtime_wasi::p3::random::add_to_linker(linker)?;
-    determinism::sleep::add_to_linker(linker)
+    determinism::sleep::add_to_linker(linker)?;
+    sockets_03::add_to_linker(linker)
 }
 
 /// Links a command, what it imports of WASI 0.3 and the host does not offer included.
@@ -148,10 +151,7 @@ fn is_composed(bytes: &[u8]) -> bool {
 }
 
 /// Calls a command and says how that ended.
-pub(super) async fn call(
-    pre: &CommandPre<GuestState>,
-    store: &mut Store<GuestState>,
-) -> Ending {
+pub(super) async fn call(pre: &CommandPre<GuestState>, store: &mut Store<GuestState>) -> Ending {
     let handles = store.data_mut().desk().attempt.run.job.limits.handles as usize;
     if let Some(table) = store.concurrent_resource_table() {
         table.set_max_capacity(handles * ENTRIES_PER_HANDLE + ENTRIES_BESIDES);
@@ -172,4 +172,108 @@ pub(super) async fn call(
         .map_or_else(Ending::from_error, |result| {
             Ending::Exited(i32::from(result.is_err()))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::cache::CodeCache;
+    use crate::runtime::imports::Behind;
+    use crate::runtime::imports::tests::{interfaces_03, satisfied};
+    use crate::runtime::plugin::Loader;
+    use crate::runtime::plugin::tests::{command, engine, loader};
+
+    fn guest() -> Vec<u8> {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/guests/command-03.wat"
+        );
+        wat::parse_file(path).unwrap()
+    }
+
+    #[test]
+    fn the_engine_for_tasks_is_made_when_it_is_needed_and_shares_the_memory() {
+        let engine = engine();
+        let loader = Loader::new(engine.clone(), None);
+        loader.load(&command("x")).unwrap();
+        assert!(engine.for_tasks().engine.get().is_none());
+        let loaded = loader.load(&guest()).unwrap();
+        assert_eq!(
+            (loaded.plugin.shape, loaded.plugin.slots),
+            (Shape::Command03, 1)
+        );
+        let tasks = engine.for_shape(Shape::Command03).unwrap();
+        assert!(Arc::ptr_eq(tasks.memory(), engine.memory()));
+        assert!(!wasmtime::Engine::same(tasks.wasmtime(), engine.wasmtime()));
+        assert!(wasmtime::Engine::same(
+            engine.for_shape(Shape::Command).unwrap().wasmtime(),
+            engine.wasmtime()
+        ));
+    }
+
+    #[test]
+    fn code_for_tasks_is_kept_like_any_other() {
+        let place = tempfile::tempdir().unwrap();
+        let load = || {
+            let engine = engine();
+            let cache = CodeCache::open(place.path(), engine.wasmtime()).unwrap();
+            let loader = Loader::new(engine, Some(cache));
+            let both = [command("x"), guest()];
+            both.map(|bytes| loader.load(&bytes).unwrap().compiled_in.is_some())
+        };
+        assert_eq!(load(), [true, true]);
+        assert_eq!(load(), [false, false]);
+    }
+
+    #[test]
+    fn what_the_table_offers_is_in_the_linker() {
+        let engine = engine();
+        let tasks = engine.for_shape(Shape::Command03).unwrap();
+        for (interface, behind) in interfaces_03() {
+            // What is refused is linked as each command declares it.
+            let linked = satisfied(tasks, &format!("{interface}@0.3.0"));
+            assert!(
+                behind == Behind::Nothing || linked.is_ok(),
+                "{interface}: {linked:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_composition_takes_more_stacks() {
+        assert_eq!(slots_for(Shape::Command03, &guest()), 1);
+        let inner = "(core module $m) (core instance (instantiate $m))";
+        let nested = format!("(component (component $c {inner}) (instance (instantiate $c)))");
+        let bytes = wat::parse_str(nested).unwrap();
+        assert_eq!(slots_for(Shape::Command03, &bytes), SLOTS_COMPOSED);
+        assert_eq!(slots_for(Shape::Command, &bytes), 1);
+        assert!(SLOTS_COMPOSED * STACKS_PER_SLOT >= MAX_CORE_INSTANCES + 2);
+    }
+
+    /// A command that says that files of WASI 0.3 are the same as those of 0.2: it could have them
+    /// opened by the one and written to by the other.
+    #[test]
+    fn nothing_of_wasi_0_2_passes_for_what_is_refused() {
+        let text = r#"(component
+            (import "wasi:filesystem/types@0.2.6" (instance $old
+                (export "descriptor" (type (sub resource)))))
+            (alias export $old "descriptor" (type $descriptor))
+            (import "wasi:filesystem/types@0.3.0" (instance
+                (alias outer 1 $descriptor (type $d'))
+                (export "descriptor" (type $d (eq $d')))
+                (export "[method]descriptor.set-size" (func async
+                    (param "self" (borrow $d)) (param "size" u64) (result (result))))))
+            (core module $m (func (export "run") (result i32) unreachable))
+            (core instance $i (instantiate $m))
+            (core func $ignored (canon task.return (result (result))))
+            (func $run async (result (result)) (canon lift (core func $i "run")))
+            (instance $exported (export "run" (func $run)))
+            (export "wasi:cli/run@0.3.0" (instance $exported)))"#;
+        let error = loader().load(&wat::parse_str(text).unwrap()).err().unwrap();
+        let error = error.to_string();
+        assert!(
+            error.contains("does not fit") && error.contains("descriptor"),
+            "{error}"
+        );
+    }
 }

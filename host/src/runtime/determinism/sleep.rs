@@ -163,10 +163,7 @@ impl Drop for Sleep {
 
 /// Carries out a guest's call, and wakes its sleepers one after the other when there is nothing
 /// else to do.
-pub(in crate::runtime) async fn drive<F: Future>(
-    sleeping: Option<Sleeping>,
-    call: F,
-) -> F::Output {
+pub(in crate::runtime) async fn drive<F: Future>(sleeping: Option<Sleeping>, call: F) -> F::Output {
     match sleeping {
         Some(sleeping) => wake_in_turn(sleeping, call).await,
         None => call.await,
@@ -276,7 +273,10 @@ mod tests {
     async fn whoever_sleeps_past_the_end_is_out_of_time() {
         let timers = timers(5_000);
         let sleep = until(&timers, 5_001);
-        assert_eq!(drive(Some(timers.sleeping()), sleep).await, Err(Ended::TimedOut));
+        assert_eq!(
+            drive(Some(timers.sleeping()), sleep).await,
+            Err(Ended::TimedOut)
+        );
         assert_eq!(timers.time.elapsed(), 5_000);
         // One that is given up leaves nothing behind.
         let race = async {

@@ -1,6 +1,6 @@
-//! What a WASI 0.3 command may import and the host does not offer in that version: files, sockets
-//! and HTTP. A command that never uses them runs all the same; one that does is told, with an
-//! error where the function has one and else with its end, and so is the run's log.
+//! What a WASI 0.3 command may import and the host does not offer in that version: files and HTTP.
+//! A command that never uses them runs all the same; one that does is told, with an error where the
+//! function has one and else with its end, and so is the run's log.
 //!
 //! Each is linked as the command itself declares it, with resources of which there are none.
 
@@ -95,7 +95,12 @@ struct Refused {
 
 impl Refused {
     /// Tells the run's log, and the guest.
-    fn answer(&self, state: &mut GuestState, ty: &ComponentFunc, results: &mut [Val]) -> Result<()> {
+    fn answer(
+        &self,
+        state: &mut GuestState,
+        ty: &ComponentFunc,
+        results: &mut [Val],
+    ) -> Result<()> {
         let result = ty.results().next();
         // An empty list is the truth where nothing is granted.
         if let (Some(Type::List(_)), [answer]) = (&result, &mut *results) {
@@ -129,7 +134,6 @@ impl Refused {
     fn is_granted(&self, grants: &Grants) -> bool {
         match &*self.package {
             "wasi:filesystem" => !grants.dirs.is_empty(),
-            "wasi:sockets" => grants.sockets.is_some(),
             _ => true,
         }
     }
