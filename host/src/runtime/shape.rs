@@ -147,7 +147,7 @@ pub enum ShapeError {
         hint: &'static str,
     },
     /// A WASI 0.3 command that this host does not run: it runs none, or not this draft.
-    #[error("it exports {export}, {}", of_03(export))]
+    #[error("it exports {export}, {}", of_03())]
     Wasi03 {
         /// Its export.
         export: String,
@@ -165,13 +165,11 @@ pub enum ShapeError {
 }
 
 /// Why a WASI 0.3 command does not run here, and what to do.
-fn of_03(export: &str) -> &'static str {
-    if !WASI_03 {
-        "a WASI 0.3 command, and this host runs WASI 0.2: build it for WASI 0.2 (in Rust the target wasm32-wasip2), or build the host with `cargo build --release --features wasi-03`"
-    } else if is_03(export) {
-        "a WASI 0.3 command, and this host cannot tell why it would not run it (a bug)"
-    } else {
+fn of_03() -> &'static str {
+    if WASI_03 {
         "a command of a draft of WASI 0.3, and this host runs WASI 0.3.0 and 0.2: build it with newer tools"
+    } else {
+        "a WASI 0.3 command, and this host runs WASI 0.2: build it for WASI 0.2 (in Rust the target wasm32-wasip2), or build the host with `cargo build --release --features wasi-03`"
     }
 }
 

@@ -152,7 +152,9 @@ fn is_composed(bytes: &[u8]) -> bool {
 
 /// Calls a command and says how that ended.
 pub(super) async fn call(pre: &CommandPre<GuestState>, store: &mut Store<GuestState>) -> Ending {
-    let handles = store.data_mut().desk().attempt.run.job.limits.handles as usize;
+    let job = &store.data_mut().desk().attempt.run.job;
+    let handles = job.limits.handles as usize;
+    let network = job.grants.sockets.is_some() || job.grants.http.is_some();
     if let Some(table) = store.concurrent_resource_table() {
         table.set_max_capacity(handles * ENTRIES_PER_HANDLE + ENTRIES_BESIDES);
     }
@@ -167,7 +169,7 @@ pub(super) async fn call(pre: &CommandPre<GuestState>, store: &mut Store<GuestSt
         });
         run.await?
     };
-    determinism::sleep::drive(sleeping, called)
+    determinism::sleep::drive(sleeping, network, called)
         .await
         .map_or_else(Ending::from_error, |result| {
             Ending::Exited(i32::from(result.is_err()))
@@ -247,7 +249,7 @@ mod tests {
         let bytes = wat::parse_str(nested).unwrap();
         assert_eq!(slots_for(Shape::Command03, &bytes), SLOTS_COMPOSED);
         assert_eq!(slots_for(Shape::Command, &bytes), 1);
-        assert!(SLOTS_COMPOSED * STACKS_PER_SLOT >= MAX_CORE_INSTANCES + 2);
+        const { assert!(SLOTS_COMPOSED * STACKS_PER_SLOT >= MAX_CORE_INSTANCES + 2) };
     }
 
     /// A command that says that files of WASI 0.3 are the same as those of 0.2: it could have them

@@ -4,8 +4,8 @@
 //! The clocks move when all that the guest could do is done: then who is due first wakes, and
 //! nobody else. So tasks wake in the order of their times, whatever they do in between.
 //!
-//! What a guest waits for outside, which for a WASI 0.3 command is what it asks of WASI 0.2, does
-//! not keep its sleepers from waking.
+//! A guest that may use the network may wait for that, too: its sleepers really sleep until
+//! something else wakes the guest, and if nothing does, the clocks move to who is due first.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -96,7 +96,13 @@ impl Sleeping {
         }
     }
 
-    /// Wakes who is due first, if anybody sleeps.
+    /// Who is due first, if anybody sleeps.
+    fn first(&self) -> Option<(u64, u64)> {
+        let dormitory = self.sleepers.0.lock();
+        dormitory.asleep.keys().next().copied()
+    }
+
+    /// Wakes who is due first.
     fn wake_first(&self) {
         let first = self.sleepers.0.lock().asleep.pop_first();
         if let Some(((at, _), waker)) = first {
@@ -162,26 +168,47 @@ impl Drop for Sleep {
 }
 
 /// Carries out a guest's call, and wakes its sleepers one after the other when there is nothing
-/// else to do.
-pub(in crate::runtime) async fn drive<F: Future>(sleeping: Option<Sleeping>, call: F) -> F::Output {
+/// else to do. With `beside`, it may wait for something outside.
+pub(in crate::runtime) async fn drive<F: Future>(
+    sleeping: Option<Sleeping>,
+    beside: bool,
+    call: F,
+) -> F::Output {
     match sleeping {
-        Some(sleeping) => wake_in_turn(sleeping, call).await,
+        Some(sleeping) => wake_in_turn(sleeping, beside, call).await,
         None => call.await,
     }
 }
 
-async fn wake_in_turn<F: Future>(sleeping: Sleeping, call: F) -> F::Output {
+async fn wake_in_turn<F: Future>(sleeping: Sleeping, beside: bool, call: F) -> F::Output {
     let mut call = pin!(call);
+    // Whom it is waited for, and how long.
+    let mut waiting: Option<((u64, u64), Pin<Box<tokio::time::Sleep>>)> = None;
     let noted = Arc::new(Noted::default());
     let waker = Waker::from(noted.clone());
     std::future::poll_fn(|context| {
         noted.of.lock().clone_from(&Some(context.waker().clone()));
         noted.woken.store(false, Ordering::SeqCst);
         let polled = call.as_mut().poll(&mut Context::from_waker(&waker));
-        if polled.is_pending() && !noted.woken.load(Ordering::SeqCst) {
-            // This wakes the call, too: between two sleepers, others have the thread.
-            sleeping.wake_first();
+        if polled.is_ready() || noted.woken.load(Ordering::SeqCst) {
+            return polled;
         }
+        let Some(first) = sleeping.first() else {
+            return polled;
+        };
+        if beside {
+            if !matches!(&waiting, Some((of, _)) if *of == first) {
+                let left = sleeping.time.left(first.0);
+                waiting = Some((first, Box::pin(tokio::time::sleep(left))));
+            }
+            if let Some((_, timer)) = &mut waiting
+                && timer.as_mut().poll(context).is_pending()
+            {
+                return polled;
+            }
+        }
+        // This wakes the call, too: between two sleepers, others have the thread.
+        sleeping.wake_first();
         polled
     })
     .await
@@ -261,7 +288,7 @@ mod tests {
                 one(9_000),
             );
         };
-        drive(Some(timers.sleeping()), all).await;
+        drive(Some(timers.sleeping()), false, all).await;
         let expected = [2_000, 3_000, 4_000, 1_000, 9_000, 9_000];
         let woke = woke.into_inner();
         assert_eq!(woke.iter().map(|(at, _)| *at).collect::<Vec<_>>(), expected);
@@ -270,11 +297,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_comes_from_outside_comes_before_a_long_sleep() {
+        let timers = timers(u64::MAX);
+        let race = async |at, outside: &mut (dyn Future<Output = ()> + Unpin)| {
+            tokio::select! {
+                _ = until(&timers, at) => "slept",
+                () = outside => "heard",
+            }
+        };
+        let both = async {
+            // This is woken from outside of the call.
+            let heard = race(1 << 60, &mut Box::pin(tokio::task::yield_now())).await;
+            assert_eq!(
+                timers.time.elapsed(),
+                0,
+                "what was not waited for moves nothing"
+            );
+            [heard, race(1_000_000, &mut std::future::pending()).await]
+        };
+        let both = drive(Some(timers.sleeping()), true, both).await;
+        assert_eq!(both, ["heard", "slept"]);
+        assert_eq!(timers.time.elapsed(), 1_000_000);
+    }
+
+    #[tokio::test]
     async fn whoever_sleeps_past_the_end_is_out_of_time() {
         let timers = timers(5_000);
         let sleep = until(&timers, 5_001);
         assert_eq!(
-            drive(Some(timers.sleeping()), sleep).await,
+            drive(Some(timers.sleeping()), false, sleep).await,
             Err(Ended::TimedOut)
         );
         assert_eq!(timers.time.elapsed(), 5_000);
@@ -285,7 +336,7 @@ mod tests {
                 () = pause() => Ok(()),
             }
         };
-        assert_eq!(drive(Some(timers.sleeping()), race).await, Ok(()));
+        assert_eq!(drive(Some(timers.sleeping()), false, race).await, Ok(()));
         assert!(timers.sleepers.0.lock().asleep.is_empty());
     }
 }
