@@ -97,7 +97,7 @@ impl Sleeping {
     }
 
     /// Who is due first, if anybody sleeps.
-    fn first(&self) -> Option<(u64, u64)> {
+    fn first(&self) -> Option<Place> {
         let dormitory = self.sleepers.0.lock();
         dormitory.asleep.keys().next().copied()
     }
@@ -112,13 +112,16 @@ impl Sleeping {
     }
 }
 
+/// When a sleeper is due, in nanoseconds since the start, and how many came before it.
+type Place = (u64, u64);
+
 /// Who sleeps, by when they are due and in which order they came. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sleepers(Arc<Mutex<Dormitory>>);
 
 #[derive(Debug, Default)]
 struct Dormitory {
-    asleep: BTreeMap<(u64, u64), Waker>,
+    asleep: BTreeMap<Place, Waker>,
     /// How many have come.
     came: u64,
 }
@@ -128,7 +131,7 @@ struct Sleep {
     at: u64,
     of: Sleeping,
     /// Its place among those who sleep, once it is there.
-    place: Option<(u64, u64)>,
+    place: Option<Place>,
 }
 
 impl Future for Sleep {
@@ -183,7 +186,7 @@ pub(in crate::runtime) async fn drive<F: Future>(
 async fn wake_in_turn<F: Future>(sleeping: Sleeping, beside: bool, call: F) -> F::Output {
     let mut call = pin!(call);
     // Whom it is waited for, and how long.
-    let mut waiting: Option<((u64, u64), Pin<Box<tokio::time::Sleep>>)> = None;
+    let mut waiting: Option<(Place, Pin<Box<tokio::time::Sleep>>)> = None;
     let noted = Arc::new(Noted::default());
     let waker = Waker::from(noted.clone());
     std::future::poll_fn(|context| {
