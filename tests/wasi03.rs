@@ -78,6 +78,31 @@ fn whatever_it_does_for_ever_ends_in_time() {
 }
 
 #[test]
+fn one_of_many_parts_has_a_stack_for_each_that_waits() {
+    let project = Project::with(&["command-03-composed", "command-03"]);
+    let job = |id: &str, component: &str| {
+        json!({
+            "id": id, "component": component, "trigger": "@every 1s", "args": ["greet"],
+            "limits": { "timeout": "500ms" },
+        })
+    };
+    let names = ["one", "two", "three"];
+    let mut jobs = names.map(|id| job(id, "command-03-composed.wasm")).to_vec();
+    jobs.push(job("bystander", "command-03.wasm"));
+    project.jobs(&json!(jobs));
+    let host = project.serve(&["--max-running", "8"]);
+    for name in names {
+        for record in host.records(name, 2) {
+            record.ended("timed_out", &["500 ms"]);
+        }
+    }
+    for record in host.records("bystander", 2) {
+        record.succeeded();
+    }
+    host.stop();
+}
+
+#[test]
 fn it_holds_no_more_than_it_may() {
     for letter in [
         "hoard streams",
