@@ -105,7 +105,7 @@ impl Cause {
     ];
 
     /// The cause that is written so.
-    pub fn from_str(text: &str) -> Option<Cause> {
+    pub fn from_name(text: &str) -> Option<Cause> {
         Cause::ALL.into_iter().find(|cause| cause.as_str() == text)
     }
 
@@ -207,7 +207,7 @@ impl Outcome {
     ];
 
     /// The outcome that programs read so.
-    pub fn from_str(text: &str) -> Option<Outcome> {
+    pub fn from_name(text: &str) -> Option<Outcome> {
         Outcome::ALL
             .into_iter()
             .find(|outcome| outcome.as_str() == text)

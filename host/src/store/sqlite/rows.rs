@@ -79,14 +79,14 @@ fn run_of(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
                 .map(Status::Skipped)
                 .ok_or_else(|| strange("reason", name))?
         }
-        outcome => Outcome::from_str(outcome)
+        outcome => Outcome::from_name(outcome)
             .map(Status::Finished)
             .ok_or_else(|| strange("status", outcome))?,
     };
     Ok(RunRecord {
         id: from_key(row.get(0)?),
         job: JobId::from(&*row.get::<_, String>(1)?),
-        cause: Cause::from_str(&cause).ok_or_else(|| strange("cause", cause))?,
+        cause: Cause::from_name(&cause).ok_or_else(|| strange("cause", cause))?,
         scheduled_at: from_nanos(row.get(3)?),
         recorded_at: from_nanos(row.get(4)?),
         max_attempts: row.get(5)?,
@@ -122,7 +122,7 @@ fn attempt_of(row: &Row<'_>) -> rusqlite::Result<AttemptRecord> {
                     first: Vec::new(),
                 },
                 ..Execution::without_guest(
-                    Outcome::from_str(&outcome).ok_or_else(|| strange("outcome", outcome))?,
+                    Outcome::from_name(&outcome).ok_or_else(|| strange("outcome", outcome))?,
                     "",
                     Retry::Never,
                 )
