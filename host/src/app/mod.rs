@@ -5,6 +5,7 @@
 
 mod catalog;
 mod check;
+pub mod history;
 mod machine;
 mod once;
 mod problems;
