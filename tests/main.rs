@@ -16,6 +16,7 @@ mod definitions;
 mod escape;
 mod foresight;
 mod grants;
+mod history;
 mod hostile;
 mod limits;
 mod lock;
