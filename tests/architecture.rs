@@ -95,6 +95,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("notify", &["app"]),
     ("jsonc_parser", &["job"]),
     ("toml", &["policy"]),
+    ("rusqlite", &["store"]),
     ("cron", &["trigger"]),
     ("jiff", &["cli", "trigger"]),
 ];

@@ -346,6 +346,34 @@ fn a_quota_holds_streams_too() {
 }
 
 #[test]
+fn jobs_that_share_a_directory_do_not_pass_its_quota_together() {
+    let project = Project::with(&["files"]);
+    project.write("out/.keep", "");
+    let names = ["a", "b", "c", "d"];
+    let job = |name: &&str| {
+        json!({
+            "id": name, "component": "files.wasm", "trigger": "@manually", "run_on_start": true,
+            "args": ["o", name, "k", "1", "k", "1", "k", "1", "k", "1", "k", "1"],
+            "grants": {
+                "dirs": [{ "host": "out", "guest": "/out", "mode": "rw", "quota": "20KiB" }],
+            },
+        })
+    };
+    project.jobs(&names.iter().map(job).collect());
+    let host = project.serve(&[]);
+    let printed: String = names
+        .iter()
+        .map(|name| end_of(&host, name).succeeded().text("output").to_owned())
+        .collect();
+    host.stop().in_order();
+    let pieces = printed.matches("k 00\n").count() as u64;
+    assert_eq!(bytes_in(&project.path("out")), pieces * 4096, "{printed}");
+    // Each alone would have had room for five.
+    assert!((4..=5).contains(&pieces), "{printed}");
+    assert!(printed.contains("k 51\n"), "{printed}");
+}
+
+#[test]
 fn the_hosts_own_directories_are_granted_to_no_job() {
     let project = Project::with(&["read"]);
     symlink("/proc/self", project.path("innocent")).unwrap();

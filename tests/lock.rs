@@ -203,6 +203,11 @@ fn a_job_whose_file_is_another_one_does_not_run() {
     for words in [&*sha256(&guest("hello")), &*abbey] {
         assert!(problem.contains(words), "no `{words}` in {problem}");
     }
+    // At the pin, and not at the file's name.
+    let text = std::fs::read_to_string(project.path("jobs.json")).unwrap();
+    let place = |key: &str| report["problems"][0][key].as_u64().unwrap() as usize - 1;
+    let pin = &text.lines().nth(place("line")).unwrap()[place("column")..];
+    assert!(pin.starts_with(&format!("\"{abbey}\"")), "{pin}");
     project.run(&["run", "pinned"]).exits(1).says(&[&abbey]);
     let host = project.serve(&[]);
     host.event("job.rejected", "pinned");

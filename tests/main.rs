@@ -32,3 +32,5 @@ mod shapes;
 mod signals;
 mod support;
 mod triggers;
+#[cfg(feature = "wasi-03")]
+mod wasi03;

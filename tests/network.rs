@@ -1,7 +1,7 @@
 //! The network: HTTP and sockets to what is granted, and to nothing else.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -335,6 +335,61 @@ fn other_peers_and_names_are_not() {
         );
     }
     assert!(server.nobody_came());
+}
+
+/// Answers a datagram with `pong`, after somebody else has said something, too.
+fn pong_by_datagram() -> (u16, Receiver<String>) {
+    let at = (Ipv4Addr::LOCALHOST, 0);
+    let (server, stranger) = (UdpSocket::bind(at).unwrap(), UdpSocket::bind(at).unwrap());
+    let port = server.local_addr().unwrap().port();
+    let (hearing, heard) = channel();
+    std::thread::spawn(move || {
+        let mut datagram = [0; 100];
+        while let Ok((read, guest)) = server.recv_from(&mut datagram) {
+            let text = String::from_utf8_lossy(&datagram[..read]).into_owned();
+            if hearing.send(text).is_err() {
+                return;
+            }
+            stranger.send_to(b"from a stranger\n", guest).unwrap();
+            server.send_to(b"pong\n", guest).unwrap();
+        }
+    });
+    (port, heard)
+}
+
+#[test]
+fn datagrams_are_exchanged_with_a_granted_peer_alone() {
+    let ((granted, heard), (other, nothing)) = (pong_by_datagram(), pong_by_datagram());
+    let [granted, other] = [granted, other].map(|port| port.to_string());
+    let project = Project::with(&[]);
+    let send = |flags: &[&str]| project.record("udp", &[flags, &["--", &granted, &other]].concat());
+
+    // 1 is access-denied.
+    let denied = |port: &str| {
+        format!(
+            "denied: UDP datagram to 127.0.0.1:{port}; to allow it: \"grants\": {{ \"sockets\": [\"udp://127.0.0.1:{port}\"] }}\n"
+        )
+    };
+    let flag = format!("udp://127.0.0.1:{granted}");
+    let record = send(&["--socket", &flag]).succeeded();
+    assert_eq!(record.text("output"), "pong\nsend 001\n");
+    assert_eq!(record.text("log"), denied(&other));
+    assert_eq!(heard.recv_timeout(FOREVER).unwrap(), "ping\n");
+
+    // What is granted for TCP is not for UDP.
+    let flag = format!("tcp://127.0.0.1:{granted}");
+    let record = send(&["--socket", &flag]).succeeded();
+    assert_eq!(record.text("output"), "send 001\nsend 001\n");
+    assert_eq!(record.text("log"), denied(&granted) + &denied(&other));
+
+    let record = send(&[]).ended("failed", &["exit code 1"]);
+    assert_eq!(record.text("output"), "socket 001\n");
+    assert!(
+        record
+            .text("log")
+            .starts_with("denied: a UDP socket; to allow it: ")
+    );
+    assert!(heard.try_recv().is_err() && nothing.try_recv().is_err());
 }
 
 #[test]

@@ -126,6 +126,36 @@ fn run_and_plan_are_under_the_ceiling() {
         .run(&["plan"])
         .exits(1)
         .says(&["\"1h\"", "quarterjack.toml:2:11"]);
+    // What only looks at its times says so, and shows them.
+    let warning = "warning: `greedy` would not run: jobs.json:";
+    let verbs = [
+        &["next", "greedy"][..],
+        &["next", "jobs.json"],
+        &["next", "--json"],
+        &["explain", "greedy"],
+    ];
+    for verb in verbs {
+        let ended = project.run(verb).exits(0);
+        let said = [warning, "\"1h\"", "at most 30 s (quarterjack.toml:2:11)"];
+        assert!(
+            said.iter().all(|said| ended.stderr.contains(said)),
+            "{ended:?}"
+        );
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+        let free = project
+            .run(&[verb, &["--config", "none"]].concat())
+            .exits(0);
+        assert_eq!((free.stdout, free.stderr), (ended.stdout, String::new()));
+    }
+    // Times alone have nothing to do with it.
+    project.write("broken.toml", "[ceiling\n");
+    project
+        .run(&["next", "@daily", "--config", "broken.toml"])
+        .exits(0);
+    project
+        .run(&["next", "greedy", "--config", "broken.toml"])
+        .exits(2)
+        .says(&["broken.toml:1"]);
     let file = "plugins/hello.wasm";
     project.run(&["run", file, "--env", "APP_A=1"]).exits(0);
     project
@@ -206,14 +236,22 @@ fn a_ceiling_that_is_lowered_takes_jobs_out_of_service() {
     let mark = host.mark();
     host.fresh_record(mark, "low").succeeded();
     let late = |event: &super::support::Event| event.of("run.started", "high");
+    let changed = host.wait("the change", 0, |event| event.is("config.changed"));
+    assert_eq!(changed.text("file"), "quarterjack.toml");
+    assert_eq!(changed.0["sections"], json!(["[ceiling]"]));
+    assert_eq!(changed.number("refused"), 1);
+    assert_eq!(changed.number("restored"), 0);
     assert!(!host.events()[mark..].iter().any(late));
 
     // Broken: told, and what was in force stays.
     let mark = host.mark();
     project.replace("quarterjack.toml", "[ceiling]\ntimeout = 5\n");
     let told = host.wait("the mistake", mark, |event| {
-        event.is("job.rejected") && event.text("error").starts_with("quarterjack.toml:2:11")
+        event.is("config.rejected") && event.text("error").starts_with("quarterjack.toml:2:11")
     });
+    assert_eq!(told.text("file"), "quarterjack.toml");
+    assert_eq!(told.problem()["column"], 11);
+    assert_eq!(told.0["in_service"], true);
     assert!(told.text("error").contains("5s"), "{told}");
     let mark = host.mark();
     host.fresh_record(mark, "low").succeeded();
@@ -224,6 +262,44 @@ fn a_ceiling_that_is_lowered_takes_jobs_out_of_service() {
     project.replace("quarterjack.toml", "[ceiling]\ntimeout = \"1m\"\n");
     host.event_from(mark, "job.added", "high");
     host.fresh_record(mark, "high").succeeded();
+    let changed = host.wait("the change", mark, |event| event.is("config.changed"));
+    assert_eq!(changed.0["recovered"], true);
+    assert_eq!(changed.number("refused"), 0);
+    assert_eq!(changed.number("restored"), 1);
+    host.stop().in_order();
+}
+
+#[test]
+fn what_a_host_does_not_take_up_at_once_is_named() {
+    let project = project(&[job("a", &json!({}))]);
+    project.write("quarterjack.toml", "[host]\nmax_memory = \"1GiB\"\n");
+    let host = project.serve(&["--refresh", "200ms"]);
+    host.record("a").succeeded();
+    let follow = |text: &str| {
+        let mark = host.mark();
+        project.replace("quarterjack.toml", text);
+        host.wait("the change", mark, |event| event.is("config.changed"))
+    };
+    let changed = follow("# More.\n[host]\nmax_memory = \"2GiB\"\n");
+    assert_eq!(changed.0["sections"], json!(["[host]"]));
+    let late = json!([{ "setting": "[host] max_memory", "place": "quarterjack.toml:3" }]);
+    assert_eq!(changed.0["restart"], late);
+    // What was in force at the start needs no other start.
+    let changed = follow("[host]\nmax_memory = \"1GiB\" # as before\n");
+    assert_eq!(changed.0["sections"], json!(["[host]"]));
+    assert_eq!(changed.0.get("restart"), None);
+    // A comment is no change of a section.
+    let changed = follow("[host]\nmax_memory = \"1GiB\"\n");
+    assert_eq!(changed.0["sections"], json!([]));
+    // What is broken and then as it was is told, too.
+    let mark = host.mark();
+    project.replace("quarterjack.toml", "[host]\nmax_memory = true\n");
+    host.wait("the mistake", mark, |event| event.is("config.rejected"));
+    let changed = follow("[host]\nmax_memory = \"1GiB\"\n");
+    assert_eq!(
+        (&changed.0["recovered"], &changed.0["sections"]),
+        (&json!(true), &json!([]))
+    );
     host.stop().in_order();
 }
 

@@ -143,3 +143,32 @@ fn a_note_that_is_cut_leaves_no_beginning_of_a_secret() {
         .succeeded();
     assert_eq!(record.0["progress"]["note"], "[secret token]");
 }
+
+#[test]
+fn where_secrets_come_from_changes_without_a_restart() {
+    let project = project();
+    project.write(
+        "quarterjack.toml",
+        "[secrets]\nenv_prefix = \"ELSEWHERE_\"\n",
+    );
+    project.jobs(&json!([{
+        "id": "asks",
+        "component": "environ.wasm",
+        "trigger": "@every 1s",
+        "grants": { "env": { "TOKEN": { "secret": "api-key" } } },
+    }]));
+    let host = project.serve(&["--refresh", "200ms"]);
+    host.record("asks")
+        .ended("failed", &["set ELSEWHERE_API_KEY"]);
+    let mark = host.mark();
+    project.replace("quarterjack.toml", "[secrets]\n");
+    let changed = host.wait("the change", mark, |event| event.is("config.changed"));
+    assert_eq!(changed.0["sections"], json!(["[secrets]"]));
+    assert_eq!(changed.0.get("restart"), None);
+    let record = host.fresh_record(host.mark(), "asks");
+    let output = record.text("output");
+    assert!(output.contains("TOKEN=[secret api-key]"), "{record}");
+    for event in host.stop().in_order().events {
+        is_clean(&event.0.to_string());
+    }
+}

@@ -89,6 +89,30 @@ pub enum Event {
         /// How many jobs have not changed.
         unchanged: usize,
     },
+    /// The operator's configuration says something else, or can be used again, and is in force. What
+    /// that means for each job has been told before.
+    ConfigChanged {
+        /// The file.
+        file: Arc<str>,
+        /// The sections that say something else, such as `[ceiling]`; none if only what it says
+        /// them with has changed.
+        sections: Vec<&'static str>,
+        /// Whether it could not be used before.
+        recovered: bool,
+        /// How many jobs are above the ceiling that were not.
+        refused: usize,
+        /// How many jobs are no longer above the ceiling.
+        restored: usize,
+        /// What it sets and a host only takes up when it starts.
+        restart: Vec<LateSetting>,
+    },
+    /// The operator's configuration cannot be used any more. The last good one stays in force.
+    ConfigRejected {
+        /// The file.
+        file: Arc<str>,
+        /// Everything wrong with it.
+        problems: Vec<Diagnostic>,
+    },
     /// A plugin is in service.
     PluginLoaded {
         /// The name of its file.
@@ -159,6 +183,15 @@ pub enum Event {
         /// Why it did not run.
         reason: SkipReason,
     },
+}
+
+/// A setting that has changed and counts from the next start of the host on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LateSetting {
+    /// Its name, such as `[host] max_memory`.
+    pub setting: &'static str,
+    /// Where it is set, such as `quarterjack.toml:2`.
+    pub place: String,
 }
 
 /// An event and when it happened.
@@ -334,6 +367,18 @@ pub struct EventJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     problems: Option<&'a [Diagnostic]>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sections: Option<&'a [&'static str]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovered: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restored: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart: Option<&'a [LateSetting]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     plugin: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<Cow<'a, str>>,
@@ -438,6 +483,31 @@ impl<'a> EventJson<'a> {
                 job: job.as_ref(),
                 error: Some(join_lines(problems)),
                 problems: Some(problems),
+                ..EventJson::default()
+            },
+            Event::ConfigChanged {
+                file,
+                sections,
+                recovered,
+                refused,
+                restored,
+                restart,
+            } => EventJson {
+                event: "config.changed",
+                file: Some(file),
+                sections: Some(sections),
+                recovered: recovered.then_some(true),
+                refused: Some(*refused),
+                restored: Some(*restored),
+                restart: (!restart.is_empty()).then_some(restart),
+                ..EventJson::default()
+            },
+            Event::ConfigRejected { file, problems } => EventJson {
+                event: "config.rejected",
+                file: Some(file),
+                error: Some(join_lines(problems)),
+                problems: Some(problems),
+                in_service: Some(true),
                 ..EventJson::default()
             },
             Event::PluginLoaded {

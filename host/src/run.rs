@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
@@ -103,6 +103,11 @@ impl Cause {
         Cause::CatchUp,
         Cause::Upstream,
     ];
+
+    /// The cause that is written so.
+    pub fn from_name(text: &str) -> Option<Cause> {
+        Cause::ALL.into_iter().find(|cause| cause.as_str() == text)
+    }
 
     /// The cause as it is written everywhere.
     pub fn as_str(self) -> &'static str {
@@ -200,6 +205,13 @@ impl Outcome {
         Outcome::Cancelled,
         Outcome::Lost,
     ];
+
+    /// The outcome that programs read so.
+    pub fn from_name(text: &str) -> Option<Outcome> {
+        Outcome::ALL
+            .into_iter()
+            .find(|outcome| outcome.as_str() == text)
+    }
 
     /// The outcome as programs read it.
     pub fn as_str(self) -> &'static str {
@@ -358,7 +370,7 @@ impl Execution {
 }
 
 /// Something that a run asked for and was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Denial {
     /// What it wanted, such as `GET https://api.example.com/v1/sales`.
     pub what: String,
@@ -409,7 +421,7 @@ impl Denials {
 }
 
 /// How much an entry of a log matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Every step.
@@ -469,7 +481,7 @@ impl fmt::Display for LogEntry {
 }
 
 /// How far a run has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// How much is done.
     pub done: u64,
@@ -477,7 +489,7 @@ pub struct Progress {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
     /// What it is doing; may be empty.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
 }
 

@@ -156,6 +156,26 @@ fn format_keys(keys: &u64) -> String {
 }
 
 impl Snapshot {
+    /// The snapshot that a store has kept: each key with its value and the version that first had
+    /// it, and the version of the whole.
+    pub fn restored(
+        kept: impl IntoIterator<Item = (Arc<str>, Arc<[u8]>, u64)>,
+        version: u64,
+    ) -> Snapshot {
+        let entries: BTreeMap<_, _> = kept
+            .into_iter()
+            .map(|(key, value, since)| (key, Entry { value, since }))
+            .collect();
+        Snapshot {
+            size: entries
+                .iter()
+                .map(|(key, entry)| weight(key, &entry.value))
+                .sum(),
+            entries: Arc::new(entries),
+            version,
+        }
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&Arc<[u8]>> {
         self.entries.get(key).map(|entry| &entry.value)

@@ -38,6 +38,9 @@ struct Source {
     waits: bool,
     /// Whether the ceiling has changed since its jobs in service were judged.
     to_judge: bool,
+    /// The jobs that the ceiling took out of service although their definitions, as they are now,
+    /// have something else to them.
+    taken_out: HashSet<JobId>,
 }
 
 /// What is to be done, and told, to bring the jobs in service up to date.
@@ -84,6 +87,7 @@ impl Catalog {
             reported: HashMap::new(),
             waits: false,
             to_judge: false,
+            taken_out: HashSet::new(),
         };
         Catalog {
             sources: std::iter::repeat_with(source).take(sources).collect(),
@@ -106,6 +110,29 @@ impl Catalog {
         self.sources
             .get(source)
             .is_some_and(|source| source.to_judge)
+    }
+
+    /// The jobs that are defined and that the ceiling keeps out of service.
+    pub(super) fn refused(&self) -> HashSet<JobId> {
+        let refused = |source: &Source, entry: &Entry| {
+            let id = entry.id.clone()?;
+            (is_refused(entry) || source.taken_out.contains(&id)).then_some(id)
+        };
+        self.sources
+            .iter()
+            .flat_map(|source| {
+                let entries = source.manifest.iter().flat_map(|it| &it.entries);
+                entries.filter_map(|entry| refused(source, entry))
+            })
+            .collect()
+    }
+
+    /// Whether some source has a sound definition of a job.
+    pub(super) fn wants(&self, job: &JobId) -> bool {
+        let manifests = self.sources.iter().flat_map(|source| &source.manifest);
+        manifests
+            .flat_map(|manifest| manifest.jobs())
+            .any(|wanted| wanted.id == *job)
     }
 
     /// A source wants something new.
@@ -208,6 +235,7 @@ impl Catalog {
             };
             if problems.is_empty() {
                 state.reported.remove(job.id.as_str());
+                state.taken_out.remove(&job.id);
                 state.in_service.insert(job.id.clone(), job.clone());
                 self.owners.insert(job.id.clone(), source);
                 done.changes.push(match fields {
@@ -398,7 +426,7 @@ fn judge(
     let told: HashSet<&str> = manifest
         .entries
         .iter()
-        .filter(|entry| matches!(&entry.result, Err(problems) if problems.iter().any(Policy::is_refusal)))
+        .filter(|entry| is_refused(entry))
         .filter_map(|entry| Some(entry.id.as_ref()?.as_str()))
         .collect();
     for (job, refusals) in &out {
@@ -407,12 +435,19 @@ fn judge(
         done.changes.push(Change::Removed(job.clone()));
         // Its present definition has something else to it, or cannot be read.
         if !told.contains(job.id.as_str()) {
+            source.taken_out.insert(job.id.clone());
             let problems = refusals.iter().map(|refusal| above(job, refusal));
             let change = Change::Rejected(Some(job.id.clone()), problems.collect());
             done.changes.push(change);
         }
     }
     out.into_iter().map(|(job, _)| job).collect()
+}
+
+/// Whether a definition asks for more than the ceiling allows.
+fn is_refused(entry: &Entry) -> bool {
+    let problems = entry.result.as_ref().err();
+    problems.is_some_and(|problems| problems.iter().any(Policy::is_refusal))
 }
 
 /// Says that a job in service is out of it.

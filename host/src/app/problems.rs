@@ -102,7 +102,7 @@ pub(super) fn other_digest(
     };
     Some(
         manifest
-            .component_problem(entry, message)
+            .pin_problem(entry, message)
             .with_label(label)
             .with_hint(format!(
                 "if the new file is the right one, write \"sha256\": \"{has}\""

@@ -25,7 +25,7 @@ use super::watch::{Watcher, directory_of};
 use super::{AppError, CachePlace, Guests, engine_for, loader_for};
 use crate::clock::{self, Clock, ClockWatch, Readings, SystemClock, Timestamp};
 use crate::dispatcher::{Dispatcher, Ends, Parts, RunEnded};
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, LateSetting};
 use crate::firing::{fire, fire_due};
 use crate::job::{Diagnostic, JobId};
 use crate::policy::{Current, Look, Policy, PolicyFile};
@@ -34,7 +34,7 @@ use crate::runtime::directory::{self, Plugins};
 use crate::runtime::lock::LockFile;
 use crate::runtime::{Runtime, Sandbox};
 use crate::scheduler::{Due, Scheduler};
-use crate::secret::Providers;
+use crate::secret::{CurrentSettings, Providers};
 use crate::source::{FileSource, JobSource, Snapshot, SourceError};
 use crate::store::{MemoryStore, Store};
 
@@ -136,13 +136,25 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 /// What the threads that read files tell the control loop.
 enum Message {
     /// The configuration has changed, or has become useless. The sources follow.
-    Config(Result<Arc<Policy>, Vec<Diagnostic>>),
+    Config(ConfigNews),
+    /// The sources have been read under the configuration that has changed.
+    ConfigFollowed,
     /// A source has been read.
     Read(usize, Result<Snapshot, SourceError>),
     /// Plugins have changed.
     Plugins(Vec<directory::Change>, Vec<Arc<str>>),
     /// The plugins that were there at the start are in service, or refused.
     FirstPlugins,
+}
+
+/// What has become of the configuration.
+enum ConfigNews {
+    /// It says something else, and is in force.
+    Changed(Arc<Policy>),
+    /// It is again as it was before it was broken.
+    Restored,
+    /// It cannot be used.
+    Broken(Vec<Diagnostic>),
 }
 
 /// Runs the host until it is asked to stop. Everything that it has to say, it says in `events`;
@@ -197,14 +209,16 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
         }
     }
 
+    let config_file = options.config.name();
     let guests = Guests::start()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let threads = guests.handle().metrics().num_workers();
     let current = Current::new(policy.clone());
+    let secrets = CurrentSettings::new(policy.secrets.clone());
     let sandbox = Sandbox::new(engine, clock.clone(), threads)
         .under(current.clone())
-        .with_secrets(Providers::new(policy.secrets.clone()));
+        .with_secrets(Providers::following(secrets.clone()));
     let runtime = Runtime::new(sandbox, plugins.clone());
     let (ends, mut ended) = Ends::new();
     let dispatcher = Dispatcher::new(
@@ -231,8 +245,18 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     ];
 
     let mut host = Host {
+        config: FollowedConfig {
+            // What a flag says is above what the file says, now and later.
+            max_memory: (options.max_memory == policy.host.max_memory)
+                .then_some(policy.host.max_memory),
+            last: policy.clone(),
+            file: config_file,
+            broken: false,
+            pending: None,
+        },
         catalog: Catalog::new(sources.len(), policy),
         policy: current,
+        secrets,
         failures: vec![None; sources.len()],
         refresh: options.refresh,
         names: sources
@@ -280,6 +304,7 @@ async fn read_sources(
 ) {
     loop {
         watcher.changed().await;
+        let mut changed = false;
         let look = tokio::task::spawn_blocking({
             let mut config = config.clone();
             move || (config.look(), config)
@@ -287,20 +312,23 @@ async fn read_sources(
         // Not looked at for a bug, logged by its panic: what was in force stays.
         if let Ok((look, looked)) = look.await {
             config = looked;
-            let config = match look {
+            let news = match look {
                 Look::Unchanged => None,
-                Look::Changed(policy) => Some(Ok(Arc::new(*policy))),
-                Look::Broken(problems) => Some(Err(problems)),
-            };
-            if let Some(Ok(policy)) = &config {
-                for source in &sources {
-                    source.set_policy(policy.clone());
+                Look::Changed(policy) => {
+                    let policy = Arc::new(*policy);
+                    for source in &sources {
+                        source.set_policy(policy.clone());
+                    }
+                    Some(ConfigNews::Changed(policy))
                 }
-            }
-            if let Some(config) = config
-                && tell.send(Message::Config(config)).await.is_err()
-            {
-                return;
+                Look::Restored => Some(ConfigNews::Restored),
+                Look::Broken(problems) => Some(ConfigNews::Broken(problems)),
+            };
+            if let Some(news) = news {
+                changed = matches!(news, ConfigNews::Changed(_));
+                if tell.send(Message::Config(news)).await.is_err() {
+                    return;
+                }
             }
         }
         for (index, source) in sources.iter().enumerate() {
@@ -313,6 +341,9 @@ async fn read_sources(
             {
                 return;
             }
+        }
+        if changed && tell.send(Message::ConfigFollowed).await.is_err() {
+            return;
         }
     }
 }
@@ -394,8 +425,11 @@ async fn read_plugins(plugins: Arc<Plugins>, mut watcher: Watcher, tell: mpsc::S
 /// What the control loop works with.
 struct Host {
     catalog: Catalog,
+    config: FollowedConfig,
     /// What the operator allows, as the runs see it.
     policy: Current,
+    /// Where secrets come from, as the runs see it.
+    secrets: CurrentSettings,
     /// What was last wrong with each source as a whole.
     failures: Vec<Option<SourceError>>,
     names: Vec<String>,
@@ -409,6 +443,50 @@ struct Host {
     clock: Arc<dyn Clock>,
     store: Arc<dyn Store>,
     events: Events,
+}
+
+/// The configuration as the host follows it.
+struct FollowedConfig {
+    /// What is in force.
+    last: Arc<Policy>,
+    /// The file it was last read from.
+    file: Option<Arc<str>>,
+    /// What the file said at the start of the memory of all runs, if it was the file that said it:
+    /// that holds until the next start.
+    max_memory: Option<Option<u64>>,
+    /// Whether the file as it is now cannot be used.
+    broken: bool,
+    /// A change that the sources have not followed yet.
+    pending: Option<PendingConfig>,
+}
+
+struct PendingConfig {
+    sections: Vec<&'static str>,
+    recovered: bool,
+    /// The jobs that were above the ceiling before it.
+    refused: HashSet<JobId>,
+}
+
+impl FollowedConfig {
+    fn file(&self) -> Arc<str> {
+        let file = self.last.file().or(self.file.as_ref());
+        file.cloned().unwrap_or_else(|| "the configuration".into())
+    }
+
+    /// What the file sets and this host does not take up.
+    fn late_settings(&self) -> Vec<LateSetting> {
+        let differs = self
+            .max_memory
+            .is_some_and(|at_start| at_start != self.last.host.max_memory);
+        let place = self.last.max_memory_place().filter(|_| differs);
+        place
+            .map(|place| LateSetting {
+                setting: "[host] max_memory",
+                place: format!("{place:#}"),
+            })
+            .into_iter()
+            .collect()
+    }
 }
 
 impl Host {
@@ -499,20 +577,8 @@ impl Host {
 
     async fn handle(&mut self, message: Message) {
         match message {
-            Message::Config(Ok(policy)) => {
-                tracing::info!(
-                    file = policy.file().map_or("none", |file| file),
-                    "the configuration has changed"
-                );
-                // What it means for the jobs comes with their sources, which are read now.
-                self.policy.set(policy.clone());
-                self.plugins.set_settings(policy.plugins);
-                self.catalog.set_policy(policy);
-            }
-            Message::Config(Err(problems)) => self.tell(Event::JobRejected {
-                job: None,
-                problems,
-            }),
+            Message::Config(news) => self.config_news(news),
+            Message::ConfigFollowed => self.config_followed(),
             Message::Read(source, Ok(snapshot)) => {
                 if let Some(failure) = self.failures.get_mut(source) {
                     *failure = None;
@@ -552,6 +618,62 @@ impl Host {
             }
             Message::FirstPlugins => {}
         }
+    }
+
+    /// Follows the configuration.
+    fn config_news(&mut self, news: ConfigNews) {
+        match news {
+            ConfigNews::Changed(policy) => {
+                self.config.pending = Some(PendingConfig {
+                    sections: self.config.last.changed_sections(&policy),
+                    recovered: std::mem::take(&mut self.config.broken),
+                    refused: self.catalog.refused(),
+                });
+                // What it means for the jobs comes with their sources, which are read now.
+                self.config.last = policy.clone();
+                self.policy.set(policy.clone());
+                self.secrets.set(policy.secrets.clone());
+                self.plugins.set_settings(policy.plugins);
+                self.catalog.set_policy(policy);
+            }
+            ConfigNews::Restored => {
+                self.config.broken = false;
+                self.tell(Event::ConfigChanged {
+                    file: self.config.file(),
+                    sections: Vec::new(),
+                    recovered: true,
+                    refused: 0,
+                    restored: 0,
+                    restart: self.config.late_settings(),
+                });
+            }
+            ConfigNews::Broken(problems) => {
+                self.config.broken = true;
+                let file = problems.first().map(|problem| problem.file.clone());
+                self.tell(Event::ConfigRejected {
+                    file: file.unwrap_or_else(|| self.config.file()),
+                    problems,
+                });
+            }
+        }
+    }
+
+    /// Tells what a change of the configuration has come to.
+    fn config_followed(&mut self) {
+        let Some(pending) = self.config.pending.take() else {
+            return;
+        };
+        let refused = self.catalog.refused();
+        // A definition that is gone, or wrong in another way, does not come back.
+        let back = |job: &&JobId| !refused.contains(*job) && self.catalog.wants(job);
+        self.tell(Event::ConfigChanged {
+            file: self.config.file(),
+            sections: pending.sections,
+            recovered: pending.recovered,
+            refused: refused.difference(&pending.refused).count(),
+            restored: pending.refused.iter().filter(back).count(),
+            restart: self.config.late_settings(),
+        });
     }
 
     async fn reconcile(&mut self, source: usize) {

@@ -82,7 +82,7 @@ fn to_json<'a>(file: &Path, seen: &'a Inspection) -> InspectionJson<'a> {
             .iter()
             .map(|import| ImportJson {
                 name: &import.name,
-                provided: import.known,
+                provided: import.known && !import.refused,
                 grant: import.needs,
             })
             .collect(),
@@ -119,7 +119,7 @@ fn describe(file: &Path, seen: &Inspection, paint: Paint) -> String {
     let open = |key: Option<&'static str>| {
         seen.imports
             .iter()
-            .filter(move |import| import.known && import.needs == key)
+            .filter(move |import| import.known && !import.refused && import.needs == key)
             .map(|import| harmless(&import.name))
     };
     let missing = seen.unknown_imports().map(|import| harmless(&import.name));
@@ -137,6 +137,11 @@ fn describe(file: &Path, seen: &Inspection, paint: Paint) -> String {
         let title = format!("imports with nothing behind them unless \"{key}\" grants it");
         group(&title, &mut open(Some(key)));
     }
+    let refused = seen.imports.iter().filter(|import| import.refused);
+    group(
+        "imports that are refused when it uses them: the host has only those of WASI 0.2",
+        &mut refused.map(|import| harmless(&import.name)),
+    );
     let title = paint
         .paint(Tone::Bad, "imports that this host does not have")
         .to_string();

@@ -9,6 +9,7 @@ mod accept;
 mod check;
 mod compile;
 mod explain;
+mod foreground;
 mod history;
 mod inspect;
 mod jobs;

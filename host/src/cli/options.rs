@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::output::Screen;
+use super::output::{Screen, Tone, harmless};
 use super::{Refusal, remark};
 use crate::app::CachePlace;
-use crate::job::{Diagnostic, Job, Limits};
+use crate::job::{Diagnostic, Job, Limits, Manifest};
 use crate::policy::{Choice, Flags, Policy, PolicyFile};
 use crate::source::{FileSource, JobSource as _, SourceError};
 use crate::suggest::nearest;
@@ -96,6 +96,16 @@ impl Config {
             Some(path) => Choice::At(path),
         };
         PolicyFile::new(choice, flags)
+    }
+
+    /// What the file says, where no flag says anything. What is wrong with it is drawn on standard
+    /// error.
+    ///
+    /// # Errors
+    /// It cannot be used.
+    pub(super) fn policy(&self, screen: Screen) -> Result<Arc<Policy>, Refusal> {
+        let mut file = self.clone().file(Flags::default());
+        Ok(Arc::new(read_config(&mut file, screen)?))
     }
 }
 
@@ -247,14 +257,33 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Refusal>
 /// Finds a job in a job file, under the ceiling of a policy.
 ///
 /// # Errors
-/// The file cannot be read, the job is not in it (near names are suggested), or its definition
-/// is wrong; what is wrong has been drawn on standard error by then.
+/// As [`find_in_file`].
 pub(super) fn find_job(
     id: &str,
     path: &Path,
     policy: Arc<Policy>,
     screen: Screen,
 ) -> Result<Arc<Job>, Refusal> {
+    Ok(find_in_file(id, path, policy, screen)?.job)
+}
+
+/// A job, and the file it was found in.
+pub(super) struct Definition {
+    pub(super) job: Arc<Job>,
+    pub(super) manifest: Arc<Manifest>,
+}
+
+/// Finds a job in a job file, under the ceiling of a policy, with the file.
+///
+/// # Errors
+/// The file cannot be read, the job is not in it (near names are suggested), or its definition
+/// is wrong; what is wrong has been drawn on standard error by then.
+pub(super) fn find_in_file(
+    id: &str,
+    path: &Path,
+    policy: Arc<Policy>,
+    screen: Screen,
+) -> Result<Definition, Refusal> {
     let manifest = match FileSource::new(path, policy).read() {
         Ok(snapshot) => snapshot.manifest,
         Err(SourceError::Unreadable(problem)) => {
@@ -277,7 +306,10 @@ pub(super) fn find_job(
             .filter_map(|entry| Some((entry.id.as_ref()?.as_str(), &entry.result)))
     };
     match known().find(|(known, _)| *known == id) {
-        Some((_, Ok(job))) => Ok(job.clone()),
+        Some((_, Ok(job))) => Ok(Definition {
+            job: job.clone(),
+            manifest: manifest.clone(),
+        }),
         Some((_, Err(problems))) => {
             draw(problems, screen);
             Err(Refusal::failure(format_args!(
@@ -298,10 +330,36 @@ pub(super) fn find_job(
 }
 
 /// Finds a job in a job file; nothing if the file cannot be read or has no such job.
-pub(super) fn find_quietly(id: &str, path: &Path) -> Option<Arc<Job>> {
-    let snapshot = FileSource::new(path, Arc::default()).read().ok()?;
-    let job = snapshot.manifest.jobs().find(|job| job.id.as_str() == id)?;
-    Some(job.clone())
+pub(super) fn find_quietly(id: &str, path: &Path) -> Option<Definition> {
+    let manifest = FileSource::new(path, Arc::default()).read().ok()?.manifest;
+    let job = manifest.jobs().find(|job| job.id.as_str() == id)?.clone();
+    Some(Definition { job, manifest })
+}
+
+/// Says which of some jobs would not run, because they are above the operator's ceiling: a line
+/// for each.
+pub(super) fn warn_of_ceiling(
+    manifest: &Manifest,
+    policy: &Policy,
+    screen: Screen,
+    concerns: impl Fn(&Job) -> bool,
+) {
+    for entry in &manifest.entries {
+        let Some(job) = entry.result.as_deref().ok().filter(|job| concerns(job)) else {
+            continue;
+        };
+        let problems = policy.above(&manifest.source, entry);
+        let Some(first) = problems.first() else {
+            continue;
+        };
+        let more = match problems.len() - 1 {
+            0 => String::new(),
+            more => format!(", and {more} more: see `quarterjack check`"),
+        };
+        let id = harmless(job.id.as_str());
+        let warning = screen.err.paint(Tone::Warn, "warning:");
+        remark(&format!("{warning} `{id}` would not run: {first}{more}"));
+    }
 }
 
 /// The first few of some names, to choose from.

@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::options::{Config, JobFiles, draw, duration, read_config};
+use super::options::{Config, JobFiles, draw, duration};
 use super::output::{Paint, Screen, Tone, harmless};
 use super::subject::{offset_text, viewers_zone, zone};
 use super::{Exit, Refusal, complain};
 use crate::clock::{Clock, SystemClock, Timestamp, format_instant};
-use crate::job::{Job, JobId};
+use crate::job::{Job, JobId, Manifest};
 use crate::plan::{Durations, Firing, Outlook};
-use crate::policy::{Flags, Policy};
+use crate::policy::Policy;
 use crate::source::{FileSource, JobSource as _, SourceError};
 use crate::suggest::nearest;
 use crate::trigger::Zone;
@@ -184,8 +184,7 @@ impl Plan {
     /// The jobs of the files that were asked for, and the exit code: what is wrong with others has
     /// been drawn.
     fn jobs(&self, screen: Screen) -> Result<(Vec<Arc<Job>>, Exit), Refusal> {
-        let mut config = self.config.clone().file(Flags::default());
-        let policy = Arc::new(read_config(&mut config, screen)?);
+        let policy = self.config.policy(screen)?;
         let mut found = read_jobs(&self.files.jobs, &policy, screen)?;
         for id in self
             .job
@@ -212,6 +211,8 @@ pub(super) struct Found {
     pub(super) jobs: Vec<Arc<Job>>,
     /// Failure if something is wrong with others, which has been drawn.
     pub(super) exit: Exit,
+    /// The files, as far as they can be read.
+    pub(super) manifests: Vec<Arc<Manifest>>,
     /// The ids of the others.
     bad: Vec<JobId>,
 }
@@ -243,10 +244,10 @@ pub(super) fn read_jobs(
     let mut found = Found {
         jobs: Vec::new(),
         exit: Exit::Ok,
+        manifests: Vec::new(),
         bad: Vec::new(),
     };
     let mut origins = std::collections::HashMap::new();
-    let mut readable = 0;
     for file in files {
         let manifest = match FileSource::new(file, policy.clone()).read() {
             Ok(snapshot) => snapshot.manifest,
@@ -261,7 +262,6 @@ pub(super) fn read_jobs(
                 continue;
             }
         };
-        readable += 1;
         for entry in &manifest.entries {
             match &entry.result {
                 Ok(job) => match origins.get(&job.id) {
@@ -283,8 +283,9 @@ pub(super) fn read_jobs(
                 }
             }
         }
+        found.manifests.push(manifest);
     }
-    if readable == 0 {
+    if found.manifests.is_empty() {
         return Err(Refusal::said(Exit::Failure));
     }
     Ok(found)

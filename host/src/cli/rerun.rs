@@ -12,15 +12,16 @@ use serde::Serialize;
 
 use record::Record;
 
+use super::foreground::{in_foreground, lowered, missing_file, print_record};
 use super::history::{Data, View};
-use super::options::{Cache, Config, DEFAULT_JOBS, Plugins, find_job, read_config};
+use super::options::{Cache, Config, DEFAULT_JOBS, Plugins, find_job};
 use super::output::{Paint, Screen, Tone, cut, harmless};
-use super::run::{JobFlags, in_foreground, lowered, missing_file, print_record, under};
+use super::run::JobFlags;
 use super::{Exit, Refusal, remark};
 use crate::app::RunOnce;
 use crate::event::EventJson;
 use crate::job::{EnvValue, Grants, Job, JobId};
-use crate::policy::{Flags, Policy};
+use crate::policy::Policy;
 use crate::run::FinishedRun;
 use crate::units::format_count;
 
@@ -81,8 +82,7 @@ impl Rerun {
                 harmless(before.run()),
             ))
         })?;
-        let mut config = self.config.clone().file(Flags::default());
-        let policy = Arc::new(read_config(&mut config, screen)?);
+        let policy = self.config.policy(screen)?;
         let (job, plugin) = self.target(&before, &policy, screen)?;
         for caveat in caveats(&before, &job) {
             let warning = screen.err.paint(Tone::Warn, "warning:");
@@ -174,7 +174,7 @@ impl Rerun {
         if !plugin.exists() {
             return Err(Refusal::failure(missing_file(&plugin)));
         }
-        Ok((under(self.flags.on_top_of(job)?, policy)?, plugin))
+        Ok((self.flags.under(job, policy)?, plugin))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{NaiveDateTime, Timelike as _};
 use clap::Args;
 
-use super::options::{JobFile, find_job, find_quietly};
+use super::options::{Config, Definition, JobFile, find_in_file, find_quietly, warn_of_ceiling};
 use super::output::{Paint, Screen, Tone, Viewer, ahead, harmless};
 use super::{Exit, Refusal, remark};
 use crate::clock::{Timestamp, format_instant, parse_instant};
@@ -40,6 +40,9 @@ pub(super) struct About {
     job_id: Option<String>,
     #[command(flatten)]
     pub(super) file: JobFile,
+    /// Read where it is about jobs: those above the ceiling are warned of.
+    #[command(flatten)]
+    pub(super) config: Config,
 }
 
 /// An expression, or a job of the job file.
@@ -76,8 +79,9 @@ impl About {
             Err(error) => error,
         };
         if !looks_like_an_expression(what) {
-            return match find_job(what, &self.file.jobs, Default::default(), screen) {
-                Ok(job) => {
+            return match find_in_file(what, &self.file.jobs, Default::default(), screen) {
+                Ok(found) => {
+                    let job = self.under_ceiling(found, screen)?;
                     if !job.enabled {
                         remark(&format!(
                             "job `{what}` is disabled; enabled, it would fire at these instants"
@@ -94,8 +98,8 @@ impl About {
             };
         }
         // The id of a job may look like an expression, too.
-        if let Some(job) = find_quietly(what, &self.file.jobs) {
-            return Ok(of_job(job));
+        if let Some(found) = find_quietly(what, &self.file.jobs) {
+            return Ok(of_job(self.under_ceiling(found, screen)?));
         }
         let any_job = Reading {
             job: Some(""),
@@ -103,6 +107,14 @@ impl About {
         };
         let lacks_id = self.job_id.is_none() && Trigger::parse(what, any_job).is_ok();
         Err(wrong_expression(what, error, lacks_id, screen.err))
+    }
+
+    /// A job; if it is above the operator's ceiling, that has been said.
+    fn under_ceiling(&self, found: Definition, screen: Screen) -> Result<Arc<Job>, Refusal> {
+        let Definition { job, manifest } = found;
+        let policy = self.config.policy(screen)?;
+        warn_of_ceiling(&manifest, &policy, screen, |other| other.id == job.id);
+        Ok(job)
     }
 
     /// The coming instants of a subject, seen from `now`.

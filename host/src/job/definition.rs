@@ -53,6 +53,7 @@ struct Draft<'n, 'a> {
 struct Needs {
     component: Option<Arc<str>>,
     component_span: Range<usize>,
+    sha256_span: Option<Range<usize>>,
     trigger_span: Range<usize>,
     grants: Arc<Grants>,
     places: Option<Box<GrantPlaces>>,
@@ -93,6 +94,7 @@ impl<'s> Reader<'s> {
         let mut needs = Needs {
             component: None,
             component_span: node.span.clone(),
+            sha256_span: None,
             trigger_span: node.span.clone(),
             grants: Grants::none(),
             places: None,
@@ -121,6 +123,7 @@ impl<'s> Reader<'s> {
             result,
             component: needs.component,
             component_span: needs.component_span,
+            sha256_span: needs.sha256_span,
             trigger_span: needs.trigger_span,
             grants: needs.grants,
             places: needs.places,
@@ -220,7 +223,10 @@ impl<'s> Reader<'s> {
                     needs.component_span = value.span.clone();
                     needs.component = self.component(decoder, value);
                 }
-                "sha256" => sha256 = decoder.sha256("`sha256`", value),
+                "sha256" => {
+                    needs.sha256_span = Some(value.span.clone());
+                    sha256 = decoder.sha256("`sha256`", value);
+                }
                 "trigger" | "cron_expression" => match draft.trigger_member {
                     // The same key twice has been told of.
                     Some(first) if first.key == member.key => {}

@@ -77,6 +77,8 @@ pub struct Entry {
     /// Where its component is named, in bytes: the place for whatever the plugins directory has
     /// to say. The whole entry if it names none.
     pub component_span: Range<usize>,
+    /// Where its `sha256` is pinned, in bytes; nothing if it pins none.
+    pub sha256_span: Option<Range<usize>>,
     /// Where its trigger says when, in bytes: the place for what is perhaps not meant so. The
     /// whole entry if it has none.
     pub trigger_span: Range<usize>,
@@ -188,6 +190,13 @@ impl Manifest {
     pub fn component_problem(&self, entry: &Entry, message: impl Into<String>) -> Diagnostic {
         Diagnostic::error(&self.source, entry.component_span.clone(), message)
             .with_job(entry.id.clone())
+    }
+
+    /// Something wrong with the `sha256` that an entry of this file pins, as a later stage finds
+    /// it: the plugin has another one.
+    pub fn pin_problem(&self, entry: &Entry, message: impl Into<String>) -> Diagnostic {
+        let span = entry.sha256_span.as_ref().unwrap_or(&entry.component_span);
+        Diagnostic::error(&self.source, span.clone(), message).with_job(entry.id.clone())
     }
 
     /// What is perhaps not meant so about the trigger of an entry of this file, as a later stage

@@ -50,6 +50,8 @@ pub enum Look {
     Unchanged,
     /// It says something else.
     Changed(Box<Policy>),
+    /// It was told to be broken, and is again what is in force.
+    Restored,
     /// It cannot be used, in a way that was not found at the last look. What was in force stays.
     Broken(Vec<Diagnostic>),
 }
@@ -172,8 +174,12 @@ impl PolicyFile {
                 Err(problem) => Err(vec![*problem]),
                 Ok(bytes) => match last {
                     Some((known, same)) if *known == path && *same == bytes => {
-                        self.told.clear();
-                        return Look::Unchanged;
+                        let was_broken = !std::mem::take(&mut self.told).is_empty();
+                        return if was_broken {
+                            Look::Restored
+                        } else {
+                            Look::Unchanged
+                        };
                     }
                     _ => self
                         .parse(&path, bytes.clone())
@@ -201,6 +207,12 @@ impl PolicyFile {
         let base = path.parent().unwrap_or(Path::new(""));
         let policy = Policy::parse(&Arc::new(source), base)?;
         Ok(policy.with_flags(&self.flags))
+    }
+
+    /// The file that was read last, as it was named or found; nothing where none was.
+    pub fn name(&self) -> Option<Arc<str>> {
+        let (path, _) = self.last.as_ref()?;
+        Some(path.to_string_lossy().into())
     }
 
     /// The directory that is worth watching for a change; nothing where no file is read.
@@ -337,6 +349,7 @@ mod tests {
         assert!(matches!(file.look(), Look::Unchanged));
         // What was in force came back.
         write("[host]\nmax_memory = \"2GiB\"\n");
+        assert!(matches!(file.look(), Look::Restored));
         assert!(matches!(file.look(), Look::Unchanged));
         std::fs::remove_file(&path).unwrap();
         assert!(broken(file.look()).contains("no such file"));

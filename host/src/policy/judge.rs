@@ -4,9 +4,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Item, Policy, Refusal};
+use super::{Ceiling, Item, Policy, Refusal};
 use crate::job::manifest::Entry;
-use crate::job::{Diagnostic, Manifest, SourceText};
+use crate::job::{Diagnostic, Job, Manifest, SourceText};
 
 /// What every refusal of a definition says.
 const ABOVE: &str = "is above the operator's ceiling";
@@ -22,24 +22,52 @@ impl Policy {
         for entry in &mut manifest.entries {
             let Ok(job) = &mut entry.result else { continue };
             let ceiling = self.ceiling_for(&job.id);
-            if let Some(limits) = ceiling.lowered(job) {
-                Arc::make_mut(job).limits = limits;
+            lower(&ceiling, job);
+            let job = job.clone();
+            let problems = refused(&ceiling, &source, entry, &job);
+            if !problems.is_empty() {
+                entry.result = Err(problems);
             }
-            let refusals = ceiling.refusals(job);
-            if refusals.is_empty() {
-                continue;
-            }
-            let told = refusals.iter().map(|refusal| tell(&source, entry, refusal));
-            let mut problems: Vec<Diagnostic> = told.collect();
-            problems.sort_by_key(|problem| problem.span.start);
-            entry.result = Err(problems);
         }
+    }
+
+    /// What the ceiling has against a sound definition of a job file that was not judged: each
+    /// thing that it asks for too much, in the order of the text.
+    pub fn above(&self, source: &Arc<SourceText>, entry: &Entry) -> Vec<Diagnostic> {
+        let Ok(job) = &entry.result else {
+            return Vec::new();
+        };
+        let ceiling = self.ceiling_for(&job.id);
+        let mut job = job.clone();
+        lower(&ceiling, &mut job);
+        refused(&ceiling, source, entry, &job)
     }
 
     /// Whether a problem of a definition is that it asks for more than the ceiling allows.
     pub fn is_refusal(problem: &Diagnostic) -> bool {
         problem.message.ends_with(ABOVE)
     }
+}
+
+/// Lowers the limits that nobody wrote.
+fn lower(ceiling: &Ceiling, job: &mut Arc<Job>) {
+    if let Some(limits) = ceiling.lowered(job) {
+        Arc::make_mut(job).limits = limits;
+    }
+}
+
+/// All that a job asks for too much, in the order of the text.
+fn refused(
+    ceiling: &Ceiling,
+    source: &Arc<SourceText>,
+    entry: &Entry,
+    job: &Job,
+) -> Vec<Diagnostic> {
+    let refusals = ceiling.refusals(job);
+    let told = refusals.iter().map(|refusal| tell(source, entry, refusal));
+    let mut problems: Vec<Diagnostic> = told.collect();
+    problems.sort_by_key(|problem| problem.span.start);
+    problems
 }
 
 fn tell(source: &Arc<SourceText>, entry: &Entry, refusal: &Refusal) -> Diagnostic {

@@ -25,6 +25,7 @@
 //! refused. A mistake anywhere spoils the whole file: half a ceiling is none.
 
 mod ceiling;
+mod changes;
 mod find;
 mod judge;
 mod pattern;
@@ -68,6 +69,8 @@ pub struct Policy {
     /// What the whole host may take.
     pub host: HostSettings,
     file: Option<Arc<str>>,
+    /// Where `host.max_memory` is set.
+    max_memory_place: Option<Place>,
     general: Arc<Rules>,
     /// For jobs with ids that fit: all that holds for them. The first counts.
     jobs: Arc<[(Vec<Pattern>, Arc<Rules>)]>,
@@ -173,7 +176,7 @@ impl Policy {
             policy.plugins = sections::plugins(&mut reader, node);
         }
         if let Some(node) = table.get("host") {
-            policy.host = sections::host(&mut reader, node);
+            (policy.host, policy.max_memory_place) = sections::host(&mut reader, node);
         }
         if !reader.problems.is_empty() {
             return Err(sorted(reader.problems));

@@ -1,7 +1,7 @@
 //! From TOML to values, collecting everything that is wrong with them. The counterpart of the job
 //! file's decoder, in the same words.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::place::{Allowed, Place, Placed, Rule};
 use crate::job::{Diagnostic, Limits, SourceText};
 use crate::suggest::nearest;
-use crate::units::{format_size, parse_count, parse_duration, parse_size};
+use crate::units::{UnitError, format_size, parse_count, parse_duration, parse_size};
 
 /// A value and where it stands.
 pub(super) type Node<'d> = Spanned<DeValue<'d>>;
@@ -103,6 +103,14 @@ pub(super) static HOST: Keys = Keys {
     of: "[host]",
     known: &["max_memory"],
 };
+
+/// What amounts are measured in.
+struct Unit {
+    /// What a value looks like, for people.
+    expected: &'static str,
+    parse: fn(&str) -> Result<u64, UnitError>,
+    shown: fn(u64) -> String,
+}
 
 /// Reads values and keeps what is wrong with them.
 pub(super) struct Reader<'s> {
@@ -302,28 +310,12 @@ impl Reader<'_> {
         least: u64,
         most: u64,
     ) -> Option<u64> {
-        const EXPECTED: &str = "a size such as \"64MiB\" or a whole number of bytes";
-        let size = match node.get_ref() {
-            DeValue::String(text) => match parse_size(text) {
-                Ok(size) => size,
-                Err(error) => {
-                    let message = format!("{name}: {}", error.message);
-                    self.error(node.span(), message, error.label);
-                    return None;
-                }
-            },
-            _ => self.number(name, EXPECTED, node)?,
+        let unit = Unit {
+            expected: "a size such as \"64MiB\" or a whole number of bytes",
+            parse: parse_size,
+            shown: format_size,
         };
-        if size < least {
-            let label = format!("{name} is at least {}", format_size(least));
-            self.out_of_range(name, node, label);
-            return None;
-        }
-        if size > most {
-            self.above_maximum(name, node, &format_size(most));
-            return None;
-        }
-        Some(size)
+        self.amount(name, node, &unit, least..=most)
     }
 
     /// A count between two, both included: a number, or a string such as `"10k"`.
@@ -334,27 +326,43 @@ impl Reader<'_> {
         least: u64,
         most: u64,
     ) -> Option<u64> {
-        const EXPECTED: &str = "a whole number or a string such as \"10M\"";
-        let count = match node.get_ref() {
-            DeValue::String(text) => match parse_count(text) {
-                Ok(count) => count,
+        let unit = Unit {
+            expected: "a whole number or a string such as \"10M\"",
+            parse: parse_count,
+            shown: |count| count.to_string(),
+        };
+        self.amount(name, node, &unit, least..=most)
+    }
+
+    /// A number, or a string in some unit.
+    fn amount(
+        &mut self,
+        name: &str,
+        node: &Node<'_>,
+        unit: &Unit,
+        range: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let amount = match node.get_ref() {
+            DeValue::String(text) => match (unit.parse)(text) {
+                Ok(amount) => amount,
                 Err(error) => {
                     let message = format!("{name}: {}", error.message);
                     self.error(node.span(), message, error.label);
                     return None;
                 }
             },
-            _ => self.number(name, EXPECTED, node)?,
+            _ => self.number(name, unit.expected, node)?,
         };
-        if count < least {
-            self.out_of_range(name, node, format!("{name} is at least {least}"));
+        if amount < *range.start() {
+            let label = format!("{name} is at least {}", (unit.shown)(*range.start()));
+            self.out_of_range(name, node, label);
             return None;
         }
-        if count > most {
-            self.above_maximum(name, node, &most.to_string());
+        if amount > *range.end() {
+            self.above_maximum(name, node, &(unit.shown)(*range.end()));
             return None;
         }
-        Some(count)
+        Some(amount)
     }
 
     /// An amount of fuel, or `"unlimited"`.

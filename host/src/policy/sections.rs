@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::ceiling::{Rules, StateRule};
 use super::pattern::Pattern;
-use super::place::{Placed, Rule};
+use super::place::{Place, Placed, Rule};
 use super::reach::{Endpoints, Origins};
 use super::reader::{
     CEILING, GRANTS, HOST, JOBS, Node, PLUGINS, Reader, SECRETS, STATE, shortened,
@@ -345,14 +345,16 @@ pub(super) fn plugins(reader: &mut Reader<'_>, node: &Node<'_>) -> PluginSetting
 }
 
 /// `[host]`.
-pub(super) fn host(reader: &mut Reader<'_>, node: &Node<'_>) -> HostSettings {
+pub(super) fn host(reader: &mut Reader<'_>, node: &Node<'_>) -> (HostSettings, Option<Place>) {
     let mut settings = HostSettings::default();
+    let mut place = None;
     if let Some(table) = reader.table(node, &HOST)
         && let Some(node) = table.get("max_memory")
     {
         settings.max_memory = reader.size("`max_memory`", node, LEAST_MEMORY, u64::MAX);
+        place = Some(reader.place(&node.span()));
     }
-    settings
+    (settings, place)
 }
 
 /// A directory, relative to the one of the configuration file.

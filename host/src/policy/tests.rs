@@ -491,6 +491,39 @@ fn directories_are_refused_at_their_line() {
 }
 
 #[test]
+fn what_is_said_counts_and_not_where() {
+    let one = "[ceiling]\nfuel = 1\n[ceiling.grants]\nhttp = [\"https://a.example\"]\nenv = true\n\
+        [[ceiling.jobs]]\nmatch = \"a\"\nfuel = 2\n[secrets]\nenv_prefix = \"A_\"\n[host]\nmax_memory = \"1GiB\"\n";
+    let changed = |from: &str, to: &str| {
+        assert!(one.contains(from));
+        let changed = policy(one).changed_sections(&policy(&one.replace(from, to)));
+        changed.join(" ")
+    };
+    assert_eq!(changed("fuel = 1\n", "# more\nfuel = 1\n"), "");
+    for (from, to) in [
+        ("fuel = 1", "fuel = 3"),
+        ("fuel = 1", "fuel = 1\nmemory = \"1MiB\""),
+        ("a.example", "b.example"),
+        ("env = true", "env = false"),
+        ("env = true\n", ""),
+        ("match = \"a\"", "match = \"b\""),
+        ("fuel = 2", "fuel = 3"),
+    ] {
+        assert_eq!(changed(from, to), "[ceiling]", "{to}");
+    }
+    assert_eq!(changed("A_", "B_"), "[secrets]");
+    assert_eq!(
+        changed("1GiB\"", "2GiB\"\n[plugins]\nmax_size = \"1MiB\""),
+        "[plugins] [host]"
+    );
+    let place = policy(one)
+        .max_memory_place()
+        .map(|place| format!("{place:#}"));
+    assert_eq!(place.as_deref(), Some("quarterjack.toml:12"));
+    assert_eq!(Policy::default().max_memory_place(), None);
+}
+
+#[test]
 fn verdicts_name_the_line() {
     let text = "[ceiling.grants]\nhttp = [\n  \"https://*.example.com\",\n]\n\
         sockets = true\naddresses = []\nstate = false\nenv = [\"A\"]\ndirs = [\"/no/such\"]\n";
@@ -506,6 +539,14 @@ fn verdicts_name_the_line() {
     let socket = |endpoint: &str| verdict(Need::Socket(endpoint.into()));
     assert_eq!(socket("tcp://db.example.com:1"), permits(&at(5)));
     assert_eq!(socket("tcp://127.0.0.1:1"), forbids(&at(6)));
+    let address = |of| {
+        verdict(Need::Address {
+            ip: "10.0.0.5".parse().unwrap(),
+            beside: "origins",
+            of,
+        })
+    };
+    assert_eq!(address("http"), forbids(&at(6)));
     assert_eq!(verdict(Need::State), forbids(&at(7)));
     assert_eq!(verdict(Need::Env("A".into())), permits(&at(8)));
     assert_eq!(verdict(Need::Env("B".into())), forbids(&at(8)));

@@ -73,6 +73,9 @@ impl Ceiling {
                 }
                 Err(_) => self.said(&ask(&rules.sockets, |_| false)),
             },
+            Need::Address { ip, .. } => {
+                self.said(&ask(&rules.addresses, |range| range.contains(*ip)))
+            }
             Need::State => match &rules.state {
                 None => self.nothing_said(),
                 Some(rule) if rule.value == StateRule::None => Verdict::Forbids(rule.place.clone()),

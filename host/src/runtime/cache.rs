@@ -24,6 +24,9 @@ use wasmtime::Module;
 use wasmtime::component::Component;
 
 use super::compiler::Face;
+#[cfg(feature = "wasi-03")]
+use super::engine;
+use super::engine::Engine;
 use super::shape::{Digest, Shape};
 use crate::clock;
 
@@ -157,6 +160,11 @@ impl CodeCache {
         }
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
+        // An entry may be code of the other engine.
+        #[cfg(feature = "wasi-03")]
+        if let Ok(other) = engine::compile_only(engine::Kind::Tasks) {
+            other.precompile_compatibility_hash().hash(&mut hasher);
+        }
         let cache = CodeCache {
             // Absolute, as the working directory may change.
             path: path.canonicalize().map_err(failed)?,
@@ -168,13 +176,14 @@ impl CodeCache {
     }
 
     /// The code of a plugin and what it says of itself, if they are here and sound.
-    pub(super) fn load(&self, engine: &wasmtime::Engine, digest: Digest) -> Option<(Face, Code)> {
+    pub(super) fn load(&self, engine: &Engine, digest: Digest) -> Option<(Face, Code)> {
         let name = self.name(digest);
         let sum = self.dir.read_to_string(sum_name(&name)).ok()?;
         let card = self.dir.read(card_name(&name)).ok()?;
         // What cannot be read was cut short, or is of another version: as if it were not there.
         let Card { code, face } = serde_json::from_slice(&card).ok()?;
-        let component = face.shape()? != Shape::CoreCommand;
+        let shape = face.shape()?;
+        let component = shape != Shape::CoreCommand;
         if code != sum.trim() {
             return None;
         }
@@ -187,6 +196,8 @@ impl CodeCache {
             return None;
         }
         drop(bytes);
+        // Without an engine for it, compiling says why.
+        let engine = engine.for_shape(shape).ok()?.wasmtime();
         let code = self.map(engine, &self.path.join(&name), component);
         match code {
             Ok(code) => {

@@ -25,7 +25,7 @@ use wasmtime::Module;
 use wasmtime::component::Component;
 
 use super::cache::Code;
-use super::engine;
+use super::engine::{self, Engine, Kind};
 use super::plugin::PluginError;
 use super::shape::{self, Shape};
 use crate::clock;
@@ -91,7 +91,7 @@ pub(super) struct Face {
 impl Face {
     /// Which kind of guest it is; nothing if it comes from a version that knows others.
     pub(super) fn shape(&self) -> Option<Shape> {
-        [Shape::Typed, Shape::Command, Shape::CoreCommand]
+        Shape::ALL
             .into_iter()
             .find(|shape| shape.id() == self.shape)
     }
@@ -155,12 +155,13 @@ impl Compiler {
     /// Why it is not a plugin, or what of the limits it exceeds.
     pub(super) fn compile(
         &self,
-        engine: &wasmtime::Engine,
+        engine: &Engine,
         bytes: &[u8],
         limits: &PluginSettings,
     ) -> Result<Compiled, PluginError> {
+        let here = |shape| Ok(engine.for_shape(shape)?.wasmtime().clone());
         let Compiler::Child(children) = self else {
-            return compile_here(engine, bytes);
+            return compile_here(here, bytes);
         };
         let _place = children.enter()?;
         let answer = children.start(limits);
@@ -174,7 +175,7 @@ impl Compiler {
                         "cannot start a process to compile plugins in: they are compiled inside the host, without limits on time and memory"
                     );
                 }
-                compile_here(engine, bytes)
+                compile_here(here, bytes)
             }
         }
     }
@@ -184,8 +185,11 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Inspects and compiles in this process.
-fn compile_here(engine: &wasmtime::Engine, bytes: &[u8]) -> Result<Compiled, PluginError> {
+/// Inspects and compiles in this process, with the engine for what it is.
+fn compile_here(
+    engine: impl FnOnce(Shape) -> Result<wasmtime::Engine, PluginError>,
+    bytes: &[u8],
+) -> Result<Compiled, PluginError> {
     let inspection = shape::inspect(bytes)?;
     let unknown: Vec<String> = inspection
         .unknown_imports()
@@ -196,10 +200,11 @@ fn compile_here(engine: &wasmtime::Engine, bytes: &[u8]) -> Result<Compiled, Plu
             imports: unknown.join(", "),
         });
     }
+    let engine = engine(inspection.shape)?;
     let code = if inspection.shape == Shape::CoreCommand {
-        Module::from_binary(engine, bytes).map(Code::Module)
+        Module::from_binary(&engine, bytes).map(Code::Module)
     } else {
-        Component::from_binary(engine, bytes).map(Code::Component)
+        Component::from_binary(&engine, bytes).map(Code::Component)
     };
     let face = Face {
         shape: inspection.shape.id().to_owned(),
@@ -544,8 +549,8 @@ pub fn compile_for_host(memory: u64, cpu: u64) -> io::Result<()> {
 
 fn compile_and_serialize(bytes: &[u8]) -> Result<(Face, Vec<u8>), PluginError> {
     let wrong = |error: wasmtime::Error| PluginError::Compile(format!("{error:#}"));
-    let engine = engine::compile_only().map_err(wrong)?;
-    let compiled = compile_here(&engine, bytes)?;
+    let engine = |shape| engine::compile_only(Kind::of(shape)).map_err(wrong);
+    let compiled = compile_here(engine, bytes)?;
     let code = match compiled.code {
         Artifact::Ready(code) => code.serialize().map_err(wrong)?,
         Artifact::Serialized(code) => code,

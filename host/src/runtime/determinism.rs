@@ -35,6 +35,8 @@
 
 mod poll;
 mod poll_oneoff;
+#[cfg(feature = "wasi-03")]
+pub(super) mod sleep;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -156,10 +158,14 @@ impl GuestTime {
         Ok(())
     }
 
+    /// What the clock shows, without a look at it that would move it.
+    fn elapsed(&self) -> u64 {
+        self.0.elapsed.load(Ordering::Relaxed)
+    }
+
     /// How long is really waited for a time that is waited for beside something else.
     fn left(&self, at: u64) -> Duration {
-        let elapsed = self.0.elapsed.load(Ordering::Relaxed);
-        Duration::from_nanos(at.saturating_sub(elapsed))
+        Duration::from_nanos(at.saturating_sub(self.elapsed()))
     }
 }
 
@@ -195,6 +201,9 @@ pub(super) struct Timers {
     time: GuestTime,
     /// When each is due, in nanoseconds since the start, by the index of its pollable.
     due: HashMap<u32, u64>,
+    /// Who sleeps in WASI 0.3.
+    #[cfg(feature = "wasi-03")]
+    sleepers: sleep::Sleepers,
 }
 
 impl Timers {
@@ -203,6 +212,8 @@ impl Timers {
         Timers {
             time,
             due: HashMap::new(),
+            #[cfg(feature = "wasi-03")]
+            sleepers: sleep::Sleepers::default(),
         }
     }
 }

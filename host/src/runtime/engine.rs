@@ -16,6 +16,9 @@ use wasmtime_wasi::I32Exit;
 use super::capability;
 use super::determinism;
 use super::guest::{GuestState, HostMemory};
+use super::shape::Shape;
+#[cfg(feature = "wasi-03")]
+use super::wasi03;
 
 /// How often the host looks at a guest that computes: how late a timeout can strike, and the
 /// longest that one guest keeps a thread from another.
@@ -70,6 +73,31 @@ struct Inner {
     slots: Arc<Semaphore>,
     ticker: Arc<Ticker>,
     memory: Arc<HostMemory>,
+    /// The engine for guests with tasks, once one was met.
+    #[cfg(feature = "wasi-03")]
+    for_tasks: wasi03::Later,
+}
+
+/// What an engine runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One call at a time: all up to WASI 0.2.
+    Calls,
+    /// Tasks beside each other, as WASI 0.3 has them. What that needs costs every instance
+    /// microseconds.
+    #[cfg(feature = "wasi-03")]
+    Tasks,
+}
+
+impl Kind {
+    /// The kind of engine for guests of a shape.
+    pub(super) fn of(shape: Shape) -> Kind {
+        match shape {
+            #[cfg(feature = "wasi-03")]
+            Shape::Command03 => Kind::Tasks,
+            _ => Kind::Calls,
+        }
+    }
 }
 
 /// What an engine may hold.
@@ -112,19 +140,30 @@ impl Engine {
     /// # Errors
     /// If the address space for it cannot be had.
     pub fn new(capacity: Capacity) -> Result<Engine, EngineError> {
+        let memory = Arc::new(HostMemory::new(capacity.memory));
+        Engine::make(Kind::Calls, capacity, memory)
+    }
+
+    /// An engine of a kind, whose guests share `memory` with those of others.
+    ///
+    /// # Errors
+    /// If the address space for it cannot be had.
+    pub(super) fn make(
+        kind: Kind,
+        capacity: Capacity,
+        memory: Arc<HostMemory>,
+    ) -> Result<Engine, EngineError> {
         let slots = capacity.running.max(1);
         if slots > MAX_RUNNING {
             return Err(EngineError::TooMany(slots));
         }
         // A plugin that needs several slots must fit even a small pool.
         let pool = slots.max(MAX_MEMORIES as usize);
-        let wasmtime =
-            wasmtime::Engine::new(&config(pool, capacity.largest_memory)).map_err(|error| {
-                EngineError::Pool {
-                    slots,
-                    reason: format!("{error:#}"),
-                }
-            })?;
+        let config = config(kind, pool, capacity.largest_memory);
+        let wasmtime = wasmtime::Engine::new(&config).map_err(|error| EngineError::Pool {
+            slots,
+            reason: format!("{error:#}"),
+        })?;
         let start = |error: wasmtime::Error| EngineError::Start(format!("{error:#}"));
 
         let mut components = ComponentLinker::new(&wasmtime);
@@ -143,6 +182,10 @@ impl Engine {
             )
             .map_err(start)?;
         determinism::add_to_linkers(&mut components, &mut modules).map_err(start)?;
+        #[cfg(feature = "wasi-03")]
+        if kind == Kind::Tasks {
+            wasi03::add_to_linker(&mut components).map_err(start)?;
+        }
 
         let ticker = Ticker::start(wasmtime.weak())
             .map_err(|error| EngineError::Start(error.to_string()))?;
@@ -153,9 +196,29 @@ impl Engine {
                 modules,
                 slots: Arc::new(Semaphore::new(pool)),
                 ticker,
-                memory: Arc::new(HostMemory::new(capacity.memory)),
+                memory,
+                #[cfg(feature = "wasi-03")]
+                for_tasks: wasi03::Later::new(capacity),
             }),
         })
+    }
+
+    /// The engine that runs guests of a shape: this one, or for WASI 0.3 another, which is made
+    /// when it is first asked for.
+    ///
+    /// # Errors
+    /// If the address space for it cannot be had.
+    pub(super) fn for_shape(&self, shape: Shape) -> Result<&Engine, EngineError> {
+        match Kind::of(shape) {
+            Kind::Calls => Ok(self),
+            #[cfg(feature = "wasi-03")]
+            Kind::Tasks => self.inner.for_tasks.get(&self.inner.memory),
+        }
+    }
+
+    #[cfg(all(test, feature = "wasi-03"))]
+    pub(super) fn for_tasks(&self) -> &wasi03::Later {
+        &self.inner.for_tasks
     }
 
     /// The memory of all its guests.
@@ -241,13 +304,13 @@ impl Drop for Entered {
     }
 }
 
-/// An engine that compiles what every [`Engine`] runs, and runs nothing: it reserves no address
-/// space.
-pub(super) fn compile_only() -> wasmtime::Result<wasmtime::Engine> {
-    wasmtime::Engine::new(&code_config())
+/// An engine that compiles what every [`Engine`] of a kind runs, and runs nothing: it reserves no
+/// address space.
+pub(super) fn compile_only(kind: Kind) -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&code_config(kind))
 }
 
-fn config(slots: usize, max_memory: u64) -> Config {
+fn config(kind: Kind, slots: usize, max_memory: u64) -> Config {
     let mut pool = PoolingAllocationConfig::default();
     let count = |per_slot: u32| {
         u32::try_from(slots)
@@ -270,14 +333,19 @@ fn config(slots: usize, max_memory: u64) -> Config {
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(KEEP_RESIDENT)
         .decommit_batch_size(32);
+    #[cfg(feature = "wasi-03")]
+    if kind == Kind::Tasks {
+        pool.total_stacks(count(wasi03::STACKS_PER_SLOT))
+            .max_core_instances_per_component(wasi03::MAX_CORE_INSTANCES);
+    }
 
-    let mut config = code_config();
+    let mut config = code_config(kind);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
 }
 
 /// All that shapes code.
-fn code_config() -> Config {
+fn code_config(kind: Kind) -> Config {
     let mut config = Config::new();
     config
         .memory_init_cow(true)
@@ -286,8 +354,7 @@ fn code_config() -> Config {
         .max_wasm_stack(GUEST_STACK)
         .async_stack_size(FIBER_STACK)
         .wasm_component_model(true)
-        // WASI 0.3 is not offered, and what it needs costs every instance microseconds.
-        .concurrency_support(false)
+        .concurrency_support(kind != Kind::Calls)
         .cranelift_opt_level(OptLevel::Speed)
         // The same job gives the same bits on every machine.
         .cranelift_nan_canonicalization(true)

@@ -533,6 +533,7 @@ impl AsyncWrite for CappedPipe {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
+        let bytes = bytes.get(..WRITE_PERMIT).unwrap_or(bytes);
         self.push(bytes);
         Poll::Ready(Ok(bytes.len()))
     }

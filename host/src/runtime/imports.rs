@@ -11,8 +11,10 @@ pub struct Import {
     /// Whether this host has it.
     pub known: bool,
     /// The key of a job's definition that puts something behind it; nothing for what every job
-    /// may use.
+    /// may use, or none.
     pub needs: Option<&'static str>,
+    /// Whether every use of it is refused: it is of WASI 0.3, and the host has only WASI 0.2's.
+    pub refused: bool,
 }
 
 /// Which versions of an interface the host has.
@@ -82,6 +84,78 @@ const COMPONENT_INTERFACES: &[(&str, Versions, Option<&str>)] = &[
     ("wasi:sockets/udp-create-socket", WASI, SOCKETS),
 ];
 
+/// The versions of WASI 0.3, which only its commands have.
+const WASI_03: Versions = Versions::Any("0.3.");
+
+/// What the host has in WASI 0.3, and what of it does nothing yet but deny. Kept in step with the
+/// linker by a test.
+#[rustfmt::skip]
+const INTERFACES_03: &[(&str, Behind)] = &[
+    ("wasi:cli/environment", Behind::All),
+    ("wasi:cli/exit", Behind::All),
+    ("wasi:cli/stderr", Behind::All),
+    ("wasi:cli/stdin", Behind::All),
+    ("wasi:cli/stdout", Behind::All),
+    ("wasi:cli/terminal-input", Behind::All),
+    ("wasi:cli/terminal-output", Behind::All),
+    ("wasi:cli/terminal-stderr", Behind::All),
+    ("wasi:cli/terminal-stdin", Behind::All),
+    ("wasi:cli/terminal-stdout", Behind::All),
+    ("wasi:cli/types", Behind::All),
+    ("wasi:clocks/monotonic-clock", Behind::All),
+    ("wasi:clocks/system-clock", Behind::All),
+    ("wasi:clocks/types", Behind::All),
+    ("wasi:filesystem/preopens", Behind::Nothing),
+    ("wasi:filesystem/types", Behind::Nothing),
+    ("wasi:http/client", Behind::Nothing),
+    ("wasi:http/types", Behind::Nothing),
+    ("wasi:random/insecure", Behind::All),
+    ("wasi:random/insecure-seed", Behind::All),
+    ("wasi:random/random", Behind::All),
+    ("wasi:sockets/ip-name-lookup", Behind::Grant("grants.sockets")),
+    ("wasi:sockets/types", Behind::Grant("grants.sockets")),
+];
+
+/// What is behind an interface of WASI 0.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// All that it is for.
+    All,
+    /// What a key of a job's definition puts there.
+    Grant(&'static str),
+    /// Nothing: whoever calls it is told that there is only WASI 0.2's.
+    Nothing,
+}
+
+/// What is behind an import of WASI 0.3; nothing if the host does not have it.
+pub(super) fn behind_03(name: &str) -> Option<Behind> {
+    let (interface, version) = name.split_once('@')?;
+    let (_, behind) = INTERFACES_03
+        .iter()
+        .find(|(known, _)| *known == interface)?;
+    WASI_03.fit(version).then_some(*behind)
+}
+
+/// Whether an interface is of WASI 0.3 itself, and not of a draft.
+pub(super) fn is_03(name: &str) -> bool {
+    let version = name.split_once('@').map(|(_, version)| version);
+    version.is_some_and(|version| WASI_03.fit(version))
+}
+
+/// An import that a WASI 0.3 command may have, and nothing else.
+pub(super) fn component_import_03(name: &str) -> Option<Import> {
+    let behind = behind_03(name)?;
+    Some(Import {
+        name: name.to_owned(),
+        known: true,
+        needs: match behind {
+            Behind::Grant(key) => Some(key),
+            Behind::All | Behind::Nothing => None,
+        },
+        refused: behind == Behind::Nothing,
+    })
+}
+
 impl Versions {
     fn fit(self, version: &str) -> bool {
         match self {
@@ -104,6 +178,7 @@ pub(super) fn component_import(name: &str) -> Import {
         name: name.to_owned(),
         known: entry.is_some_and(|(_, versions, _)| versions.fit(version)),
         needs: entry.and_then(|(.., needs)| *needs),
+        refused: false,
     }
 }
 
@@ -115,12 +190,29 @@ pub(super) fn core_import(module: &str, name: &str, ty: TypeRef) -> Import {
         known: preview1 && matches!(ty, TypeRef::Func(_)),
         needs: (preview1 && (name.starts_with("path_") || name.starts_with("fd_prestat")))
             .then_some("grants.dirs"),
+        refused: false,
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::runtime::engine::Engine;
+
+    /// The interfaces of WASI 0.3.
+    #[cfg(feature = "wasi-03")]
+    pub(in crate::runtime) fn interfaces_03() -> impl Iterator<Item = (&'static str, Behind)> {
+        INTERFACES_03.iter().copied()
+    }
+
+    /// Whether an engine can link an import: an instance without anything in it is satisfied, as
+    /// instances are by those that have more.
+    pub(in crate::runtime) fn satisfied(engine: &Engine, name: &str) -> wasmtime::Result<()> {
+        let text = format!("(component (import \"{name}\" (instance)))");
+        let bytes = wat::parse_str(text).unwrap();
+        let component = wasmtime::component::Component::new(engine.wasmtime(), bytes)?;
+        engine.components().instantiate_pre(&component).map(drop)
+    }
 
     #[test]
     fn a_release_candidate_of_wasi_is_not_wasi() {
@@ -131,8 +223,6 @@ mod tests {
         assert!(!component_import("wasi:keyvalue/store@0.2.0-draft2").known);
     }
 
-    /// Every interface of the table can be linked: an instance of it without anything in it is
-    /// satisfied, as instances are by those that have more.
     #[test]
     fn what_the_table_offers_is_in_the_linker() {
         let engine = crate::runtime::plugin::tests::engine();
@@ -141,14 +231,19 @@ mod tests {
                 Versions::Any(prefix) => format!("{prefix}0"),
                 Versions::Only(only) => (*only).to_owned(),
             };
-            let text = format!("(component (import \"{interface}@{version}\" (instance)))");
-            let component = wasmtime::component::Component::new(
-                engine.wasmtime(),
-                wat::parse_str(text).unwrap(),
-            )
-            .unwrap();
-            let linked = engine.components().instantiate_pre(&component);
+            let linked = satisfied(&engine, &format!("{interface}@{version}"));
             assert!(linked.is_ok(), "{interface}: {:?}", linked.err());
         }
+    }
+
+    #[test]
+    fn a_draft_of_wasi_0_3_is_not_wasi_0_3() {
+        let refused = |name| component_import_03(name).map(|import| import.refused);
+        assert_eq!(refused("wasi:cli/stdout@0.3.0"), Some(false));
+        assert_eq!(refused("wasi:sockets/types@0.3.1"), Some(false));
+        assert_eq!(refused("wasi:http/types@0.3.1"), Some(true));
+        assert_eq!(refused("wasi:cli/stdout@0.3.0-rc-2025-09-16"), None);
+        assert_eq!(refused("wasi:cli/stdout@0.2.6"), None);
+        assert_eq!(refused("wasi:made/up@0.3.0"), None);
     }
 }

@@ -26,6 +26,8 @@ pub mod shape;
 
 mod outcome;
 mod turns;
+#[cfg(feature = "wasi-03")]
+mod wasi03;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -175,6 +177,10 @@ impl Sandbox {
             network,
             ..
         } = self;
+        let engine = match engine.for_shape(plugin.shape) {
+            Ok(engine) => engine,
+            Err(error) => return outcome::not_started(error.to_string()),
+        };
         let cancel = session.cancel.clone();
         let _place = engine.enter(plugin.slots).await;
         let job = &attempt.run.job;
@@ -293,6 +299,8 @@ async fn call(plugin: &Plugin, store: &mut Store<GuestState>, attempt: &Attempt)
                 Ending::Exited(i32::from(result.is_err()))
             })
         }
+        #[cfg(feature = "wasi-03")]
+        Entry::Command03(pre) => wasi03::call(pre, store).await,
         Entry::Core(pre) => {
             let called = async {
                 let instance = pre.instantiate_async(&mut *store).await?;

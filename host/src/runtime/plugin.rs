@@ -18,10 +18,12 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 use super::bindings::JobPre;
 use super::cache::{Code, CodeCache};
 use super::compiler::{Artifact, Compiled, Compiler, Face, does_not_compile};
-use super::engine::Engine;
+use super::engine::{Engine, EngineError};
 use super::guest::GuestState;
 use super::lock::Held;
 use super::shape::{Digest, Shape, ShapeError};
+#[cfg(feature = "wasi-03")]
+use super::wasi03;
 use crate::clock;
 use crate::policy::PluginSettings;
 use crate::units::format_size;
@@ -51,6 +53,8 @@ pub struct Plugin {
 pub(super) enum Entry {
     Typed(JobPre<GuestState>),
     Command(CommandPre<GuestState>),
+    #[cfg(feature = "wasi-03")]
+    Command03(wasi03::CommandPre<GuestState>),
     Core(CorePre<GuestState>),
 }
 
@@ -102,6 +106,9 @@ pub enum PluginError {
     /// It imports or exports something under the right name with the wrong type.
     #[error("it does not fit the host: {0}")]
     Link(String),
+    /// It needs an engine that cannot be had.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// It needs more memories, tables or instances than a job may have.
     #[error("{0}")]
     TooMuch(String),
@@ -191,6 +198,8 @@ impl Loader {
         let (face, code, compiled_in) = self.code(bytes, digest)?;
         let shape = face.shape().ok_or_else(unknown_shape)?;
         let (entry, slots) = self.link(code, shape)?;
+        #[cfg(feature = "wasi-03")]
+        let slots = slots.max(wasi03::slots_for(shape, bytes));
         let imports = |start: &str| face.imports.iter().any(|name| name.starts_with(start));
         let plugin = Arc::new(Plugin {
             digest,
@@ -226,7 +235,7 @@ impl Loader {
         bytes: &[u8],
         digest: Digest,
     ) -> Result<(Face, Code, Option<Duration>), PluginError> {
-        let engine = self.engine.wasmtime();
+        let engine = &self.engine;
         let cached = self.cache.as_ref();
         if let Some((face, code)) = cached.and_then(|cache| cache.load(engine, digest)) {
             return Ok((face, code, None));
@@ -248,8 +257,9 @@ impl Loader {
                 (code, compiled_in)
             }
             Artifact::Serialized(bytes) => {
-                let component = face.shape().ok_or_else(unknown_shape)? != Shape::CoreCommand;
-                let code = Code::adopt(engine, &bytes, component)
+                let shape = face.shape().ok_or_else(unknown_shape)?;
+                let engine = engine.for_shape(shape)?.wasmtime();
+                let code = Code::adopt(engine, &bytes, shape != Shape::CoreCommand)
                     .map_err(|error| does_not_compile(&error))?;
                 let compiled_in = started.elapsed();
                 keep(&bytes);
@@ -260,6 +270,7 @@ impl Loader {
     }
 
     fn link(&self, code: Code, shape: Shape) -> Result<(Entry, u32), PluginError> {
+        let engine = self.engine.for_shape(shape)?;
         let link = |error: wasmtime::Error| PluginError::Link(format!("{error:#}"));
         match code {
             Code::Component(component) => {
@@ -268,12 +279,13 @@ impl Loader {
                         "it imports core modules, and this host has none to give".into(),
                     )
                 })?;
-                let slots = self
-                    .engine
-                    .slots_for(&needs)
-                    .map_err(PluginError::TooMuch)?;
-                let pre: ComponentPre<GuestState> = self
-                    .engine
+                let slots = engine.slots_for(&needs).map_err(PluginError::TooMuch)?;
+                #[cfg(feature = "wasi-03")]
+                if shape == Shape::Command03 {
+                    let pre = wasi03::link(engine, &component).map_err(link)?;
+                    return Ok((Entry::Command03(pre), slots));
+                }
+                let pre: ComponentPre<GuestState> = engine
                     .components()
                     .instantiate_pre(&component)
                     .map_err(link)?;
@@ -285,15 +297,10 @@ impl Loader {
                 Ok((entry, slots))
             }
             Code::Module(module) => {
-                let slots = self
-                    .engine
+                let slots = engine
                     .slots_for(&module.resources_required())
                     .map_err(PluginError::TooMuch)?;
-                let pre = self
-                    .engine
-                    .modules()
-                    .instantiate_pre(&module)
-                    .map_err(link)?;
+                let pre = engine.modules().instantiate_pre(&module).map_err(link)?;
                 Ok((Entry::Core(pre), slots))
             }
         }

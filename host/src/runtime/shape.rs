@@ -9,7 +9,7 @@ use wasmparser::{
     WasmFeatures,
 };
 
-use super::imports::{component_import, core_import};
+use super::imports::{component_import, component_import_03, core_import, is_03};
 use crate::run::PluginDigest;
 
 pub use super::imports::Import;
@@ -49,23 +49,38 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The three kinds of guest that the host can run.
+/// The kinds of guest that the host can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shape {
     /// A component that exports `run` as the package `quarterjack:job` has it.
     Typed,
     /// A WASI 0.2 command: a component that exports `wasi:cli/run`.
     Command,
+    /// A WASI 0.3 command: a component that exports `wasi:cli/run@0.3`. Only of a host that is
+    /// built with the feature `wasi-03`.
+    Command03,
     /// A WASI 0.1 command: a core module that exports `_start`.
     CoreCommand,
 }
 
+/// Whether this host runs WASI 0.3.
+const WASI_03: bool = cfg!(feature = "wasi-03");
+
 impl Shape {
+    /// Every shape.
+    pub(super) const ALL: [Shape; 4] = [
+        Shape::Typed,
+        Shape::Command,
+        Shape::Command03,
+        Shape::CoreCommand,
+    ];
+
     /// The shape in words.
     pub fn as_str(self) -> &'static str {
         match self {
             Shape::Typed => "typed component (quarterjack:job)",
             Shape::Command => "WASI 0.2 command",
+            Shape::Command03 => "WASI 0.3 command",
             Shape::CoreCommand => "WASI 0.1 command (core module)",
         }
     }
@@ -75,6 +90,7 @@ impl Shape {
         match self {
             Shape::Typed => "typed",
             Shape::Command => "command",
+            Shape::Command03 => "command-0.3",
             Shape::CoreCommand => "core-command",
         }
     }
@@ -130,10 +146,8 @@ pub enum ShapeError {
         /// What may have happened.
         hint: &'static str,
     },
-    /// A WASI 0.3 command.
-    #[error(
-        "it exports {export}, a WASI 0.3 command, and this host runs WASI 0.2: build it for WASI 0.2 (in Rust the target wasm32-wasip2)"
-    )]
+    /// A WASI 0.3 command that this host does not run: it runs none, or not this draft.
+    #[error("it exports {export}, {}", of_03())]
     Wasi03 {
         /// Its export.
         export: String,
@@ -150,6 +164,15 @@ pub enum ShapeError {
     },
 }
 
+/// Why a WASI 0.3 command does not run here, and what to do.
+fn of_03() -> &'static str {
+    if WASI_03 {
+        "a command of a draft of WASI 0.3, and this host runs WASI 0.3.0 and 0.2: build it with newer tools"
+    } else {
+        "a WASI 0.3 command, and this host runs WASI 0.2: build it for WASI 0.2 (in Rust the target wasm32-wasip2), or build the host with `cargo build --release --features wasi-03`"
+    }
+}
+
 /// Reads what a file is.
 ///
 /// # Errors
@@ -157,8 +180,16 @@ pub enum ShapeError {
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, ShapeError> {
     check_magic(bytes)?;
     validate(bytes)?;
-    let surface = Surface::read(bytes).map_err(|error| invalid(&error, bytes.len()))?;
+    let mut surface = Surface::read(bytes).map_err(|error| invalid(&error, bytes.len()))?;
     let shape = surface.shape()?;
+    if shape == Shape::Command03 {
+        // Only its linker has these.
+        for import in surface.imports.iter_mut().filter(|import| !import.known) {
+            if let Some(known) = component_import_03(&import.name) {
+                *import = known;
+            }
+        }
+    }
     Ok(Inspection {
         shape,
         digest: Digest::of(bytes),
@@ -292,6 +323,7 @@ impl Surface {
             Encoding::Component if has("run") => Ok(Shape::Typed),
             Encoding::Component if with_prefix("wasi:cli/run@0.2.").is_some() => Ok(Shape::Command),
             Encoding::Component => match with_prefix("wasi:cli/run@0.3.") {
+                Some((export, _)) if WASI_03 && is_03(export) => Ok(Shape::Command03),
                 Some((export, _)) => Err(ShapeError::Wasi03 {
                     export: export.clone(),
                 }),
@@ -361,6 +393,31 @@ mod tests {
                 exports: "`other`".to_owned()
             }
         );
+    }
+
+    fn exporting(version: &str) -> String {
+        format!(
+            r#"(component
+                (core module $m (func (export "run")))
+                (core instance $i (instantiate $m))
+                (func $run (canon lift (core func $i "run")))
+                (instance $exported (export "run" (func $run)))
+                (export "wasi:cli/run@{version}" (instance $exported)))"#
+        )
+    }
+
+    #[test]
+    fn a_wasi_0_3_command_runs_where_the_host_is_built_for_it() {
+        let seen = inspect_text(&exporting("0.3.1"));
+        if WASI_03 {
+            assert_eq!(seen.unwrap().shape, Shape::Command03);
+        } else {
+            let error = seen.unwrap_err().to_string();
+            assert!(error.starts_with("it exports wasi:cli/run@0.3.1, a WASI 0.3 command"));
+            assert!(error.contains("--features wasi-03"), "{error}");
+        }
+        let draft = inspect_text(&exporting("0.3.0-rc-2025-09-16")).unwrap_err();
+        assert_eq!(draft.to_string().contains("draft"), WASI_03, "{draft}");
     }
 
     #[test]

@@ -40,6 +40,7 @@
 //! Every operation on one job costs O(log n). The queue deletes lazily: an entry counts only
 //! while it is its job's next instant, and the queue is rebuilt when most of it is stale.
 
+mod ahead;
 mod chains;
 mod late;
 mod passed;
@@ -57,6 +58,8 @@ use crate::trigger::{After, Trigger};
 use chains::Chains;
 use late::Late;
 use passed::Passed;
+
+pub use ahead::{Ahead, Left};
 
 /// How late a firing may be and still count as on time.
 pub const PUNCTUAL: TimeDelta = TimeDelta::seconds(1);
@@ -249,10 +252,7 @@ impl Scheduler {
     }
 
     fn add(&mut self, job: Arc<Job>, now: Timestamp, at_start: bool) -> Change {
-        let id = job.id.clone();
-        self.chains.add(&job);
         let mut slot = Slot::new(job, self.added, now);
-        self.added += 1;
         slot.starting = slot.job.as_ref().is_some_and(|job| {
             job.enabled && (job.run_on_start || at_start && job.trigger.fires_at_start())
         });
@@ -261,6 +261,17 @@ impl Scheduler {
         } else {
             slot.begin(now, None);
         }
+        self.insert(slot);
+        Change::Added
+    }
+
+    fn insert(&mut self, slot: Slot) {
+        let Some(job) = &slot.job else {
+            return; // a new place has a job
+        };
+        let id = job.id.clone();
+        self.chains.add(job);
+        self.added += 1;
         let place = match self.free.pop() {
             Some(place) => place,
             None => u32::try_from(self.slots.len()).unwrap_or(u32::MAX),
@@ -271,7 +282,6 @@ impl Scheduler {
             None => self.slots.push(slot),
         }
         self.index.insert(id, place);
-        Change::Added
     }
 
     fn replace(&mut self, place: u32, job: Arc<Job>, now: Timestamp) -> Change {

@@ -9,6 +9,12 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 /// The shortest line of a longer secret that is one for itself.
 const SHORTEST_LINE: usize = 8;
 
+/// How many letters of a form of Base64 may be on the line before the rest: that is a form, too.
+pub(super) const DROPPED: usize = 2;
+
+/// The fewest letters of such a rest.
+const SHORTEST_REST: usize = 6;
+
 /// The parts of a secret that are secret for themselves: the whole of it, and each of its lines
 /// that is long enough, without white space around it.
 pub(super) fn parts(secret: &[u8]) -> BTreeSet<&[u8]> {
@@ -19,27 +25,32 @@ pub(super) fn parts(secret: &[u8]) -> BTreeSet<&[u8]> {
     lines.chain([secret]).collect()
 }
 
-/// All forms of a part of a secret, each once.
-pub(super) fn forms(value: &[u8]) -> BTreeSet<Vec<u8>> {
-    let mut forms = BTreeSet::from([value.to_vec()]);
-    hex(value, &mut forms);
-    in_base64(value, &mut forms);
-    percent_encoded(value, &mut forms);
-    if let Ok(text) = std::str::from_utf8(value) {
-        escaped(text, &mut forms);
-    }
-    forms
+/// All forms of a part of a secret, each once, by the way in which they may be written.
+#[derive(Debug, Default)]
+pub(super) struct Forms {
+    /// Written just so.
+    pub(super) plain: BTreeSet<Vec<u8>>,
+    /// Base64, which may be broken into lines.
+    pub(super) base64: BTreeSet<Vec<u8>>,
+    /// Hexadecimal digits in lower case, which may be written in either and set apart.
+    pub(super) hex: Vec<u8>,
 }
 
-fn hex(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
-    let digits = |upper: bool| {
-        let mut digits = String::with_capacity(value.len() * 2);
-        for byte in value {
-            push_hex(&mut digits, *byte, upper);
-        }
-        digits.into_bytes()
-    };
-    forms.extend([digits(false), digits(true)]);
+/// All forms of a part of a secret.
+pub(super) fn forms(value: &[u8]) -> Forms {
+    let mut forms = Forms::default();
+    forms.plain.insert(value.to_vec());
+    percent_encoded(value, &mut forms.plain);
+    if let Ok(text) = std::str::from_utf8(value) {
+        escaped(text, &mut forms.plain);
+    }
+    in_base64(value, &mut forms.base64);
+    let mut digits = String::with_capacity(value.len() * 2);
+    for byte in value {
+        push_hex(&mut digits, *byte, false);
+    }
+    forms.hex = digits.into_bytes();
+    forms
 }
 
 fn push_hex(to: &mut String, byte: u8, upper: bool) {
@@ -53,7 +64,8 @@ fn push_hex(to: &mut String, byte: u8, upper: bool) {
 /// Base64 of the secret inside a longer text. Three bytes become four letters, so what precedes
 /// the secret decides by which of three ways its bits fall into letters; the letters that it
 /// shares with its neighbours are not certain, and are left out. Where the text ends with the
-/// secret, the last letter is certain after all, and padding may follow.
+/// secret, the last letter is certain after all, and padding may follow. Where a line ends after the
+/// first letters, the rest is found.
 fn in_base64(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
     for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
         for before in 0..3 {
@@ -62,16 +74,17 @@ fn in_base64(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
             let letters = engine.encode(&bytes).into_bytes();
             let first = (before * 8).div_ceil(6);
             let certain = bytes.len() * 8 / 6;
-            let mut add = |end: usize| {
-                let form = letters.get(first..end);
-                forms.extend(form.map(<[u8]>::to_vec));
-            };
-            add(certain);
+            let mut padded = letters.clone();
+            let mut ends = vec![certain];
             if certain < letters.len() {
-                add(letters.len());
-                let mut padded = letters.get(first..).unwrap_or_default().to_vec();
-                padded.resize(padded.len() + (4 - letters.len() % 4), b'=');
-                forms.insert(padded);
+                padded.resize(letters.len().next_multiple_of(4), b'=');
+                ends.extend([letters.len(), padded.len()]);
+            }
+            for end in ends {
+                forms.extend(padded.get(first..end).map(<[u8]>::to_vec));
+                let rests = (1..=DROPPED).filter_map(|dropped| padded.get(first + dropped..end));
+                let rests = rests.filter(|rest| rest.len() >= SHORTEST_REST);
+                forms.extend(rests.map(<[u8]>::to_vec));
             }
         }
     }
@@ -184,8 +197,10 @@ mod tests {
 
     fn texts(value: &str) -> Vec<String> {
         let forms = forms(value.as_bytes());
-        forms
-            .into_iter()
+        let mut all = forms.plain;
+        all.extend(forms.base64);
+        all.insert(forms.hex);
+        all.into_iter()
             .map(|form| String::from_utf8(form).unwrap())
             .collect()
     }
@@ -197,11 +212,26 @@ mod tests {
         %70%2F%C3%A4+%77%3F
         %70%2f%c3%a4%20%77%3f
         %70%2f%c3%a4+%77%3f
-        702FC3A420773F
+        /DpCB3P
+        /DpCB3Pw
+        /DpCB3Pw==
         702fc3a420773f
+        8OkIHc/
+        8OkIHc_
         Avw6Qgdz
         Avw6Qgdz8
         Avw6Qgdz8=
+        C/DpCB3P
+        C/DpCB3Pw
+        C/DpCB3Pw==
+        C_DpCB3P
+        C_DpCB3Pw
+        C_DpCB3Pw==
+        L8OkIHc/
+        L8OkIHc_
+        _DpCB3P
+        _DpCB3Pw
+        _DpCB3Pw==
         cC/DpCB3P
         cC/DpCB3Pw
         cC/DpCB3Pw==
@@ -226,6 +256,12 @@ mod tests {
         p\/\u00E4 w?
         p\/\u00e4 w?
         p\/ä w?
+        vw6Qgdz
+        vw6Qgdz8
+        vw6Qgdz8=
+        w6Qgdz
+        w6Qgdz8
+        w6Qgdz8=
         wL8OkIHc/
         wL8OkIHc_
         ");
@@ -247,9 +283,9 @@ mod tests {
         assert_eq!(super::parts(b"one line").len(), 1);
     }
 
-    fn holds(text: &[u8], forms: &BTreeSet<Vec<u8>>) -> bool {
-        forms
-            .iter()
+    fn holds(text: &[u8], forms: &Forms) -> bool {
+        let all = forms.plain.iter().chain(&forms.base64).chain([&forms.hex]);
+        all.into_iter()
             .any(|form| text.windows(form.len()).any(|window| window == form))
     }
 
@@ -286,7 +322,8 @@ mod tests {
         fn no_form_is_so_short_that_it_comes_up_by_chance(
             secret in proptest::collection::vec(any::<u8>(), 4..20),
         ) {
-            for form in forms(&secret) {
+            let Forms { plain, base64, hex } = forms(&secret);
+            for form in plain.into_iter().chain(base64).chain([hex]) {
                 prop_assert!(form.len() >= 4, "{form:?}");
             }
         }

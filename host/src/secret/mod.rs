@@ -13,6 +13,7 @@
 //! reach at all is for its grants to say.
 
 mod forms;
+mod matcher;
 mod providers;
 mod redactor;
 
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-pub use providers::{Provider, Providers, Resolved, Settings};
+pub use providers::{CurrentSettings, Provider, Providers, Resolved, Settings};
 pub use redactor::{Redactor, Stream, TooLarge};
 
 /// The fewest bytes that a secret may have, white space around it not counted. What is shorter

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
@@ -54,6 +54,27 @@ impl Default for Settings {
     }
 }
 
+/// Who is asked for secrets at this moment, for providers whose settings may change. Cheap to
+/// clone; all clones see the same.
+#[derive(Debug, Clone, Default)]
+pub struct CurrentSettings(Arc<RwLock<Arc<Settings>>>);
+
+impl CurrentSettings {
+    /// These, until others are set.
+    pub fn new(settings: Settings) -> Self {
+        CurrentSettings(Arc::new(RwLock::new(Arc::new(settings))))
+    }
+
+    /// Puts others in force: for every secret that is asked for from now on.
+    pub fn set(&self, settings: Settings) {
+        *self.0.write() = Arc::new(settings);
+    }
+
+    fn get(&self) -> Arc<Settings> {
+        self.0.read().clone()
+    }
+}
+
 /// A kind of provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Provider {
@@ -88,7 +109,7 @@ type Environment = dyn Fn(&str) -> Option<OsString> + Send + Sync;
 /// The operator's providers of secrets. Asked anew for every run, so that a secret can be
 /// changed while the host runs.
 pub struct Providers {
-    settings: Settings,
+    settings: CurrentSettings,
     environment: Box<Environment>,
     /// Files of which it was said that others can read them.
     warned: Mutex<HashSet<PathBuf>>,
@@ -109,19 +130,24 @@ impl Default for Providers {
 
 impl fmt::Debug for Providers {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, "Providers({:?})", self.settings)
+        write!(to, "Providers({:?})", self.settings.get())
     }
 }
 
 impl Providers {
     /// Providers that look into the process's own environment.
     pub fn new(settings: Settings) -> Providers {
+        Providers::following(CurrentSettings::new(settings))
+    }
+
+    /// The same, whose settings may change.
+    pub fn following(settings: CurrentSettings) -> Providers {
         Providers::within(settings, |name| std::env::var_os(name))
     }
 
     /// Providers that look into this environment.
     fn within(
-        settings: Settings,
+        settings: CurrentSettings,
         environment: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static,
     ) -> Providers {
         Providers {
@@ -140,11 +166,12 @@ impl Providers {
         check_secret_name(name).map_err(SecretError::Name)?;
         let mut asked = Vec::new();
         let mut help = Vec::new();
-        for provider in &self.settings.order {
+        // One state of the settings for all of it.
+        let settings = self.settings.get();
+        for provider in &settings.order {
             let answer = match provider {
-                Provider::Environment => self.ask_environment(name),
-                Provider::Directory => self
-                    .settings
+                Provider::Environment => self.ask_environment(&settings.env_prefix, name),
+                Provider::Directory => settings
                     .dir
                     .as_deref()
                     .map(|dir| (self.ask_directory(dir, name), advice(dir, name))),
@@ -241,8 +268,7 @@ impl Providers {
         Ok(Some(redactor))
     }
 
-    fn ask_environment(&self, name: &str) -> Option<(Answer, String)> {
-        let prefix = &self.settings.env_prefix;
+    fn ask_environment(&self, prefix: &str, name: &str) -> Option<(Answer, String)> {
         let capitals = name.to_ascii_uppercase().replace(['-', '.'], "_");
         let variable = format!("{prefix}{capitals}");
         let advice = format!("set {variable}");

@@ -20,7 +20,7 @@ fn environment(settings: Settings, variables: &[(&str, &str)]) -> Providers {
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).into()))
         .collect();
-    Providers::within(settings, move |name| {
+    Providers::within(CurrentSettings::new(settings), move |name| {
         let found = variables.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.clone())
     })
@@ -51,7 +51,7 @@ fn providers_are_asked_in_order() {
     let usual = providers(dir.path(), &variables);
     assert_eq!(value(&usual, "api-key.v2"), "from a variable\n");
     assert_eq!(value(&usual, "db"), "first\nsecond\n");
-    let mut settings = usual.settings;
+    let mut settings = (*usual.settings.get()).clone();
     settings.order.swap(0, 1);
     let files_first = environment(settings.clone(), &variables);
     assert_eq!(value(&files_first, "api-key.v2"), "from a file");

@@ -1,8 +1,9 @@
 //! Finds secrets in streams of bytes and puts `[secret NAME]` in their place.
 //!
-//! All forms of all secrets are one automaton (Aho-Corasick, leftmost-longest). A [`Stream`]
-//! walks it as bytes come in, and holds back no more than what may be the beginning of a secret:
-//! the depth of a state in the automaton says how much that is.
+//! All forms of all secrets are three automata ([`Matcher`]): one for those that are written just
+//! so, one for Base64, which may be broken into lines, and one for hexadecimal digits, which may be
+//! set apart. A [`Stream`] walks all of them as bytes come in, and holds back no more than what may
+//! be the beginning of a secret: the depth of a state in an automaton says how much that is.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,12 +11,9 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use aho_corasick::automaton::{Automaton as _, StateID};
-use aho_corasick::nfa::contiguous::{Builder, NFA};
-use aho_corasick::{Anchored, MatchKind};
-
 use super::Secret;
 use super::forms::{forms, parts};
+use super::matcher::{Found, Matcher, Walk, Writing};
 
 /// The most bytes that all forms of all secrets of a run may have together: what an automaton
 /// needs of memory is a small multiple of it.
@@ -31,12 +29,11 @@ pub struct TooLarge;
 /// Finds certain secrets in all their forms. It has their bytes in it: it is as secret as they
 /// are.
 pub struct Redactor {
-    automaton: NFA,
-    start: StateID,
-    /// How many bytes of a form have been seen in a state, by the state's number.
-    depths: Vec<u32>,
-    /// Whose form a pattern is: an index of `secrets`.
-    owners: Vec<usize>,
+    matchers: [Matcher; 3],
+    /// For each byte, the matchers that have a form which begins with it, a bit for each.
+    begins: [u8; 256],
+    /// The same for two bytes, by [`pair`]: some may be there too much.
+    pairs: Box<[u8]>,
     secrets: Vec<Blot>,
 }
 
@@ -46,12 +43,19 @@ struct Blot {
     text: Vec<u8>,
 }
 
-/// A form of a secret that was found.
-#[derive(Debug, Clone)]
-struct Found {
-    place: Range<usize>,
-    secret: usize,
+/// A bit for each matcher.
+const BITS: [u8; 3] = [1, 2, 4];
+
+/// How many places there are for pairs of bytes.
+const PAIRS: usize = 1 << 14;
+
+/// The place of a pair of bytes. Several share one.
+fn pair(first: u8, second: u8) -> usize {
+    (usize::from(first) << 6) ^ usize::from(second)
 }
+
+/// The forms of one kind, each with the secret that it is one of.
+type Known = HashMap<Vec<u8>, usize>;
 
 impl Redactor {
     /// A redactor of these secrets, by their names; nothing if there are none.
@@ -62,45 +66,58 @@ impl Redactor {
         secrets: impl IntoIterator<Item = (&'a Arc<str>, &'a Secret)>,
     ) -> Result<Option<Redactor>, TooLarge> {
         let mut blots = Vec::new();
-        let mut patterns = Vec::new();
-        let mut known = HashMap::new();
+        let (mut plain, mut base64, mut hex) = (Known::new(), Known::new(), Known::new());
         let mut bytes = 0_usize;
         for (index, (name, secret)) in secrets.into_iter().enumerate() {
             blots.push(Blot {
                 name: name.clone(),
                 text: format!("[secret {name}]").into_bytes(),
             });
+            let mut add = |known: &mut Known, form: Vec<u8>| {
+                bytes = bytes.saturating_add(form.len());
+                known.entry(form).or_insert(index);
+                if bytes > MOST_BYTES {
+                    return Err(TooLarge);
+                }
+                Ok(())
+            };
             for part in parts(secret.reveal()) {
-                for form in forms(part) {
-                    bytes = bytes.saturating_add(form.len());
-                    if bytes > MOST_BYTES {
-                        return Err(TooLarge);
-                    }
-                    known.entry(form).or_insert(index);
+                let forms = forms(part);
+                for form in forms.plain {
+                    add(&mut plain, form)?;
+                }
+                for form in forms.base64 {
+                    add(&mut base64, form)?;
+                }
+                add(&mut hex, forms.hex)?;
+            }
+        }
+        if blots.is_empty() {
+            return Ok(None);
+        }
+        let matchers = [
+            Matcher::new(plain, Writing::Exact).ok_or(TooLarge)?,
+            Matcher::new(base64, Writing::Base64).ok_or(TooLarge)?,
+            Matcher::new(hex, Writing::Hex).ok_or(TooLarge)?,
+        ];
+        let mut begins = [0; 256];
+        let mut pairs = vec![0; PAIRS];
+        for (byte, bits) in (0..=u8::MAX).zip(&mut begins) {
+            for (bit, matcher) in BITS.into_iter().zip(&matchers) {
+                *bits |= if matcher.begins_with(byte) { bit } else { 0 };
+            }
+        }
+        for (bit, matcher) in BITS.into_iter().zip(&matchers) {
+            for (first, second) in matcher.beginnings() {
+                if let Some(bits) = pairs.get_mut(pair(first, second)) {
+                    *bits |= bit;
                 }
             }
         }
-        if known.is_empty() {
-            return Ok(None);
-        }
-        let mut owners = Vec::with_capacity(known.len());
-        for (form, owner) in known {
-            patterns.push(form);
-            owners.push(owner);
-        }
-        let automaton = Builder::new()
-            .match_kind(MatchKind::LeftmostLongest)
-            // Prefilters are for whole texts; a stream walks byte by byte.
-            .prefilter(false)
-            .build(&patterns)
-            .map_err(|_| TooLarge)?;
-        let start = automaton.start_state(Anchored::No).map_err(|_| TooLarge)?;
-        let depths = depths(&automaton, start, &patterns);
         Ok(Some(Redactor {
-            automaton,
-            start,
-            depths,
-            owners,
+            matchers,
+            begins,
+            pairs: pairs.into(),
             secrets: blots,
         }))
     }
@@ -147,43 +164,33 @@ impl Redactor {
 
     /// Bytes of memory that it takes.
     pub fn memory(&self) -> usize {
-        self.automaton.memory_usage() + self.depths.len() * size_of::<u32>()
+        let matchers: usize = self.matchers.iter().map(Matcher::memory).sum();
+        matchers + PAIRS
     }
 
     /// The first form from a place on; of those that begin there, the longest.
     fn find(&self, text: &[u8], from: usize) -> Option<Found> {
-        let mut found = None;
-        let mut state = self.start;
+        let mut search = Search::new(self);
         let mut at = from;
-        for byte in between(text, from..text.len()) {
-            state = self.automaton.next_state(Anchored::No, state, *byte);
-            at += 1;
-            if self.automaton.is_special(state) {
-                if self.automaton.is_dead(state) {
-                    break;
-                }
-                found = self.found_at(state, at).or(found);
+        while let Some(rest) = text.get(at..) {
+            at += search.skip(self, rest);
+            let Some(byte) = text.get(at) else { break };
+            if search.step(self, at, *byte, text.get(at + 1)) {
+                break;
             }
+            at += 1;
         }
-        found
+        search.found
     }
 
-    /// The form that ends in a state, at a place.
-    fn found_at(&self, state: StateID, end: usize) -> Option<Found> {
-        if !self.automaton.is_match(state) {
-            return None;
-        }
-        let pattern = self.automaton.match_pattern(state, 0);
-        Some(Found {
-            place: end.checked_sub(self.automaton.pattern_len(pattern))?..end,
-            secret: *self.owners.get(pattern.as_usize())?,
-        })
-    }
-
-    /// How many bytes before a place may be the beginning of a form.
-    fn depth(&self, state: StateID) -> usize {
-        let depth = self.depths.get(state.as_usize());
-        depth.map_or(0, |depth| *depth as usize)
+    /// The matchers that may have a form which begins with a byte and, if that is known, the next.
+    fn begins(&self, byte: u8, next: Option<&u8>) -> u8 {
+        // There is an entry for each.
+        let bits = match next {
+            Some(next) => self.pairs.get(pair(byte, *next)),
+            None => self.begins.get(usize::from(byte)),
+        };
+        bits.copied().unwrap_or(0)
     }
 
     fn blot(&self, found: &Found) -> &[u8] {
@@ -192,23 +199,83 @@ impl Redactor {
     }
 }
 
-/// How deep each state of an automaton is: walking a pattern goes one deeper with each byte.
-fn depths(automaton: &NFA, start: StateID, patterns: &[Vec<u8>]) -> Vec<u32> {
-    let mut depths = Vec::new();
-    for pattern in patterns {
-        let mut state = start;
-        for (depth, byte) in (1..).zip(pattern) {
-            state = automaton.next_state(Anchored::No, state, *byte);
-            let number = state.as_usize();
-            if depths.len() <= number {
-                depths.resize(number + 1, 0);
-            }
-            if let Some(known) = depths.get_mut(number) {
-                *known = depth;
-            }
+/// The search for the next form of any kind.
+#[derive(Debug)]
+struct Search {
+    walks: [Walk; 3],
+    /// Those that are not idle.
+    active: u8,
+    /// The first form so far, which may yet turn out to be part of a longer one.
+    found: Option<Found>,
+}
+
+impl Search {
+    fn new(redactor: &Redactor) -> Search {
+        Search {
+            walks: redactor.matchers.each_ref().map(Walk::new),
+            active: 0,
+            found: None,
         }
     }
-    depths
+
+    fn reset(&mut self, redactor: &Redactor) {
+        self.found = None;
+        self.active = 0;
+        for (walk, matcher) in self.walks.iter_mut().zip(&redactor.matchers) {
+            walk.reset(matcher);
+        }
+    }
+
+    /// How many bytes there are before the next one that counts.
+    fn skip(&self, redactor: &Redactor, bytes: &[u8]) -> usize {
+        if self.active != 0 {
+            return 0;
+        }
+        // Most bytes of most texts are not even the beginning of a form.
+        let pairs = bytes.iter().zip(bytes.iter().skip(1));
+        let mut beginnings = pairs.map(|(byte, next)| redactor.begins(*byte, Some(next)));
+        match beginnings.position(|bits| bits != 0) {
+            Some(first) => first,
+            // The last one has no other behind it yet.
+            None => bytes.len().saturating_sub(1),
+        }
+    }
+
+    /// Takes the byte at a place. True if what was found is certain to be the first and longest.
+    fn step(&mut self, redactor: &Redactor, at: usize, byte: u8, next: Option<&u8>) -> bool {
+        let concerned = self.active | redactor.begins(byte, next);
+        let mut ends = false;
+        let walks = self.walks.iter_mut().zip(&redactor.matchers);
+        for (bit, (walk, matcher)) in BITS.into_iter().zip(walks) {
+            if concerned & bit != 0 {
+                ends |= walk.step(matcher, at, byte);
+                if walk.is_idle(matcher) {
+                    self.active &= !bit;
+                } else {
+                    self.active |= bit;
+                }
+            }
+        }
+        if ends {
+            let all = self.walks.iter().filter_map(|walk| walk.found.as_ref());
+            let first = all.reduce(|one, other| if other.is_before(one) { other } else { one });
+            self.found = first.cloned();
+        }
+        match &self.found {
+            None => false,
+            Some(found) => self
+                .open(redactor, at + 1)
+                .is_none_or(|open| open > found.place.start),
+        }
+    }
+
+    /// From where on what has been looked at, up to a place, may be the beginning of a form.
+    fn open(&self, redactor: &Redactor, at: usize) -> Option<usize> {
+        let walks = self.walks.iter().zip(&redactor.matchers);
+        walks
+            .filter_map(|(walk, matcher)| walk.open(matcher, at))
+            .min()
+    }
 }
 
 fn between(text: &[u8], range: Range<usize>) -> &[u8] {
@@ -229,25 +296,25 @@ pub struct Stream {
     redactor: Arc<Redactor>,
     /// What has come in and was not given yet.
     held: Vec<u8>,
-    /// How many bytes of that have been looked at.
+    /// How many bytes came before that.
+    before: usize,
+    /// How many bytes have been looked at, of all.
     seen: usize,
-    /// Up to where that has gone out already.
+    /// Up to where they have gone out already, of all.
     done: usize,
-    state: StateID,
-    /// A form in what is held that may yet turn out to be part of a longer one.
-    found: Option<Found>,
+    search: Search,
 }
 
 impl Stream {
     /// A stream of which nothing has come in.
     pub fn new(redactor: Arc<Redactor>) -> Stream {
         Stream {
-            state: redactor.start,
+            search: Search::new(&redactor),
             redactor,
             held: Vec::new(),
+            before: 0,
             seen: 0,
             done: 0,
-            found: None,
         }
     }
 
@@ -256,44 +323,43 @@ impl Stream {
         let mut clean = Vec::with_capacity(bytes.len());
         self.held.extend_from_slice(bytes);
         self.look(&mut clean);
-        let open = self.seen - self.redactor.depth(self.state).min(self.seen);
-        let certain = match &self.found {
+        let open = self.search.open(&self.redactor, self.seen);
+        let open = open.unwrap_or(self.seen);
+        let certain = match &self.search.found {
             Some(found) => open.min(found.place.start),
             None => open,
         };
-        clean.extend_from_slice(between(&self.held, self.done..certain));
-        self.held.drain(..certain);
-        self.done = 0;
-        self.seen -= certain;
-        if let Some(found) = &mut self.found {
-            found.place = found.place.start - certain..found.place.end - certain;
-        }
+        // What went out before was certain then.
+        let certain = certain.clamp(self.before, self.seen);
+        self.give(certain, &mut clean);
+        self.held.drain(..certain - self.before);
+        self.before = certain;
         clean
     }
 
     /// Gives what is left: nothing more will come in.
     pub fn finish(mut self) -> Vec<u8> {
         let mut clean = Vec::with_capacity(self.held.len());
-        while self.found.is_some() {
+        while self.search.found.is_some() {
             self.settle(&mut clean);
             self.look(&mut clean);
         }
-        clean.extend_from_slice(between(&self.held, self.done..self.held.len()));
+        let end = self.before + self.held.len();
+        self.give(end, &mut clean);
         clean
     }
 
     /// Looks at what has not been looked at.
     fn look(&mut self, clean: &mut Vec<u8>) {
-        while let Some(byte) = self.held.get(self.seen) {
-            let automaton = &self.redactor.automaton;
-            self.state = automaton.next_state(Anchored::No, self.state, *byte);
+        while let Some(rest) = self.held.get(self.seen - self.before..) {
+            self.seen += self.search.skip(&self.redactor, rest);
+            let at = self.seen - self.before;
+            let Some(byte) = self.held.get(at) else { break };
+            let next = self.held.get(at + 1);
+            let certain = self.search.step(&self.redactor, self.seen, *byte, next);
             self.seen += 1;
-            if automaton.is_special(self.state) {
-                if automaton.is_dead(self.state) {
-                    self.settle(clean);
-                } else if let Some(found) = self.redactor.found_at(self.state, self.seen) {
-                    self.found = Some(found);
-                }
+            if certain {
+                self.settle(clean);
             }
         }
     }
@@ -301,13 +367,20 @@ impl Stream {
     /// No longer form will come of what was found: gives what is before it, blots it out, and
     /// begins anew behind it.
     fn settle(&mut self, clean: &mut Vec<u8>) {
-        self.state = self.redactor.start;
-        if let Some(found) = self.found.take() {
-            clean.extend_from_slice(between(&self.held, self.done..found.place.start));
+        if let Some(found) = self.search.found.take() {
+            self.give(found.place.start, clean);
             clean.extend_from_slice(self.redactor.blot(&found));
             self.done = found.place.end;
             self.seen = found.place.end;
         }
+        self.search.reset(&self.redactor);
+    }
+
+    /// Gives what has not gone out yet before a place.
+    fn give(&mut self, end: usize, clean: &mut Vec<u8>) {
+        let range = self.done.max(self.before) - self.before..end - self.before;
+        clean.extend_from_slice(between(&self.held, range));
+        self.done = self.done.max(end);
     }
 }
 

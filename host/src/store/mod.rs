@@ -15,6 +15,7 @@
 //! A store never reads the time: it is told.
 
 pub mod memory;
+pub mod sqlite;
 
 #[cfg(test)]
 pub mod conformance;
@@ -36,6 +37,7 @@ use crate::run::{Attempt, Cause, FinishedRun, Firing, Outcome, Run, RunId, SkipR
 use crate::state::{Changes, Snapshot, StateError};
 
 pub use memory::MemoryStore;
+pub use sqlite::SqliteStore;
 
 /// A future that a store hands out. Boxed, so that the host can choose its store when it starts.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -325,6 +327,12 @@ pub enum FinishError {
     /// What it changed in the state of its job cannot land: it has failed after all.
     #[error(transparent)]
     State(#[from] StateError),
+}
+
+impl From<StoreError> for StateError {
+    fn from(error: StoreError) -> Self {
+        StateError::Unavailable(error.to_string())
+    }
 }
 
 /// What a job may keep in its state.

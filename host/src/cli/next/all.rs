@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::cli::options::warn_of_ceiling;
 use crate::cli::output::{Paint, Screen, Tone, ahead, cut, harmless};
 use crate::cli::plan::read_jobs;
 use crate::cli::subject::{About, offset_text, time_format, viewers_zone};
@@ -62,7 +63,12 @@ impl AllJobs {
             }
             _ => return Ok(None),
         };
+        let policy = about.config.policy(screen)?;
+        // Above the ceiling or not: those that are, are warned of.
         let found = read_jobs(std::slice::from_ref(&file), &Default::default(), screen)?;
+        for manifest in &found.manifests {
+            warn_of_ceiling(manifest, &policy, screen, |job| job.enabled);
+        }
         let after = about.after.unwrap_or(now);
         let mut others = Vec::new();
         let mut triggers: Vec<(Arc<Job>, Trigger)> = Vec::new();

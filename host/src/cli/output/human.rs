@@ -182,7 +182,49 @@ impl Human {
                 let what = paint.paint(Tone::Warn, what);
                 writeln!(to, "{what} {}; {then}", format_duration(*by))
             }
-            Event::JobRejected { job, problems } => self.rejected(at, job.as_ref(), problems, to),
+            Event::JobRejected { job, problems } => {
+                let name = job.as_ref().map_or("jobs", JobId::as_str);
+                self.rejected(at, name, problems, self.consolation, to)
+            }
+            Event::ConfigRejected { problems, .. } => {
+                let consolation = "; the last good configuration stays in force";
+                self.rejected(at, "config", problems, consolation, to)
+            }
+            Event::ConfigChanged {
+                file,
+                sections,
+                recovered,
+                refused,
+                restored,
+                restart,
+            } => {
+                self.start(at, "config", to)?;
+                let mut words = vec![match (sections.is_empty(), recovered) {
+                    (true, true) => "can be used again, and says what is in force".to_owned(),
+                    (true, false) => "changed, and says the same".to_owned(),
+                    (false, true) => format!("can be used again; changed: {}", sections.join(", ")),
+                    (false, false) => format!("changed: {}", sections.join(", ")),
+                }];
+                if *refused > 0 {
+                    let above = plural(*refused, "job");
+                    words.push(
+                        paint
+                            .paint(Tone::Bad, format!("{above} refused"))
+                            .to_string(),
+                    );
+                }
+                if *restored > 0 {
+                    words.push(format!("{} no longer refused", plural(*restored, "job")));
+                }
+                writeln!(to, "{} {}", harmless(file), words.join("; "))?;
+                for late in restart {
+                    let what = format!("{} ({})", late.setting, harmless(&late.place));
+                    let rest = "counts when the host is started anew";
+                    let indent = INDENT + self.name_width + 2;
+                    writeln!(to, "{:indent$}{} {rest}", "", paint.paint(Tone::Warn, what))?;
+                }
+                Ok(())
+            }
             Event::JobsReloaded { source, unchanged } => self.edited(at, source, *unchanged, to),
             Event::PluginLoaded {
                 name,
@@ -297,8 +339,9 @@ impl Human {
     fn rejected(
         &mut self,
         at: Timestamp,
-        job: Option<&JobId>,
+        name: &str,
         problems: &[Diagnostic],
+        consolation: &str,
         to: &mut dyn Write,
     ) -> io::Result<()> {
         let paint = self.options.paint;
@@ -306,14 +349,14 @@ impl Human {
             .iter()
             .filter(|problem| problem.severity == Severity::Error)
             .count();
-        self.start(at, job.map_or("jobs", JobId::as_str), to)?;
+        self.start(at, name, to)?;
         if errors == 0 {
             let word = paint.paint(Tone::Warn, "warning");
             writeln!(to, "{word}    {}", plural(problems.len(), "remark"))?;
         } else {
             let word = paint.paint(Tone::Bad, "REJECTED");
             let errors = plural(errors, "error");
-            writeln!(to, "{word}   {errors}{}", self.consolation)?;
+            writeln!(to, "{word}   {errors}{consolation}")?;
         }
         for problem in problems.iter().take(PROBLEMS_SHOWN) {
             writeln!(to, "{}", problem.render(paint.on).trim_end())?;

@@ -1,5 +1,6 @@
 //! What a person sees of each kind of event, at fixed times.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,10 @@ use super::*;
 use crate::cli::output::json::JsonLines;
 use crate::clock::Jump;
 use crate::clock::parse_instant;
+use crate::event::LateSetting;
 use crate::job::manifest::Options;
 use crate::job::{Job, Manifest, SourceText};
+use crate::policy::Policy;
 use crate::run::{Execution, Output, Retry, Run, RunId, SkipReason};
 
 const JOBS: &str = r#"{
@@ -435,6 +438,51 @@ fn a_mistake_is_drawn() {
       |
     2 |   {"id": "report", "component": "a.wasm", "trigger": "61 * * * *"}
       |                                                       ^^ a minute is 0-59
+    "#);
+}
+
+#[test]
+fn the_configuration_has_lines_of_its_own() {
+    let changed = |sections: &[&'static str], recovered, refused, restored| Event::ConfigChanged {
+        file: "quarterjack.toml".into(),
+        sections: sections.to_vec(),
+        recovered,
+        refused,
+        restored,
+        restart: match sections {
+            [.., "[host]"] => vec![LateSetting {
+                setting: "[host] max_memory",
+                place: "quarterjack.toml:9".to_owned(),
+            }],
+            _ => Vec::new(),
+        },
+    };
+    let source = Arc::new(SourceText::new(
+        "quarterjack.toml",
+        "[ceiling]\ntimout = \"5s\"\n",
+    ));
+    let rejected = Event::ConfigRejected {
+        file: "quarterjack.toml".into(),
+        problems: Policy::parse(&source, Path::new("")).unwrap_err(),
+    };
+    insta::assert_snapshot!(lines(vec![
+        (1.0, changed(&["[ceiling]", "[host]"], false, 2, 1)),
+        (2.0, rejected),
+        (3.0, changed(&[], true, 0, 0)),
+        (4.0, changed(&["[secrets]"], true, 0, 0)),
+        (5.0, changed(&[], false, 0, 0)),
+    ]), @r#"
+    12:04:49.000  config   quarterjack.toml changed: [ceiling], [host]; 2 jobs refused; 1 job no longer refused
+                           [host] max_memory (quarterjack.toml:9) counts when the host is started anew
+    12:04:50.000  config   REJECTED   1 error; the last good configuration stays in force
+    error: unknown key "timout" in [ceiling]
+     --> quarterjack.toml:2:1
+      |
+    2 | timout = "5s"
+      | ^^^^^^ did you mean `timeout`?
+    12:04:51.000  config   quarterjack.toml can be used again, and says what is in force
+    12:04:52.000  config   quarterjack.toml can be used again; changed: [secrets]
+    12:04:53.000  config   quarterjack.toml changed, and says the same
     "#);
 }
 

@@ -13,6 +13,7 @@ use crate::cli::options::{
 };
 use crate::cli::output::summary::LimitFlags;
 use crate::job::{Job, Limits};
+use crate::policy::Policy;
 
 /// What the command line says of a job.
 #[derive(Debug, Args)]
@@ -53,7 +54,7 @@ impl JobFlags {
     ///
     /// # Errors
     /// Two directories at one place.
-    pub(in crate::cli) fn on_top_of(&self, mut job: Job) -> Result<Job, Refusal> {
+    pub(super) fn on_top_of(&self, mut job: Job) -> Result<Job, Refusal> {
         let limits = &mut job.limits;
         *limits = Limits {
             timeout: self.timeout.unwrap_or(limits.timeout),
@@ -74,6 +75,21 @@ impl JobFlags {
             job.grants = Arc::new(grants);
         }
         Ok(job)
+    }
+
+    /// The same, if the operator allows what the job then asks for.
+    ///
+    /// # Errors
+    /// He does not, or as [`on_top_of`](JobFlags::on_top_of).
+    pub(in crate::cli) fn under(&self, job: Job, policy: &Policy) -> Result<Job, Refusal> {
+        let job = self.on_top_of(job)?;
+        match &*policy.ceiling_for(&job.id).refusals(&job) {
+            [] => Ok(job),
+            refusals => {
+                let lines: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+                Err(Refusal::failure(lines.join("\n")))
+            }
+        }
     }
 
     /// Which limits they set.

@@ -4,6 +4,7 @@ mod decode;
 mod dirs;
 pub mod network;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -173,6 +174,15 @@ pub enum Need {
     Http(String),
     /// Connections or datagrams to a peer such as `tcp://db.example.com:5432`.
     Socket(String),
+    /// An address that is not public and that a granted name leads to.
+    Address {
+        /// The address.
+        ip: IpAddr,
+        /// The list of names in the grant, beside which it would stand: `origins` or `endpoints`.
+        beside: &'static str,
+        /// The grant: `http` or `sockets`.
+        of: &'static str,
+    },
     /// The secret of a name.
     Secret(String),
     /// State of the job's own.
@@ -200,6 +210,9 @@ impl Need {
             Need::Config(key) => format!("\"config\": {{ {}: \"…\" }}", text(key)),
             Need::Http(origin) => format!("\"http\": [{}]", text(origin)),
             Need::Socket(endpoint) => format!("\"sockets\": [{}]", text(endpoint)),
+            Need::Address { ip, beside, of } => {
+                return format!("\"addresses\": [\"{ip}\"] beside the \"{beside}\" of \"{of}\"");
+            }
             Need::Secret(name) => format!("\"secrets\": [{}]", text(name)),
             Need::State => "\"state\": true".to_owned(),
         };

@@ -34,12 +34,16 @@ use crate::job::{Access, DirGrant};
 use crate::run::Denial;
 use crate::runtime::guest::GuestState;
 use crate::units::format_size;
-use quota::{Full, Growth, Quota};
+use quota::{Allowed, Full, Growth, Moving, Quota};
 
 pub(in crate::runtime) use p1::add_to_module_linker;
 
 /// How many bytes of a path that a guest gave are shown.
 const LONGEST_SHOWN: usize = 200;
+
+/// What a call does with what a path leads to.
+const WRITES: bool = true;
+const READS: bool = false;
 
 /// The number that the first granted directory has in WASI 0.1.
 const FIRST_DESCRIPTOR: u32 = 3;
@@ -216,6 +220,11 @@ impl Directories {
         }
     }
 
+    /// Notes that something is moved to a directory, if that has a quota.
+    fn moving(&self, to: u32) -> Option<Moving> {
+        self.quota_of(to).map(|quota| quota.moving())
+    }
+
     /// Whether something of one of these cannot be moved or linked to the other without that the
     /// other's quota would see it.
     fn apart(&self, from: u32, to: u32) -> bool {
@@ -234,14 +243,15 @@ fn cannot_open(host: &Path, why: &dyn Display) -> String {
 struct NoRoom;
 
 impl GuestState {
-    /// Makes sure that the directory which something lies beneath may grow so much.
-    async fn room(&mut self, key: u32, growth: Growth) -> Result<(), NoRoom> {
+    /// Makes sure that the directory which something lies beneath may grow so much. What it gives
+    /// is to be kept until it has grown.
+    async fn room(&mut self, key: u32, growth: Growth) -> Result<Allowed, NoRoom> {
         let Some(quota) = self.desk().directories.quota_of(key).cloned() else {
-            return Ok(());
+            return Ok(Allowed::nothing());
         };
         let room = quota.room(growth).await;
-        if let Err(full) = room {
-            quota.note(full);
+        if let Err(full) = &room {
+            quota.note(*full);
         }
         self.desk().tell_of_quotas();
         room.map_err(|_| NoRoom)
@@ -254,24 +264,24 @@ impl GuestState {
         key: u32,
         offset: Option<u64>,
         bytes: usize,
-    ) -> Result<(), NoRoom> {
+    ) -> Result<Allowed, NoRoom> {
         match self.desk().directories.metered(key) {
             Some(file) => {
                 let growth = Growth::of_write(&file, offset, bytes);
                 self.room(key, growth).await
             }
-            None => Ok(()),
+            None => Ok(Allowed::nothing()),
         }
     }
 
     /// Makes sure that an open file may get a size.
-    async fn room_for_size(&mut self, key: u32, size: u64) -> Result<(), NoRoom> {
+    async fn room_for_size(&mut self, key: u32, size: u64) -> Result<Allowed, NoRoom> {
         match self.desk().directories.metered(key) {
             Some(file) => {
                 let growth = Growth::of_resize(&file, size);
                 self.room(key, growth).await
             }
-            None => Ok(()),
+            None => Ok(Allowed::nothing()),
         }
     }
 }

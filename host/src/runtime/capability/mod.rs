@@ -42,6 +42,8 @@ use reports::Reports;
 use resolve::{Lookups, Network};
 
 pub(super) use http::context as http_context;
+#[cfg(feature = "wasi-03")]
+pub(super) use sockets::p3 as sockets_03;
 pub(super) use sockets::{Peers, allow as allow_sockets};
 
 use secrets::Secrets;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tokio::sync::{OnceCell, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_rustls::TlsConnector;
 
+use crate::job::grants::Need;
 use crate::job::grants::network::class_of;
 use crate::state::BoxFuture;
 
@@ -262,10 +263,10 @@ pub(super) struct NotAdmitted {
 }
 
 impl NotAdmitted {
-    /// What a definition says to have the address, beside the list of `beside` in `grant`.
-    pub(super) fn grant(&self, beside: &str, grant: &str) -> String {
+    /// What a definition grants to have the address, beside the list `beside` of the grant `of`.
+    pub(super) fn need(self, beside: &'static str, of: &'static str) -> Need {
         let ip = self.ip;
-        format!("\"addresses\": [\"{ip}\"] beside the \"{beside}\" of \"{grant}\"")
+        Need::Address { ip, beside, of }
     }
 }
 
@@ -406,7 +407,7 @@ pub(super) mod tests {
             "it leads to 10.0.0.5, a private address"
         );
         assert_eq!(
-            refused.grant("origins", "http"),
+            refused.need("origins", "http").grant(),
             r#""addresses": ["10.0.0.5"] beside the "origins" of "http""#
         );
     }

@@ -5,6 +5,9 @@
 //! the addresses that it has looked up itself by a granted name, at the granted ports, and those
 //! that its grant names as such. Nobody can connect to a job.
 
+#[cfg(feature = "wasi-03")]
+pub(in crate::runtime) mod p3;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -146,11 +149,9 @@ impl Peers {
         let name = [name.to_owned()];
         let admitted = admit(found, |ip| self.may_lead_to(&name, ip)).map_err(|refused| {
             let [name] = &name;
-            self.reports.leave(Report::Refused(Denial {
-                what: format!("looking {name} up: {refused}"),
-                grant: Some(refused.grant("endpoints", "sockets")),
-                ceiling: None,
-            }));
+            let what = format!("looking {name} up: {refused}");
+            let need = refused.need("endpoints", "sockets");
+            self.reports.leave(Report::Denied(what, need));
             ErrorCode::PermanentResolverFailure
         })?;
         let [name] = name;
@@ -282,21 +283,26 @@ impl GuestState {
 
     /// Begins to look a name up, if an endpoint of the grant has it.
     fn look_up(&mut self, name: &str) -> Result<Resource<Addresses>, SocketError> {
+        let addresses = self.begin_look_up(name)?;
+        Ok(self.table().push(addresses)?)
+    }
+
+    fn begin_look_up(&mut self, name: &str) -> Result<Addresses, ErrorCode> {
         let desk = self.desk();
         let host = Host::parse(name);
         let Some(peers) = desk.peers.clone() else {
             let shown = host.map_or_else(|| format!("{name:.253?}"), |host| host.bracketed());
             let need = Need::Socket(format!("{shown}:PORT"));
             desk.deny(format!("looking {shown} up"), &need);
-            return Err(ErrorCode::PermanentResolverFailure.into());
+            return Err(ErrorCode::PermanentResolverFailure);
         };
         let host = host.ok_or(ErrorCode::InvalidArgument)?;
-        let addresses = match &host {
+        match &host {
             // Nobody is asked, and whoever connects to it is checked.
-            Host::Address(ip) => Addresses::Found(vec![*ip].into_iter()),
+            Host::Address(ip) => Ok(Addresses::Found(vec![*ip].into_iter())),
             Host::Name(name) if may_look_up(&peers, name) => {
                 let lookups = desk.lookups();
-                Addresses::Asked(spawn(async move {
+                Ok(Addresses::Asked(spawn(async move {
                     match lookups.addresses(&host).await {
                         Ok(found) => peers.learn(&host.to_string(), found),
                         Err(error) => {
@@ -305,15 +311,14 @@ impl GuestState {
                             Err(ErrorCode::NameUnresolvable)
                         }
                     }
-                }))
+                })))
             }
             Host::Name(name) => {
                 let need = Need::Socket(format!("{name}:PORT"));
                 desk.deny(format!("looking {name} up"), &need);
-                return Err(ErrorCode::PermanentResolverFailure.into());
+                Err(ErrorCode::PermanentResolverFailure)
             }
-        };
-        Ok(self.table().push(addresses)?)
+        }
     }
 }
 
@@ -444,10 +449,10 @@ mod tests {
             assert!(!peers.allows(Protocol::Tcp, SocketAddr::new(ip(inside), 80)));
         }
         insta::assert_snapshot!(told(&peers), @r#"
-        denied: looking evil.example up: it leads to 127.0.0.1, a loopback address; to allow it: "addresses": ["127.0.0.1"] beside the "endpoints" of "sockets"
-        denied: looking evil.example up: it leads to 169.254.169.254, a link-local address; to allow it: "addresses": ["169.254.169.254"] beside the "endpoints" of "sockets"
-        denied: looking evil.example up: it leads to 10.2.0.1, a private address; to allow it: "addresses": ["10.2.0.1"] beside the "endpoints" of "sockets"
-        denied: looking evil.example up: it leads to ::1, a loopback address; to allow it: "addresses": ["::1"] beside the "endpoints" of "sockets"
+        looking evil.example up: it leads to 127.0.0.1, a loopback address; "addresses": ["127.0.0.1"] beside the "endpoints" of "sockets"
+        looking evil.example up: it leads to 169.254.169.254, a link-local address; "addresses": ["169.254.169.254"] beside the "endpoints" of "sockets"
+        looking evil.example up: it leads to 10.2.0.1, a private address; "addresses": ["10.2.0.1"] beside the "endpoints" of "sockets"
+        looking evil.example up: it leads to ::1, a loopback address; "addresses": ["::1"] beside the "endpoints" of "sockets"
         "#);
     }
 

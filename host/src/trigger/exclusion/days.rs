@@ -394,8 +394,12 @@ fn guess(text: &str) -> Option<String> {
         .filter(|part| !part.is_empty())
         .map(digits)
         .collect();
-    let valid =
-        |year, month, day| NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day).map(drop);
+    let valid = |year, month, day| {
+        let year = i32::try_from(year)
+            .ok()
+            .filter(|year| YEARS.contains(year))?;
+        NaiveDate::from_ymd_opt(year, month, day).map(drop)
+    };
     let hint = match *numbers.as_deref()? {
         [whole] if text.len() == 8 => {
             let (year, month, day) = (whole / 10_000, whole / 100 % 100, whole % 100);

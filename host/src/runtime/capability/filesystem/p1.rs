@@ -11,8 +11,8 @@ use wasmtime_wasi::p1::types::{
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self, WasiSnapshotPreview1};
 use wiggle::{GuestMemory, GuestPtr};
 
-use super::quota::Growth;
-use super::{NoRoom, leaves};
+use super::quota::{Allowed, Growth};
+use super::{NoRoom, READS, WRITES, leaves};
 use crate::runtime::guest::GuestState;
 
 /// Links WASI 0.1 for core modules.
@@ -130,10 +130,10 @@ impl GuestState {
         fd: Fd,
         lists: CiovecArray,
         offset: Option<Filesize>,
-    ) -> Answer<()> {
+    ) -> Answer<Allowed> {
         let key = fd.into();
         if self.desk().directories.metered(key).is_none() {
-            return Ok(());
+            return Ok(Allowed::nothing());
         }
         let bytes = first_length(memory, lists)?;
         let offset = match offset {
@@ -179,6 +179,26 @@ macro_rules! same_as_ever {
             $($argument: $type),*
         ) -> $result {
             self.wasi_p1().$name(memory, $($argument),*).await
+        }
+    )*};
+}
+
+/// Functions on a path that are the library's, and that tell why they were not permitted.
+macro_rules! told_of {
+    ($(async fn $name:ident(
+        dir, [$($before:ident: $type:ty),*], path, [$($after:ident: $other:ty),*]
+    ) -> $result:ty, if $writes:ident;)*) => {$(
+        async fn $name(
+            &mut self,
+            memory: &mut GuestMemory<'_>,
+            dir: Fd,
+            $($before: $type,)*
+            path: GuestPtr<str>,
+            $($after: $other,)*
+        ) -> $result {
+            let wasi = self.wasi_p1();
+            let result = wasi.$name(memory, dir, $($before,)* path, $($after,)*).await;
+            self.explained_p1(memory, result, dir, path, $writes).await
         }
     )*};
 }
@@ -229,6 +249,19 @@ impl WasiSnapshotPreview1 for GuestState {
         ) -> Answer<Size>;
     }
 
+    told_of! {
+        async fn path_filestat_get(dir, [flags: Lookupflags], path, [])
+            -> Answer<Filestat>, if READS;
+        async fn path_filestat_set_times(
+            dir, [flags: Lookupflags], path,
+            [accessed: Timestamp, modified: Timestamp, which: Fstflags]
+        ) -> Answer<()>, if WRITES;
+        async fn path_readlink(dir, [], path, [to: GuestPtr<u8>, length: Size])
+            -> Answer<Size>, if READS;
+        async fn path_remove_directory(dir, [], path, []) -> Answer<()>, if WRITES;
+        async fn path_unlink_file(dir, [], path, []) -> Answer<()>, if WRITES;
+    }
+
     async fn fd_close(&mut self, memory: &mut GuestMemory<'_>, fd: Fd) -> Answer<()> {
         self.wasi_p1().fd_close(memory, fd).await?;
         self.desk().directories.closed(fd.into());
@@ -259,7 +292,7 @@ impl WasiSnapshotPreview1 for GuestState {
         fd: Fd,
         size: Filesize,
     ) -> Answer<()> {
-        self.room_for_size(fd.into(), size).await?;
+        let _room = self.room_for_size(fd.into(), size).await?;
         let wasi = self.wasi_p1();
         let result = wasi.fd_filestat_set_size(memory, fd, size).await;
         self.explained_open_p1(result, fd)
@@ -285,7 +318,8 @@ impl WasiSnapshotPreview1 for GuestState {
         fd: Fd,
         lists: CiovecArray,
     ) -> Answer<Size> {
-        self.room_to_write_p1(memory, fd, lists, None).await?;
+        let room = self.room_to_write_p1(memory, fd, lists, None);
+        let _room = room.await?;
         let result = self.wasi_p1().fd_write(memory, fd, lists).await;
         self.explained_open_p1(result, fd)
     }
@@ -298,7 +332,7 @@ impl WasiSnapshotPreview1 for GuestState {
         offset: Filesize,
     ) -> Answer<Size> {
         let room = self.room_to_write_p1(memory, fd, lists, Some(offset));
-        room.await?;
+        let _room = room.await?;
         let result = self.wasi_p1().fd_pwrite(memory, fd, lists, offset).await;
         self.explained_open_p1(result, fd)
     }
@@ -309,37 +343,9 @@ impl WasiSnapshotPreview1 for GuestState {
         dir: Fd,
         path: GuestPtr<str>,
     ) -> Answer<()> {
-        self.room(dir.into(), Growth::of_entry(0)).await?;
+        let _room = self.room(dir.into(), Growth::of_entry(0)).await?;
         let wasi = self.wasi_p1();
         let result = wasi.path_create_directory(memory, dir, path).await;
-        self.explained_p1(memory, result, dir, path, true).await
-    }
-
-    async fn path_filestat_get(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        dir: Fd,
-        flags: Lookupflags,
-        path: GuestPtr<str>,
-    ) -> Answer<Filestat> {
-        let wasi = self.wasi_p1();
-        let result = wasi.path_filestat_get(memory, dir, flags, path).await;
-        self.explained_p1(memory, result, dir, path, false).await
-    }
-
-    async fn path_filestat_set_times(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        dir: Fd,
-        flags: Lookupflags,
-        path: GuestPtr<str>,
-        accessed: Timestamp,
-        modified: Timestamp,
-        which: Fstflags,
-    ) -> Answer<()> {
-        let wasi = self.wasi_p1();
-        let set = wasi.path_filestat_set_times(memory, dir, flags, path, accessed, modified, which);
-        let result = set.await;
         self.explained_p1(memory, result, dir, path, true).await
     }
 
@@ -355,7 +361,7 @@ impl WasiSnapshotPreview1 for GuestState {
         if self.desk().directories.apart(dir.into(), new_dir.into()) {
             return Err(Errno::Xdev.into());
         }
-        self.room(new_dir.into(), Growth::of_entry(0)).await?;
+        let _room = self.room(new_dir.into(), Growth::of_entry(0)).await?;
         let wasi = self.wasi_p1();
         let link = wasi.path_link(memory, dir, flags, path, new_dir, new_path);
         let result = link.await;
@@ -380,9 +386,11 @@ impl WasiSnapshotPreview1 for GuestState {
         let writes = creates || flags.contains(Oflags::TRUNC) || base.contains(Rights::FD_WRITE);
         let anew = creates && flags.contains(Oflags::EXCL);
         let exists = !anew && self.openable_p1(memory, dir, lookup, path).await?;
-        if creates && !exists {
-            self.room(dir.into(), Growth::of_entry(0)).await?;
-        }
+        let _room = if creates && !exists {
+            self.room(dir.into(), Growth::of_entry(0)).await?
+        } else {
+            Allowed::nothing()
+        };
         let wasi = self.wasi_p1();
         let open = wasi.path_open(memory, dir, lookup, path, flags, base, inheriting, state);
         let result = open.await;
@@ -397,30 +405,6 @@ impl WasiSnapshotPreview1 for GuestState {
         Ok(opened)
     }
 
-    async fn path_readlink(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        dir: Fd,
-        path: GuestPtr<str>,
-        to: GuestPtr<u8>,
-        length: Size,
-    ) -> Answer<Size> {
-        let wasi = self.wasi_p1();
-        let result = wasi.path_readlink(memory, dir, path, to, length).await;
-        self.explained_p1(memory, result, dir, path, false).await
-    }
-
-    async fn path_remove_directory(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        dir: Fd,
-        path: GuestPtr<str>,
-    ) -> Answer<()> {
-        let wasi = self.wasi_p1();
-        let result = wasi.path_remove_directory(memory, dir, path).await;
-        self.explained_p1(memory, result, dir, path, true).await
-    }
-
     async fn path_rename(
         &mut self,
         memory: &mut GuestMemory<'_>,
@@ -432,6 +416,7 @@ impl WasiSnapshotPreview1 for GuestState {
         if self.desk().directories.apart(dir.into(), new_dir.into()) {
             return Err(Errno::Xdev.into());
         }
+        let _moving = self.desk().directories.moving(new_dir.into());
         let wasi = self.wasi_p1();
         let rename = wasi.path_rename(memory, dir, path, new_dir, new_path);
         let result = rename.await;
@@ -449,7 +434,7 @@ impl WasiSnapshotPreview1 for GuestState {
         path: GuestPtr<str>,
     ) -> Answer<()> {
         let length = target.len() as usize;
-        self.room(dir.into(), Growth::of_entry(length)).await?;
+        let _room = self.room(dir.into(), Growth::of_entry(length)).await?;
         let wasi = self.wasi_p1();
         let result = wasi.path_symlink(memory, target, dir, path).await;
         if result.as_ref().is_err_and(not_permitted) {
@@ -462,17 +447,6 @@ impl WasiSnapshotPreview1 for GuestState {
                 return result;
             }
         }
-        self.explained_p1(memory, result, dir, path, true).await
-    }
-
-    async fn path_unlink_file(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        dir: Fd,
-        path: GuestPtr<str>,
-    ) -> Answer<()> {
-        let wasi = self.wasi_p1();
-        let result = wasi.path_unlink_file(memory, dir, path).await;
         self.explained_p1(memory, result, dir, path, true).await
     }
 }

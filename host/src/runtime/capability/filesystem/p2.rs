@@ -10,9 +10,9 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 };
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 
-use super::quota::Growth;
+use super::quota::{Allowed, Growth};
 use super::stream::Metered;
-use super::{NoRoom, leaves};
+use super::{NoRoom, READS, WRITES, leaves};
 use crate::runtime::guest::GuestState;
 
 pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
@@ -117,6 +117,39 @@ impl GuestState {
     }
 }
 
+/// Functions on what is open that are the library's.
+macro_rules! same_as_ever {
+    ($(async fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {$(
+        async fn $name(
+            &mut self,
+            fd: Resource<Descriptor>,
+            $($argument: $type,)*
+        ) -> FsResult<$result> {
+            self.filesystem().$name(fd, $($argument,)*).await
+        }
+    )*};
+}
+
+/// Functions on a path that are the library's, and that tell why they were not permitted.
+macro_rules! told_of {
+    ($(async fn $name:ident(
+        dir, [$($before:ident: $type:ty),*], path, [$($after:ident: $other:ty),*]
+    ) -> $result:ty, if $writes:ident;)*) => {$(
+        async fn $name(
+            &mut self,
+            fd: Resource<Descriptor>,
+            $($before: $type,)*
+            path: String,
+            $($after: $other,)*
+        ) -> FsResult<$result> {
+            let dir = fd.rep();
+            let mut view = self.filesystem();
+            let result = view.$name(fd, $($before,)* path.clone(), $($after,)*).await;
+            self.explained(result, dir, &path, $writes).await
+        }
+    )*};
+}
+
 impl preopens::Host for GuestState {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
         let granted = self.desk().directories.granted.clone();
@@ -145,6 +178,30 @@ impl types::Host for GuestState {
 }
 
 impl types::HostDescriptor for GuestState {
+    same_as_ever! {
+        async fn advise(offset: Filesize, length: Filesize, advice: Advice) -> ();
+        async fn sync_data() -> ();
+        async fn sync() -> ();
+        async fn get_flags() -> DescriptorFlags;
+        async fn get_type() -> DescriptorType;
+        async fn stat() -> DescriptorStat;
+        async fn metadata_hash() -> MetadataHashValue;
+        async fn read(length: Filesize, offset: Filesize) -> (Vec<u8>, bool);
+        async fn read_directory() -> Resource<DirectoryEntryStream>;
+    }
+
+    told_of! {
+        async fn stat_at(dir, [flags: PathFlags], path, []) -> DescriptorStat, if READS;
+        async fn metadata_hash_at(dir, [flags: PathFlags], path, [])
+            -> MetadataHashValue, if READS;
+        async fn set_times_at(
+            dir, [flags: PathFlags], path, [accessed: NewTimestamp, modified: NewTimestamp]
+        ) -> (), if WRITES;
+        async fn readlink_at(dir, [], path, []) -> String, if READS;
+        async fn remove_directory_at(dir, [], path, []) -> (), if WRITES;
+        async fn unlink_file_at(dir, [], path, []) -> (), if WRITES;
+    }
+
     fn read_via_stream(
         &mut self,
         fd: Resource<Descriptor>,
@@ -174,31 +231,9 @@ impl types::HostDescriptor for GuestState {
         self.metered_stream(key, stream, None)
     }
 
-    async fn advise(
-        &mut self,
-        fd: Resource<Descriptor>,
-        offset: Filesize,
-        length: Filesize,
-        advice: Advice,
-    ) -> FsResult<()> {
-        self.filesystem().advise(fd, offset, length, advice).await
-    }
-
-    async fn sync_data(&mut self, fd: Resource<Descriptor>) -> FsResult<()> {
-        self.filesystem().sync_data(fd).await
-    }
-
-    async fn get_flags(&mut self, fd: Resource<Descriptor>) -> FsResult<DescriptorFlags> {
-        self.filesystem().get_flags(fd).await
-    }
-
-    async fn get_type(&mut self, fd: Resource<Descriptor>) -> FsResult<DescriptorType> {
-        self.filesystem().get_type(fd).await
-    }
-
     async fn set_size(&mut self, fd: Resource<Descriptor>, size: Filesize) -> FsResult<()> {
         let key = fd.rep();
-        self.room_for_size(key, size).await?;
+        let _room = self.room_for_size(key, size).await?;
         let result = self.filesystem().set_size(fd, size).await;
         self.explained_open(result, key)
     }
@@ -215,15 +250,6 @@ impl types::HostDescriptor for GuestState {
         self.explained_open(result, key)
     }
 
-    async fn read(
-        &mut self,
-        fd: Resource<Descriptor>,
-        length: Filesize,
-        offset: Filesize,
-    ) -> FsResult<(Vec<u8>, bool)> {
-        self.filesystem().read(fd, length, offset).await
-    }
-
     async fn write(
         &mut self,
         fd: Resource<Descriptor>,
@@ -231,20 +257,9 @@ impl types::HostDescriptor for GuestState {
         offset: Filesize,
     ) -> FsResult<Filesize> {
         let key = fd.rep();
-        self.room_to_write(key, Some(offset), bytes.len()).await?;
+        let _room = self.room_to_write(key, Some(offset), bytes.len()).await?;
         let result = self.filesystem().write(fd, bytes, offset).await;
         self.explained_open(result, key)
-    }
-
-    async fn read_directory(
-        &mut self,
-        fd: Resource<Descriptor>,
-    ) -> FsResult<Resource<DirectoryEntryStream>> {
-        self.filesystem().read_directory(fd).await
-    }
-
-    async fn sync(&mut self, fd: Resource<Descriptor>) -> FsResult<()> {
-        self.filesystem().sync(fd).await
     }
 
     async fn create_directory_at(
@@ -253,39 +268,9 @@ impl types::HostDescriptor for GuestState {
         path: String,
     ) -> FsResult<()> {
         let dir = fd.rep();
-        self.room(dir, Growth::of_entry(0)).await?;
+        let _room = self.room(dir, Growth::of_entry(0)).await?;
         let mut view = self.filesystem();
         let result = view.create_directory_at(fd, path.clone()).await;
-        self.explained(result, dir, &path, true).await
-    }
-
-    async fn stat(&mut self, fd: Resource<Descriptor>) -> FsResult<DescriptorStat> {
-        self.filesystem().stat(fd).await
-    }
-
-    async fn stat_at(
-        &mut self,
-        fd: Resource<Descriptor>,
-        flags: PathFlags,
-        path: String,
-    ) -> FsResult<DescriptorStat> {
-        let dir = fd.rep();
-        let result = self.filesystem().stat_at(fd, flags, path.clone()).await;
-        self.explained(result, dir, &path, false).await
-    }
-
-    async fn set_times_at(
-        &mut self,
-        fd: Resource<Descriptor>,
-        flags: PathFlags,
-        path: String,
-        accessed: NewTimestamp,
-        modified: NewTimestamp,
-    ) -> FsResult<()> {
-        let dir = fd.rep();
-        let mut view = self.filesystem();
-        let set = view.set_times_at(fd, flags, path.clone(), accessed, modified);
-        let result = set.await;
         self.explained(result, dir, &path, true).await
     }
 
@@ -301,7 +286,7 @@ impl types::HostDescriptor for GuestState {
         if self.desk().directories.apart(dir, new_dir) {
             return Err(ErrorCode::CrossDevice.into());
         }
-        self.room(new_dir, Growth::of_entry(0)).await?;
+        let _room = self.room(new_dir, Growth::of_entry(0)).await?;
         let mut view = self.filesystem();
         let link = view.link_at(fd, flags, path.clone(), new_fd, new_path.clone());
         let result = link.await;
@@ -324,9 +309,11 @@ impl types::HostDescriptor for GuestState {
             || flags.contains(DescriptorFlags::WRITE);
         let anew = creates && open_flags.contains(OpenFlags::EXCLUSIVE);
         let exists = !anew && self.openable(dir, path_flags, &path).await?;
-        if creates && !exists {
-            self.room(dir, Growth::of_entry(0)).await?;
-        }
+        let _room = if creates && !exists {
+            self.room(dir, Growth::of_entry(0)).await?
+        } else {
+            Allowed::nothing()
+        };
         let mut view = self.filesystem();
         let open = view.open_at(fd, path_flags, path.clone(), open_flags, flags);
         let result = open.await;
@@ -345,23 +332,6 @@ impl types::HostDescriptor for GuestState {
         Ok(opened)
     }
 
-    async fn readlink_at(&mut self, fd: Resource<Descriptor>, path: String) -> FsResult<String> {
-        let dir = fd.rep();
-        let result = self.filesystem().readlink_at(fd, path.clone()).await;
-        self.explained(result, dir, &path, false).await
-    }
-
-    async fn remove_directory_at(
-        &mut self,
-        fd: Resource<Descriptor>,
-        path: String,
-    ) -> FsResult<()> {
-        let dir = fd.rep();
-        let mut view = self.filesystem();
-        let result = view.remove_directory_at(fd, path.clone()).await;
-        self.explained(result, dir, &path, true).await
-    }
-
     async fn rename_at(
         &mut self,
         fd: Resource<Descriptor>,
@@ -373,6 +343,7 @@ impl types::HostDescriptor for GuestState {
         if self.desk().directories.apart(dir, new_dir) {
             return Err(ErrorCode::CrossDevice.into());
         }
+        let _moving = self.desk().directories.moving(new_dir);
         let mut view = self.filesystem();
         let rename = view.rename_at(fd, path.clone(), new_fd, new_path.clone());
         let result = rename.await;
@@ -387,7 +358,7 @@ impl types::HostDescriptor for GuestState {
         path: String,
     ) -> FsResult<()> {
         let dir = fd.rep();
-        self.room(dir, Growth::of_entry(target.len())).await?;
+        let _room = self.room(dir, Growth::of_entry(target.len())).await?;
         let mut view = self.filesystem();
         let result = view.symlink_at(fd, target.clone(), path.clone()).await;
         if result.as_ref().is_err_and(not_permitted) && target.starts_with('/') && !leaves(&path) {
@@ -400,35 +371,12 @@ impl types::HostDescriptor for GuestState {
         self.explained(result, dir, &path, true).await
     }
 
-    async fn unlink_file_at(&mut self, fd: Resource<Descriptor>, path: String) -> FsResult<()> {
-        let dir = fd.rep();
-        let mut view = self.filesystem();
-        let result = view.unlink_file_at(fd, path.clone()).await;
-        self.explained(result, dir, &path, true).await
-    }
-
     async fn is_same_object(
         &mut self,
         one: Resource<Descriptor>,
         other: Resource<Descriptor>,
     ) -> wasmtime::Result<bool> {
         self.filesystem().is_same_object(one, other).await
-    }
-
-    async fn metadata_hash(&mut self, fd: Resource<Descriptor>) -> FsResult<MetadataHashValue> {
-        self.filesystem().metadata_hash(fd).await
-    }
-
-    async fn metadata_hash_at(
-        &mut self,
-        fd: Resource<Descriptor>,
-        flags: PathFlags,
-        path: String,
-    ) -> FsResult<MetadataHashValue> {
-        let dir = fd.rep();
-        let mut view = self.filesystem();
-        let result = view.metadata_hash_at(fd, flags, path.clone()).await;
-        self.explained(result, dir, &path, false).await
     }
 
     fn drop(&mut self, fd: Resource<Descriptor>) -> wasmtime::Result<()> {

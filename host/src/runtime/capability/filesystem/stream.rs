@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::{DynOutputStream, OutputStream, Pollable, StreamError, StreamResult};
 
-use super::quota::{Full, Growth, Quota};
+use super::quota::{Allowed, Full, Growth, Quota};
 
 /// Writes to a file while the quota has room.
 pub(super) struct Metered {
@@ -21,7 +21,7 @@ pub(super) struct Metered {
     position: Option<u64>,
     state: State,
     /// Growth that was handed on and may not have happened yet.
-    in_flight: u64,
+    in_flight: Allowed,
 }
 
 enum State {
@@ -54,7 +54,7 @@ impl Metered {
             quota,
             position,
             state: State::Open,
-            in_flight: 0,
+            in_flight: Allowed::nothing(),
         }
     }
 
@@ -63,10 +63,9 @@ impl Metered {
     }
 
     /// Hands on what there is room for.
-    fn send(&mut self, bytes: Bytes, growth: Growth) -> StreamResult<()> {
+    fn send(&mut self, bytes: Bytes, growth: Allowed) -> StreamResult<()> {
         self.advance(bytes.len());
-        self.in_flight += growth.bytes;
-        self.quota.sent(growth.bytes);
+        self.in_flight.add(growth);
         self.inner.write(bytes)
     }
 
@@ -77,7 +76,7 @@ impl Metered {
     }
 
     fn landed(&mut self) {
-        self.quota.landed(mem::take(&mut self.in_flight));
+        self.in_flight = Allowed::nothing();
     }
 
     fn refuse(&mut self, full: Full) {
@@ -108,8 +107,7 @@ impl OutputStream for Metered {
                 return Err(StreamError::trap("a write without a permit"));
             }
         }
-        let growth = self.growth(bytes.len());
-        if self.quota.take(growth) {
+        if let Some(growth) = self.quota.take(self.growth(bytes.len())) {
             return self.send(bytes, growth);
         }
         // This may not wait: `ready` does.
@@ -121,10 +119,13 @@ impl OutputStream for Metered {
         self.ready().await;
         self.said()?;
         let growth = self.growth(bytes.len());
-        if let Err(full) = self.quota.room(growth).await {
-            self.refuse(full);
-            return self.said();
-        }
+        let _allowed = match self.quota.room(growth).await {
+            Ok(allowed) => allowed,
+            Err(full) => {
+                self.refuse(full);
+                return self.said();
+            }
+        };
         let length = bytes.len();
         self.inner.blocking_write_and_flush(bytes).await?;
         self.advance(length);
@@ -167,24 +168,21 @@ impl Pollable for Metered {
             return;
         };
         let growth = self.growth(bytes.len());
-        if let Err(full) = self.quota.room(growth).await {
-            self.refuse(full);
-            return;
-        }
+        let allowed = match self.quota.room(growth).await {
+            Ok(allowed) => allowed,
+            Err(full) => {
+                self.refuse(full);
+                return;
+            }
+        };
         if let State::Waiting(bytes) = mem::replace(&mut self.state, State::Open)
-            && self.send(bytes, growth).is_err()
+            && self.send(bytes, allowed).is_err()
         {
             // The file's own error was said before; the stream is over.
             self.state = State::Closed;
             return;
         }
         self.inner.ready().await;
-        self.landed();
-    }
-}
-
-impl Drop for Metered {
-    fn drop(&mut self) {
         self.landed();
     }
 }

@@ -26,8 +26,8 @@ use super::super::reports::{Report, Reports};
 use super::super::resolve::{Host, Lookups, admit};
 use super::{Driver, HEAD};
 use crate::clock;
+use crate::job::grants::Need;
 use crate::job::{Grants, HttpGrant};
-use crate::run::Denial;
 use crate::units::{format_duration_exact, format_size};
 
 /// How long one of several addresses is tried before the next one has its turn.
@@ -84,12 +84,9 @@ impl Facts {
         self.reports.line(format!("{}: {text}", self.what));
     }
 
-    fn denied(&self, why: &str, grant: Option<String>) {
-        self.reports.leave(Report::Refused(Denial {
-            what: format!("{}: {why}", self.what),
-            grant,
-            ceiling: None,
-        }));
+    fn denied(&self, why: &str, need: Need) {
+        let what = format!("{}: {why}", self.what);
+        self.reports.leave(Report::Denied(what, need));
     }
 
     /// The request's body is larger than it may be: of `length` bytes, if that is known.
@@ -258,8 +255,8 @@ impl Errand {
             }
         })?;
         let addresses = admit(found, |ip| self.may_connect(ip)).map_err(|refused| {
-            let grant = refused.grant("origins", "http");
-            self.facts.denied(&refused.to_string(), Some(grant));
+            let need = refused.need("origins", "http");
+            self.facts.denied(&refused.to_string(), need);
             Error::DestinationIpProhibited
         })?;
         let stream = self.reach(&addresses, by).await?;

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -14,7 +15,8 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::dispatcher::{Cancel, Session};
 use crate::job::grants::network::{AddressRange, OriginPattern};
-use crate::job::{Grants, Job, JobId};
+use crate::job::{Grants, Job, JobId, SourceText};
+use crate::policy::{Current, Policy};
 use crate::run::{Attempt, Cause, Run, RunId};
 use crate::runtime::capability::resolve::Network;
 use crate::runtime::capability::resolve::tests::Script;
@@ -303,6 +305,21 @@ async fn a_name_that_leads_inside_is_not_connected_to() {
     assert!(server.nobody_came());
     insta::assert_snapshot!(run.told(&server), @r#"denied: GET http://evil.example:PORT/x: it leads to 127.0.0.1, a loopback address; to allow it: "addresses": ["127.0.0.1"] beside the "origins" of "http""#);
     assert_eq!(run.desk.denials.count, 1);
+
+    // And what the operator has to say of that.
+    let ceiling = "[ceiling.grants]\naddresses = [\"10.0.0.0/8\", \"::1\"]\n";
+    for (at, verdict) in [("127.0.0.1", "forbids"), ("::1", "permits")] {
+        let network = Network::with_resolver(Script::new(&[("evil.example", &[at])]));
+        let mut run = Fetcher::with(&origins, |_| {}, network);
+        let source = SourceText::new("quarterjack.toml", ceiling);
+        let policy = Policy::parse(&Arc::new(source), Path::new("")).unwrap();
+        run.desk = run.desk.under(&Current::new(Arc::new(policy)));
+        let sent = run.get(&server.url("evil.example", "/")).await;
+        assert_eq!(named(sent), "DestinationIpProhibited");
+        let told = run.told(&server);
+        let verdict = format!("\"http\"; the operator's ceiling {verdict} it (quarterjack.toml:2)");
+        assert!(told.trim_end().ends_with(&verdict), "{told}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,255 @@
+//! The file of the store: opened, brought up to date, refused where it is not what it should be.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite_migration::{M, Migrations};
+use rustix::fs::{FlockOperation, flock};
+use thiserror::Error;
+
+use crate::clock::{Timestamp, format_instant};
+
+/// The name of the store's file in a data directory.
+pub const FILE: &str = "quarterjack.db";
+
+/// The name of the file that says which host holds a data directory.
+const HOLDER: &str = "host.lock";
+
+/// How long another process is waited for that writes to the file, such as one that pauses a job.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The most bytes of a holder's word.
+const LONGEST_WORD: u64 = 1024;
+
+/// The tables of every version, the oldest first. What is here is never changed: a new version
+/// adds to it.
+const STEPS: &[M<'static>] = &[M::up(include_str!("schema.sql"))];
+
+/// Why a data directory cannot be used.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The directory cannot be made or looked into.
+    #[error("cannot use the data directory {}: {error}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Another host works with it.
+    #[error(
+        "the data directory {} is in use by another host ({holder}); stop that one first, or give this one a --data of its own", path.display()
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// Who, such as `process 123, since 2026-11-23T02:00:00Z`.
+        holder: String,
+    },
+    /// There is no store in it.
+    #[error(
+        "there is no history in {}: a host makes one with `quarterjack serve --data {}`", path.display(), path.display()
+    )]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A newer version has written it.
+    #[error(
+        "{} was written by a newer quarterjack (its tables are of version {found}, this one knows {known}); use that one, or give this one a --data of its own", path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: usize,
+        /// The newest version that is known.
+        known: usize,
+    },
+    /// It is no store, or is damaged.
+    #[error(
+        "{} is damaged, or is no history of quarterjack: {why}; nothing in it was changed. Put a backup in its place, or move it away to begin anew", path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// Anything else.
+    #[error("cannot open {}: {why}", path.display())]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+/// That a data directory is held by this process, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Hold {
+    _file: File,
+}
+
+impl Hold {
+    /// Takes a data directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`], [`OpenError::Directory`].
+    pub(super) fn take(directory: &Path, now: Timestamp) -> Result<Hold, OpenError> {
+        let failed = |error| OpenError::Directory {
+            path: directory.to_owned(),
+            error,
+        };
+        make_private(directory).map_err(failed)?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(directory.join(HOLDER))
+            .map_err(failed)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut word = String::new();
+            // Whoever holds it may not have said so yet.
+            let _ = (&file).take(LONGEST_WORD).read_to_string(&mut word);
+            let word = word.trim();
+            return Err(OpenError::InUse {
+                path: directory.to_owned(),
+                holder: if word.is_empty() { "unknown" } else { word }.to_owned(),
+            });
+        }
+        let word = format!(
+            "process {}, since {}\n",
+            std::process::id(),
+            format_instant(now)
+        );
+        file.set_len(0).map_err(failed)?;
+        file.rewind().map_err(failed)?;
+        file.write_all(word.as_bytes()).map_err(failed)?;
+        Ok(Hold { _file: file })
+    }
+}
+
+/// Makes a directory that only its owner may look into: outputs may be private.
+fn make_private(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    if directory.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+}
+
+/// Opens the store of a data directory to write to it, and brings its tables up to date.
+///
+/// # Errors
+/// [`OpenError`]; nothing in the file has changed.
+pub(super) fn open(directory: &Path) -> Result<Connection, OpenError> {
+    let path = directory.join(FILE);
+    let named = |error: &rusqlite::Error| name(&path, error);
+    let mut connection = Connection::open(&path).map_err(|error| named(&error))?;
+    check_version(&connection, &path)?;
+    set_up(&connection).map_err(|error| named(&error))?;
+    Migrations::from_slice(STEPS)
+        .to_latest(&mut connection)
+        .map_err(|error| match error {
+            rusqlite_migration::Error::RusqliteError { err, .. } => named(&err),
+            error => OpenError::Other {
+                path: path.clone(),
+                why: error.to_string(),
+            },
+        })?;
+    Ok(connection)
+}
+
+/// Opens the store of a data directory to read it, whether or not a host works with it.
+///
+/// # Errors
+/// [`OpenError`].
+pub(super) fn open_to_read(directory: &Path) -> Result<Connection, OpenError> {
+    let path = directory.join(FILE);
+    if !path.exists() {
+        return Err(OpenError::Missing {
+            path: directory.to_owned(),
+        });
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let named = |error: &rusqlite::Error| name(&path, error);
+    let connection = Connection::open_with_flags(&path, flags).map_err(|error| named(&error))?;
+    connection
+        .busy_timeout(PATIENCE)
+        .map_err(|error| named(&error))?;
+    check_version(&connection, &path)?;
+    Ok(connection)
+}
+
+/// Refuses what a newer version has written, before anything is done to it.
+fn check_version(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let found: i64 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|error| name(path, &error))?;
+    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    if found > STEPS.len() {
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found,
+            known: STEPS.len(),
+        });
+    }
+    Ok(())
+}
+
+/// What every connection that writes is set to.
+fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    // Larger pages hold the rows of a run with fewer of them. Only heeded in a new file.
+    connection.pragma_update(None, "page_size", 8192)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A commit is on the disk when it is answered.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // Another thread copies the log into the file, where no run waits for it.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "cache_size", -64 * 1024)?;
+    Ok(())
+}
+
+/// What went wrong with a file, for the person who reads it.
+pub(super) fn name(path: &Path, error: &rusqlite::Error) -> OpenError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => OpenError::Damaged {
+            path: path.to_owned(),
+            why: error.to_string(),
+        },
+        _ => OpenError::Other {
+            path: path.to_owned(),
+            why: explain(error),
+        },
+    }
+}
+
+/// Why the store does not do its work, and what would help.
+pub(super) fn explain(error: &rusqlite::Error) -> String {
+    let help = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "; make room on the disk of the data directory",
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            "; see whether the host may write to the data directory and what is in it"
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "; another program keeps the file locked"
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "; the file is damaged: put a backup in its place, or move it away to begin anew"
+        }
+        _ => "",
+    };
+    format!("{error}{help}")
+}

@@ -1,0 +1,356 @@
+//! The store that outlives the host: one SQLite file in a data directory.
+//!
+//! ```text
+//! Store ──Command──▶ writer thread ──▶ quarterjack.db (write-ahead log, synchronous=FULL)
+//!   │  └──started──▶ starts, a list without waiting          ▲
+//!   └──queries──▶ a connection of their own ─────────────────┘
+//! ```
+//!
+//! What is answered is on the disk. Two hosts never share a data directory. Whoever only reads
+//! opens a [`History`], beside a running host or without one.
+
+mod checkpoints;
+mod file;
+mod rows;
+mod starts;
+mod tables;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OptionalExtension as _};
+use tokio::sync::oneshot;
+
+use super::{
+    Begun, BoxFuture, FinishError, FireResult, Recovered, Schedule, Skip, Store, StoreError,
+    Totals, Unfinished, quota_of,
+};
+use crate::clock::Timestamp;
+use crate::job::{Job, JobId};
+use crate::record::{RunQuery, RunRecord, Status};
+use crate::run::{Attempt, FinishedRun, Firing, Run, RunId};
+use crate::state::{Changes, Snapshot, StateError};
+use checkpoints::{Checkpoints, Log};
+use file::Hold;
+use starts::Starts;
+use writer::{Command, Note, Reply, Writer};
+
+pub use file::{FILE, OpenError};
+
+/// How long before it is due a run is recorded: many times what a commit takes, and little enough
+/// that a definition that changes meanwhile hardly matters.
+const LEAD: Duration = Duration::from_millis(200);
+
+/// Runs in a file. See the [module](self).
+#[derive(Debug)]
+pub struct SqliteStore {
+    inner: Arc<Inner>,
+    writer: Option<JoinHandle<()>>,
+    _checkpoints: Checkpoints,
+}
+
+#[derive(Debug)]
+struct Inner {
+    commands: Mutex<Option<Sender<Command>>>,
+    reader: Mutex<Connection>,
+    starts: Arc<Starts>,
+    counts: Arc<Counts>,
+    /// What was found of the host before this one, until it is asked for.
+    recovered: Mutex<Option<Recovered>>,
+    /// Dropped last: until then no other host may come.
+    _hold: Hold,
+}
+
+/// What has been counted since the host was started.
+#[derive(Debug, Default)]
+struct Counts(Mutex<Totals>);
+
+impl SqliteStore {
+    /// Opens the store of a data directory, which is made if it is not there, and takes it for
+    /// this process.
+    ///
+    /// # Errors
+    /// [`OpenError`]: what is there is not harmed.
+    pub fn open(directory: &Path, now: Timestamp) -> Result<SqliteStore, OpenError> {
+        let hold = Hold::take(directory, now)?;
+        let mut connection = file::open(directory)?;
+        let path = directory.join(FILE);
+        let named = |error: &rusqlite::Error| file::name(&path, error);
+        let (starts, begun) = Starts::open(directory).map_err(|error| OpenError::Directory {
+            path: directory.to_owned(),
+            error,
+        })?;
+        let recovered = recover(&mut connection, &begun).map_err(|error| named(&error))?;
+        starts.clear(); // what it said is in the tables now
+        let reader = file::open_to_read(directory)?;
+        let starts = Arc::new(starts);
+        let counts = Arc::new(Counts::default());
+        let (sender, commands) = channel();
+        let writer = Writer::new(
+            connection,
+            commands,
+            starts.clone(),
+            counts.clone(),
+            Log::of(&path),
+        );
+        let failed = |error| OpenError::Directory {
+            path: directory.to_owned(),
+            error,
+        };
+        let writer = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || writer.run())
+            .map_err(failed)?;
+        let checkpoints = Checkpoints::start(&path)?;
+        Ok(SqliteStore {
+            inner: Arc::new(Inner {
+                commands: Mutex::new(Some(sender)),
+                reader: Mutex::new(reader),
+                starts,
+                counts,
+                recovered: Mutex::new(Some(recovered)),
+                _hold: hold,
+            }),
+            writer: Some(writer),
+            _checkpoints: checkpoints,
+        })
+    }
+}
+
+impl Drop for SqliteStore {
+    /// Waits until all that was told is written.
+    fn drop(&mut self) {
+        self.inner.commands.lock().take();
+        if let Some(writer) = self.writer.take() {
+            // A panic of its own has been told.
+            let _ = writer.join();
+        }
+    }
+}
+
+/// What the host before this one left.
+fn recover(connection: &mut Connection, begun: &starts::Begun) -> rusqlite::Result<Recovered> {
+    let transaction = connection.transaction()?;
+    let recovered = look_back(&transaction, begun)?;
+    transaction.commit()?;
+    Ok(recovered)
+}
+
+fn look_back(connection: &Connection, begun: &starts::Begun) -> rusqlite::Result<Recovered> {
+    let schedules = connection
+        .prepare("SELECT name, trigger, since, dealt_with FROM jobs WHERE trigger IS NOT NULL")?
+        .query_map([], |row| {
+            let schedule = Schedule {
+                trigger: row.get::<_, i64>(1)?.cast_unsigned(),
+                since: rows::from_nanos(row.get(2)?),
+                dealt_with: row.get::<_, Option<i64>>(3)?.map(rows::from_nanos),
+            };
+            Ok((JobId::from(&*row.get::<_, String>(0)?), schedule))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    let last_boot: Option<String> = connection
+        .query_row("SELECT value FROM host WHERE name = 'boot'", [], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    let boot = starts::boot_id();
+    let same_boot = boot.is_some() && boot == last_boot;
+    if let Some(boot) = &boot {
+        connection.execute(
+            "INSERT OR REPLACE INTO host (name, value) VALUES ('boot', ?)",
+            [boot],
+        )?;
+    }
+    let unfinished: Vec<Unfinished> = rows::read_open(connection)?
+        .into_iter()
+        .map(|record| Unfinished {
+            begun: match begun.has(record.id) {
+                _ if record.status == Status::Running => Begun::Yes,
+                Some(true) => Begun::Yes,
+                Some(false) if same_boot => Begun::No,
+                _ => Begun::Maybe,
+            },
+            record,
+        })
+        .collect();
+    // What is known now may not be known to the next host, should this one not get far.
+    let mut running = connection.prepare("UPDATE runs SET status = 'running' WHERE id = ?")?;
+    for one in unfinished.iter().filter(|one| one.begun != Begun::No) {
+        running.execute([rows::to_key(one.record.id)])?;
+    }
+    Ok(Recovered {
+        schedules,
+        unfinished,
+    })
+}
+
+impl Inner {
+    /// Has something written; the answer comes when it is on the disk.
+    async fn ask<T, E: From<StoreError>>(
+        &self,
+        command: impl FnOnce(Reply<Result<T, E>>) -> Command,
+    ) -> Result<T, E> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply));
+        let gone = || StoreError::Write {
+            what: "what happened",
+            why: "the thread that writes has ended (a bug in the host)".to_owned(),
+        };
+        answer.await.unwrap_or_else(|_| Err(gone().into()))
+    }
+
+    fn send(&self, command: Command) {
+        if let Some(sender) = &*self.commands.lock() {
+            // Whoever waits learns that nobody answers.
+            let _ = sender.send(command);
+        }
+    }
+
+    /// Reads on a thread that may wait for the disk, after all that was told is written.
+    async fn read<T: Send + 'static>(
+        self: Arc<Self>,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.ask(Command::Flush).await?;
+        let inner = self.clone();
+        let read = tokio::task::spawn_blocking(move || read(&inner.reader.lock())).await;
+        match read {
+            Ok(read) => read.map_err(|error| read_error(&error)),
+            Err(error) => Err(StoreError::Read {
+                what: "the history",
+                why: error.to_string(),
+            }),
+        }
+    }
+}
+
+fn read_error(error: &rusqlite::Error) -> StoreError {
+    StoreError::Read {
+        what: "the history",
+        why: file::explain(error),
+    }
+}
+
+impl Store for SqliteStore {
+    fn lead(&self) -> Duration {
+        LEAD
+    }
+
+    fn recover(&self) -> BoxFuture<'_, Result<Recovered, StoreError>> {
+        let recovered = self.inner.recovered.lock().take().unwrap_or_default();
+        Box::pin(std::future::ready(Ok(recovered)))
+    }
+
+    fn enter(&self, jobs: Vec<(JobId, Schedule)>) {
+        self.inner.send(Command::Note(Note::Enter(jobs)));
+    }
+
+    fn fire(
+        &self,
+        firings: Vec<Firing>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<FireResult>, StoreError>> {
+        Box::pin(async move {
+            if firings.is_empty() {
+                return Ok(Vec::new());
+            }
+            let fire = |reply| Command::Fire(firings, now, reply);
+            self.inner.ask(fire).await
+        })
+    }
+
+    fn adopt(
+        &self,
+        run: RunId,
+        job: Arc<Job>,
+    ) -> BoxFuture<'_, Result<Option<Arc<Run>>, StoreError>> {
+        Box::pin(self.inner.ask(move |reply| Command::Adopt(run, job, reply)))
+    }
+
+    fn started(&self, attempt: &Attempt) {
+        let number = self.inner.starts.note(attempt.run.id);
+        self.inner.counts.0.lock().started += 1;
+        let note = Note::Started(attempt.clone(), number);
+        self.inner.send(Command::Note(note));
+    }
+
+    fn attempted(&self, attempt: Arc<FinishedRun>) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(
+            self.inner
+                .ask(move |reply| Command::Attempted(attempt, reply)),
+        )
+    }
+
+    fn finished(
+        &self,
+        run: Arc<FinishedRun>,
+        state: Option<Changes>,
+    ) -> BoxFuture<'_, Result<(), FinishError>> {
+        Box::pin(
+            self.inner
+                .ask(move |reply| Command::Finished(run, state, reply)),
+        )
+    }
+
+    fn state(&self, job: &JobId) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
+        let job = job.clone();
+        Box::pin(self.inner.ask(move |reply| Command::State(job, reply)))
+    }
+
+    fn checkpoint(
+        &self,
+        job: &Job,
+        changes: Changes,
+    ) -> BoxFuture<'_, Result<Snapshot, StateError>> {
+        let (id, quota) = (job.id.clone(), quota_of(job));
+        let checkpoint = move |reply| Command::Checkpoint(id, quota, changes, reply);
+        Box::pin(self.inner.ask(checkpoint))
+    }
+
+    fn skipped(&self, skip: Skip) {
+        self.inner.counts.0.lock().skipped += skip.firings();
+        self.inner.send(Command::Note(Note::Skipped(skip)));
+    }
+
+    fn runs(&self, query: RunQuery) -> BoxFuture<'_, Result<Vec<RunRecord>, StoreError>> {
+        Box::pin(
+            self.inner
+                .clone()
+                .read(move |reader| rows::read_runs(reader, &query)),
+        )
+    }
+
+    fn run(&self, id: RunId) -> BoxFuture<'_, Result<Option<RunRecord>, StoreError>> {
+        Box::pin(
+            self.inner
+                .clone()
+                .read(move |reader| rows::read_run(reader, id)),
+        )
+    }
+
+    fn last_success(&self, job: &JobId) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {
+        let job = job.clone();
+        Box::pin(
+            self.inner
+                .ask(move |reply| Command::LastSuccess(job, reply)),
+        )
+    }
+
+    fn totals(&self) -> BoxFuture<'_, Result<Totals, StoreError>> {
+        let totals = *self.inner.counts.0.lock();
+        Box::pin(std::future::ready(Ok(totals)))
+    }
+
+    fn forget(&self, job: &JobId) -> BoxFuture<'_, Result<(), StoreError>> {
+        let job = job.clone();
+        Box::pin(self.inner.ask(move |reply| Command::Forget(job, reply)))
+    }
+}

@@ -1,0 +1,394 @@
+//! Records as rows, and back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::clock::Timestamp;
+use crate::job::JobId;
+use crate::record::{AttemptEnd, AttemptRecord, RunQuery, RunRecord, Status};
+use crate::run::{
+    Cause, Denial, Denials, Execution, Level, LogEntry, Outcome, Output, PluginDigest, Progress,
+    Retry, RunId, SkipReason,
+};
+
+/// An instant as it is kept: nanoseconds since 1970, which end in 1677 and 2262.
+pub(super) fn to_nanos(instant: Timestamp) -> i64 {
+    instant.timestamp_nanos_opt().unwrap_or_else(|| {
+        if instant < Timestamp::UNIX_EPOCH {
+            i64::MIN
+        } else {
+            i64::MAX
+        }
+    })
+}
+
+pub(super) fn from_nanos(nanos: i64) -> Timestamp {
+    Timestamp::from_timestamp_nanos(nanos)
+}
+
+/// A count as it is kept.
+pub(super) fn to_count(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn from_count(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}
+
+fn to_length(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn to_key(run: RunId) -> [u8; 16] {
+    run.to_u128().to_be_bytes()
+}
+
+fn from_key(key: [u8; 16]) -> RunId {
+    RunId::from_u128(u128::from_be_bytes(key))
+}
+
+/// A value that no version has written: the file is not what it should be.
+fn strange(column: &str, value: impl std::fmt::Debug) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(
+        0,
+        rusqlite::types::Type::Null,
+        format!("{column} is {value:?}").into(),
+    )
+}
+
+/// The columns of [`run_of`], of `runs` joined with `jobs`.
+const RUN: &str = "runs.id, jobs.name, cause, scheduled_at, recorded_at, max_attempts, \
+     runs.last_success, deterministic, status, reason, reason_number, reason_text";
+
+fn run_of(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
+    let cause: String = row.get(2)?;
+    let status: String = row.get(8)?;
+    let status = match &*status {
+        "recorded" => Status::Recorded,
+        "running" => Status::Running,
+        "skipped" => {
+            let name: String = row.get(9)?;
+            let number: Option<i64> = row.get(10)?;
+            let text: Option<String> = row.get(11)?;
+            SkipReason::from_parts(&name, number.map(from_count), text.as_deref())
+                .map(Status::Skipped)
+                .ok_or_else(|| strange("reason", name))?
+        }
+        outcome => Outcome::from_name(outcome)
+            .map(Status::Finished)
+            .ok_or_else(|| strange("status", outcome))?,
+    };
+    Ok(RunRecord {
+        id: from_key(row.get(0)?),
+        job: JobId::from(&*row.get::<_, String>(1)?),
+        cause: Cause::from_name(&cause).ok_or_else(|| strange("cause", cause))?,
+        scheduled_at: from_nanos(row.get(3)?),
+        recorded_at: from_nanos(row.get(4)?),
+        max_attempts: row.get(5)?,
+        last_success: row.get::<_, Option<i64>>(6)?.map(from_nanos),
+        deterministic: row.get(7)?,
+        status,
+        attempts: Vec::new(),
+    })
+}
+
+/// The columns of [`attempt_of`], of `attempts`.
+const ATTEMPT: &str = "number, started_at, ended_at, outcome, error, fuel, memory, cpu, elapsed, \
+     plugin, output_dropped, log_dropped, denied";
+
+fn attempt_of(row: &Row<'_>) -> rusqlite::Result<AttemptRecord> {
+    let outcome: Option<String> = row.get(3)?;
+    let ended_at: Option<i64> = row.get(2)?;
+    let end = match (ended_at, outcome) {
+        (Some(at), Some(outcome)) => {
+            let count = |column| row.get::<_, i64>(column).map(from_count);
+            let length = |column| count(column).map(Duration::from_nanos);
+            let execution = Execution {
+                plugin: row.get::<_, Option<[u8; 32]>>(9)?.map(PluginDigest),
+                fuel_used: count(5)?,
+                memory_peak: count(6)?,
+                cpu_time: length(7)?,
+                elapsed: length(8)?,
+                output_dropped: count(10)?,
+                log_dropped: count(11)?,
+                error: row.get(4)?,
+                denials: Denials {
+                    count: count(12)?,
+                    first: Vec::new(),
+                },
+                ..Execution::without_guest(
+                    Outcome::from_name(&outcome).ok_or_else(|| strange("outcome", outcome))?,
+                    "",
+                    Retry::Never,
+                )
+            };
+            Some(AttemptEnd {
+                at: from_nanos(at),
+                execution: Arc::new(execution),
+            })
+        }
+        _ => None,
+    };
+    Ok(AttemptRecord {
+        number: row.get(0)?,
+        started_at: from_nanos(row.get(1)?),
+        end,
+    })
+}
+
+/// What an attempt told, as it is kept.
+#[derive(Serialize, Deserialize, Default)]
+struct Told {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    entries: Vec<Entry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    denials: Vec<Denial>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    progress: Option<Progress>,
+}
+
+/// An entry of a log, as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    level: Level,
+    message: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<(String, String)>,
+    /// Nanoseconds after the start of the attempt.
+    after: u64,
+}
+
+/// Keeps the end of an attempt that is known to have begun.
+pub(super) fn write_end(
+    connection: &Connection,
+    run: RunId,
+    number: u32,
+    started_at: Timestamp,
+    end: &AttemptEnd,
+) -> rusqlite::Result<()> {
+    let how = &*end.execution;
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO attempts (run, number, started_at, ended_at, outcome, error, \
+             fuel, memory, cpu, elapsed, plugin, output_dropped, log_dropped, denied) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            to_key(run),
+            number,
+            to_nanos(started_at),
+            to_nanos(end.at),
+            how.outcome.as_str(),
+            how.error,
+            to_count(how.fuel_used),
+            to_count(how.memory_peak),
+            to_length(how.cpu_time),
+            to_length(how.elapsed),
+            how.plugin.map(|digest| digest.0),
+            to_count(how.output_dropped),
+            to_count(how.log_dropped),
+            to_count(how.denials.count),
+        ])?;
+    let told = Told {
+        entries: how.entries.iter().map(Entry::of).collect(),
+        denials: how.denials.first.clone(),
+        progress: how.progress.clone(),
+    };
+    let told = (!told.is_empty()).then(|| serde_json::to_string(&told).unwrap_or_default());
+    if how.output.is_some() || !how.log.is_empty() || told.is_some() {
+        connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO results (run, number, output_type, output, log, told) \
+                 VALUES (?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                to_key(run),
+                number,
+                how.output.as_ref().map(Output::kind),
+                how.output.as_ref().map(Output::as_bytes),
+                (!how.log.is_empty()).then_some(&how.log),
+                told,
+            ])?;
+    }
+    Ok(())
+}
+
+impl Told {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.denials.is_empty() && self.progress.is_none()
+    }
+}
+
+impl Entry {
+    fn of(entry: &LogEntry) -> Entry {
+        Entry {
+            level: entry.level,
+            message: entry.message.clone(),
+            fields: entry.fields.clone(),
+            after: u64::try_from(entry.after.as_nanos()).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn restored(self) -> LogEntry {
+        LogEntry {
+            level: self.level,
+            message: self.message,
+            fields: self.fields,
+            after: Duration::from_nanos(self.after),
+        }
+    }
+}
+
+/// Adds to the end of an attempt what it left behind.
+fn read_result(
+    connection: &Connection,
+    run: RunId,
+    attempt: &mut AttemptRecord,
+) -> rusqlite::Result<()> {
+    let Some(end) = &mut attempt.end else {
+        return Ok(());
+    };
+    type Result = (
+        Option<String>,
+        Option<Vec<u8>>,
+        Option<Vec<u8>>,
+        Option<String>,
+    );
+    let result: Option<Result> = connection
+        .prepare_cached(
+            "SELECT output_type, output, log, told FROM results WHERE run = ? AND number = ?",
+        )?
+        .query_row(params![to_key(run), attempt.number], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
+        .optional()?;
+    let Some((kind, output, log, told)) = result else {
+        return Ok(());
+    };
+    let mut how = (*end.execution).clone();
+    how.output = match (kind, output) {
+        (Some(kind), Some(bytes)) => Some(output_of(&kind, bytes)?),
+        _ => None,
+    };
+    how.log = log.unwrap_or_default();
+    if let Some(told) = told {
+        let told: Told = serde_json::from_str(&told).map_err(|error| strange("told", error))?;
+        how.entries = told.entries.into_iter().map(Entry::restored).collect();
+        how.denials.first = told.denials;
+        how.progress = told.progress;
+    }
+    end.execution = Arc::new(how);
+    Ok(())
+}
+
+fn output_of(kind: &str, bytes: Vec<u8>) -> rusqlite::Result<Output> {
+    let text = |bytes| String::from_utf8(bytes).map_err(|_| strange("output", "not text"));
+    Ok(match kind {
+        "bytes" => Output::Bytes(bytes),
+        "json" => Output::Json(
+            RawValue::from_string(text(bytes)?).map_err(|error| strange("output", error))?,
+        ),
+        _ => Output::Text(text(bytes)?),
+    })
+}
+
+/// The records that are wanted, each with its last attempt and without what that left behind.
+pub(super) fn read_runs(
+    connection: &Connection,
+    query: &RunQuery,
+) -> rusqlite::Result<Vec<RunRecord>> {
+    let mut wanted = String::from("1");
+    let mut values: Vec<Value> = Vec::new();
+    let mut and = |condition: &str, value: Value| {
+        wanted.push_str(" AND ");
+        wanted.push_str(condition);
+        values.push(value);
+    };
+    if let Some(job) = &query.job {
+        let id: Option<i64> = connection
+            .prepare_cached("SELECT id FROM jobs WHERE name = ?")?
+            .query_row([job.as_str()], |row| row.get(0))
+            .optional()?;
+        let Some(id) = id else {
+            return Ok(Vec::new());
+        };
+        and("runs.job = ?", id.into());
+    }
+    // Ids sort by the time of the record, to the millisecond: what is left is sorted out below.
+    let from = |instant: Timestamp| {
+        let millis = u64::try_from(instant.timestamp_millis()).unwrap_or(0);
+        (u128::from(millis) << 80).to_be_bytes().to_vec()
+    };
+    if let Some(since) = query.since {
+        and("runs.id >= ?", from(since).into());
+        and("recorded_at >= ?", to_nanos(since).into());
+    }
+    if let Some(until) = query.until {
+        and("recorded_at < ?", to_nanos(until).into());
+    }
+    if let Some(before) = query.before {
+        and("runs.id < ?", to_key(before).to_vec().into());
+    }
+    if let Some(kinds) = &query.kind {
+        let marks = vec!["?"; kinds.len()].join(", ");
+        wanted.push_str(&format!(" AND status IN ({marks})"));
+        values.extend(kinds.iter().map(|kind| kind.as_str().to_owned().into()));
+    }
+    values.push(to_count(query.limit as u64).into());
+    let sql = format!(
+        "SELECT {RUN} FROM runs JOIN jobs ON jobs.id = runs.job WHERE {wanted} \
+         ORDER BY runs.id DESC LIMIT ?"
+    );
+    let mut runs = connection
+        .prepare_cached(&sql)?
+        .query_map(params_from_iter(values), run_of)?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let last = format!("SELECT {ATTEMPT} FROM attempts WHERE run = ? ORDER BY number DESC LIMIT 1");
+    let mut last = connection.prepare_cached(&last)?;
+    for run in &mut runs {
+        run.attempts = last
+            .query_map([to_key(run.id)], attempt_of)?
+            .collect::<rusqlite::Result<_>>()?;
+    }
+    Ok(runs)
+}
+
+/// A record with all of its attempts and what they left behind.
+pub(super) fn read_run(connection: &Connection, id: RunId) -> rusqlite::Result<Option<RunRecord>> {
+    let sql = format!("SELECT {RUN} FROM runs JOIN jobs ON jobs.id = runs.job WHERE runs.id = ?");
+    let run = connection
+        .prepare_cached(&sql)?
+        .query_row([to_key(id)], run_of)
+        .optional()?;
+    let Some(mut run) = run else {
+        return Ok(None);
+    };
+    let sql = format!("SELECT {ATTEMPT} FROM attempts WHERE run = ? ORDER BY number");
+    run.attempts = connection
+        .prepare_cached(&sql)?
+        .query_map([to_key(id)], attempt_of)?
+        .collect::<rusqlite::Result<_>>()?;
+    for attempt in &mut run.attempts {
+        read_result(connection, id, attempt)?;
+    }
+    Ok(Some(run))
+}
+
+/// The records of all runs that have no end, the oldest first, with their attempts.
+pub(super) fn read_open(connection: &Connection) -> rusqlite::Result<Vec<RunRecord>> {
+    let ids = connection
+        .prepare("SELECT id FROM runs WHERE status IN ('recorded', 'running') ORDER BY id")?
+        .query_map([], |row| row.get(0).map(from_key))?
+        .collect::<rusqlite::Result<Vec<RunId>>>()?;
+    let runs = ids.into_iter().map(|id| read_run(connection, id));
+    Ok(runs
+        .collect::<rusqlite::Result<Vec<_>>>()?
+        .into_iter()
+        .flatten()
+        .collect())
+}

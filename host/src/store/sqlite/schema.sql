@@ -1,0 +1,90 @@
+-- Times are nanoseconds since 1970, durations nanoseconds, ids of runs 16 bytes that sort by time.
+
+-- What the host left of itself.
+CREATE TABLE host (
+  name TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Every job that was ever in service or has left a record.
+CREATE TABLE jobs (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  -- Its schedule, while it is in service: which trigger, since when, how far it has come.
+  trigger INTEGER,
+  since INTEGER,
+  dealt_with INTEGER,
+  last_success INTEGER,
+  -- 1 once it is no longer defined, until it fires again.
+  forgotten INTEGER NOT NULL DEFAULT 0,
+  -- How many sets of changes have landed in its state.
+  state_version INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+-- Runs, and firings that did not become one.
+CREATE TABLE runs (
+  id BLOB PRIMARY KEY,
+  job INTEGER NOT NULL REFERENCES jobs(id),
+  cause TEXT NOT NULL,
+  scheduled_at INTEGER NOT NULL,
+  -- 1 if the run is the only one of its instant.
+  is_unique INTEGER NOT NULL,
+  recorded_at INTEGER NOT NULL,
+  max_attempts INTEGER NOT NULL,
+  last_success INTEGER,
+  deterministic INTEGER NOT NULL,
+  -- recorded, running, skipped, or an outcome.
+  status TEXT NOT NULL,
+  -- Why it was skipped: a name, a number and a text.
+  reason TEXT,
+  reason_number INTEGER,
+  reason_text TEXT
+) STRICT, WITHOUT ROWID;
+
+-- At most one run for a job and an instant.
+CREATE UNIQUE INDEX runs_of_instant ON runs(job, scheduled_at) WHERE is_unique = 1;
+-- The history of a job.
+CREATE INDEX runs_of_job ON runs(job, id);
+-- What has no end.
+CREATE INDEX runs_open ON runs(id) WHERE status IN ('recorded', 'running');
+
+-- What each run tried. An attempt without `ended_at` has not ended.
+CREATE TABLE attempts (
+  run BLOB NOT NULL,
+  number INTEGER NOT NULL,
+  started_at INTEGER NOT NULL,
+  ended_at INTEGER,
+  outcome TEXT,
+  error TEXT,
+  fuel INTEGER,
+  memory INTEGER,
+  cpu INTEGER,
+  elapsed INTEGER,
+  plugin BLOB,
+  output_dropped INTEGER,
+  log_dropped INTEGER,
+  denied INTEGER,
+  PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID;
+
+-- What an attempt left behind, where it left anything.
+CREATE TABLE results (
+  run BLOB NOT NULL,
+  number INTEGER NOT NULL,
+  output_type TEXT,
+  output BLOB,
+  log BLOB,
+  -- JSON: entries, denials, progress.
+  told TEXT,
+  PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID;
+
+-- What jobs keep between their runs.
+CREATE TABLE state (
+  job INTEGER NOT NULL REFERENCES jobs(id),
+  key TEXT NOT NULL,
+  value BLOB NOT NULL,
+  -- The version of the state that first had this value.
+  since INTEGER NOT NULL,
+  PRIMARY KEY (job, key)
+) STRICT, WITHOUT ROWID;
