@@ -20,7 +20,7 @@ fn where_there_is_no_history_the_command_that_makes_one_is_told() {
         assert_eq!(
             ended.stderr.lines().next(),
             Some(
-                "error: no history in data: there is no quarterjack.db in it; a host that keeps its history there makes it: quarterjack serve --data data"
+                "error: there is no history in data: a host makes one with `quarterjack serve --data data`"
             ),
             "{verb:?}"
         );
@@ -32,18 +32,18 @@ fn where_there_is_no_history_the_command_that_makes_one_is_told() {
 fn the_place_is_named_by_a_flag_or_the_environment_or_is_the_usual_one() {
     let mut project = Project::with(&[]);
     let home = project.path("").display().to_string();
-    let usual = format!("no history in {home}.local/state/quarterjack: ");
+    let usual = format!("there is no history in {home}.local/state/quarterjack: ");
     project.run(&["jobs"]).exits(1).says(&[&usual]);
     project.set("XDG_STATE_HOME", "relative, which does not count");
     project.run(&["jobs"]).exits(1).says(&[&usual]);
     let state = project.path("state").display().to_string();
     project.set("XDG_STATE_HOME", &state);
-    let state = format!("no history in {state}/quarterjack: ");
+    let state = format!("there is no history in {state}/quarterjack: ");
     project.run(&["runs"]).exits(1).says(&[&state]);
     project.set("QUARTERJACK_DATA", "elsewhere");
-    let elsewhere = "no history in elsewhere: ";
+    let elsewhere = "there is no history in elsewhere: ";
     project.run(&["stats"]).exits(1).says(&[elsewhere]);
-    let flag = "no history in here: ";
+    let flag = "there is no history in here: ";
     project
         .run(&["logs", "x", "--data", "here"])
         .exits(1)

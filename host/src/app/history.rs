@@ -12,9 +12,7 @@ use crate::clock::Timestamp;
 use crate::record::{JobStats, JobSummary, RunPattern, RunQuery, RunRecord};
 use crate::run::RunId;
 use crate::store::StoreError;
-
-/// The file in a data directory that holds the history.
-pub const DATABASE: &str = "quarterjack.db";
+use crate::store::sqlite::FILE;
 
 /// The records that a host has left, or is leaving while they are read.
 pub trait History {
@@ -59,7 +57,7 @@ pub const CANDIDATES: usize = 100;
 pub enum HistoryError {
     /// No host has kept one there.
     #[error(
-        "no history in {data}: there is no {DATABASE} in it; a host that keeps its history there makes it: quarterjack serve --data {data}"
+        "there is no history in {data}: a host makes one with `quarterjack serve --data {data}`"
     )]
     Missing {
         /// The directory.
@@ -105,7 +103,7 @@ pub fn usual_data() -> Option<PathBuf> {
 /// # Errors
 /// There is none, or it cannot be read.
 pub fn open_history(data: &Path) -> Result<Box<dyn History>, HistoryError> {
-    let database = data.join(DATABASE);
+    let database = data.join(FILE);
     match std::fs::metadata(&database) {
         Ok(found) if found.is_file() => Ok(connect(&database)?),
         Ok(_) => Err(HistoryError::Missing {
@@ -235,14 +233,14 @@ pub(crate) mod tests {
     fn where_there_is_no_history_it_is_said_what_makes_one() {
         let dir = tempfile::tempdir().unwrap();
         let said = |path: &Path| refused(path).replace(&dir.path().display().to_string(), "DIR");
-        insta::assert_snapshot!(said(dir.path()), @"no history in DIR: there is no quarterjack.db in it; a host that keeps its history there makes it: quarterjack serve --data DIR");
+        insta::assert_snapshot!(said(dir.path()), @"there is no history in DIR: a host makes one with `quarterjack serve --data DIR`");
         assert_eq!(
             said(&dir.path().join("no")),
             said(dir.path()).replace("DIR", "DIR/no")
         );
         let file = dir.path().join("quarterjack.db");
         std::fs::create_dir(&file).unwrap();
-        assert!(said(dir.path()).starts_with("no history in DIR"));
+        assert!(said(dir.path()).starts_with("there is no history in DIR"));
         std::fs::remove_dir(&file).unwrap();
         std::fs::write(&file, b"").unwrap();
         assert_eq!(

@@ -123,7 +123,7 @@ impl From<io::Error> for Refusal {
     name = "quarterjack",
     version,
     about = "Runs sandboxed WebAssembly jobs on time, inside their limits",
-    after_help = "After it happened: runs, show, logs, jobs, stats, rerun. `quarterjack help VERB` tells of each.\n\
+    after_help = "What happened: runs, show, logs, jobs, stats, rerun (`quarterjack help VERB`).\n\
         Try `quarterjack serve examples/jobs.json`. Exit codes: 0 ok, 1 failure, 2 usage.",
     subcommand_value_name = "VERB",
     subcommand_help_heading = "Verbs",
