@@ -213,7 +213,7 @@ mod tests {
         due         Wed 24 Dec 2025 18:00:00.000   333 d 19 h ago   Europe/Berlin
         recorded    Wed 24 Dec 2025 17:59:59.990   10 ms before it was due
         started     Wed 24 Dec 2025 18:00:00.001   1.0 ms after it was due
-        finished    Wed 24 Dec 2025 18:00:00.001   at once
+        finished    Wed 24 Dec 2025 18:00:00.001   at that instant
         attempts    1
           NO  OUTCOME  STARTED
            1  LOST     24 Dec 2025 18:00:00.001

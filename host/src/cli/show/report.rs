@@ -357,7 +357,7 @@ impl Report<'_> {
 /// How far an instant is from another: `1 ms after it was due`.
 fn apart(from: Timestamp, to: Timestamp, what: &str) -> String {
     let (length, side) = match (to - from).to_std() {
-        Ok(Duration::ZERO) => return "at once".to_owned(),
+        Ok(Duration::ZERO) => return "at that instant".to_owned(),
         Ok(length) => (length, "after"),
         Err(_) => ((from - to).to_std().unwrap_or_default(), "before"),
     };
@@ -499,7 +499,7 @@ mod tests {
     #[test]
     fn how_far_instants_are_apart() {
         let at = |millis| Timestamp::from_timestamp_millis(millis).unwrap();
-        assert_eq!(apart(at(0), at(0), "it was due"), "at once");
+        assert_eq!(apart(at(0), at(0), "it was due"), "at that instant");
         assert_eq!(apart(at(0), at(1), "it was due"), "1.0 ms after it was due");
         assert_eq!(
             apart(at(1_500), at(0), "it was due"),
