@@ -17,6 +17,7 @@ mod durable;
 mod escape;
 mod foresight;
 mod grants;
+mod history;
 mod hostile;
 mod limits;
 mod lock;

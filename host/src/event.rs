@@ -2,7 +2,10 @@
 //! form as JSON.
 //!
 //! The log for people, `--json` and every later view read these and nothing else. A listener
-//! that cannot keep up loses events, counted; it never holds up a run.
+//! that cannot keep up loses events, counted; it never holds up a run. What is past is told with
+//! the same keys: see [`EventJson::of_record`].
+
+mod past;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,8 +19,8 @@ use tokio::sync::mpsc;
 use crate::clock::{Jump, Timestamp, rfc3339_option};
 use crate::job::{Diagnostic, Job, JobId};
 use crate::run::{
-    Attempt, Cause, Denial, FinishedRun, Level, LogEntry, Outcome, Output, Progress, RunId,
-    SkipReason,
+    Attempt, Cause, Denial, Execution, FinishedRun, Level, LogEntry, Outcome, Output, Progress,
+    RunId, SkipReason,
 };
 use crate::trigger::tz_database;
 
@@ -598,34 +601,42 @@ impl<'a> EventJson<'a> {
 
     /// The JSON form of a run's record: what `run.finished` says.
     pub fn of_run(run: &'a FinishedRun) -> EventJson<'a> {
-        let execution = &run.execution;
-        EventJson {
-            event: "run.finished",
-            at: Some(run.finished_at),
-            finished_at: Some(run.finished_at),
-            last_success_at: run.attempt.run.last_success,
-            deterministic: run.attempt.run.job.deterministic.then_some(true),
-            plugin: Some(&run.attempt.run.job.component),
-            digest: execution.plugin.map(|digest| digest.to_string().into()),
-            outcome: Some(execution.outcome),
-            error: execution.error.clone(),
-            output: execution.output.as_ref(),
-            output_type: execution.output.as_ref().map(Output::kind),
-            output_dropped_bytes: non_zero(execution.output_dropped),
-            log: (!execution.log.is_empty())
-                .then(|| String::from_utf8_lossy(&execution.log).into_owned()),
-            log_dropped_bytes: non_zero(execution.log_dropped),
-            entries: (!execution.entries.is_empty())
-                .then(|| execution.entries.iter().map(EntryJson::of).collect()),
-            denied: non_zero(execution.denials.count),
-            denials: (!execution.denials.first.is_empty()).then_some(&execution.denials.first),
-            progress: execution.progress.as_ref(),
-            fuel_used: Some(execution.fuel_used),
-            memory_peak_bytes: Some(execution.memory_peak),
-            cpu_ms: Some(millis(execution.cpu_time)),
-            duration_ms: Some(millis(execution.elapsed)),
-            ..EventJson::of_attempt(&run.attempt)
-        }
+        let mut json = EventJson::of_attempt(&run.attempt);
+        json.event = "run.finished";
+        json.last_success_at = run.attempt.run.last_success;
+        json.deterministic = run.attempt.run.job.deterministic.then_some(true);
+        json.plugin = Some(&run.attempt.run.job.component);
+        json.end(run.finished_at, &run.execution);
+        json
+    }
+
+    /// Tells how an attempt ended.
+    fn end(&mut self, at: Timestamp, execution: &'a Execution) {
+        self.at = Some(at);
+        self.finished_at = Some(at);
+        self.digest = execution.plugin.map(|digest| digest.to_string().into());
+        self.outcome = Some(execution.outcome);
+        self.error = execution.error.clone();
+        self.output = execution.output.as_ref();
+        self.output_type = execution.output.as_ref().map(Output::kind);
+        self.output_dropped_bytes = non_zero(execution.output_dropped);
+        self.log(execution);
+        self.denied = non_zero(execution.denials.count);
+        self.denials = (!execution.denials.first.is_empty()).then_some(&execution.denials.first);
+        self.progress = execution.progress.as_ref();
+        self.fuel_used = Some(execution.fuel_used);
+        self.memory_peak_bytes = Some(execution.memory_peak);
+        self.cpu_ms = Some(millis(execution.cpu_time));
+        self.duration_ms = Some(millis(execution.elapsed));
+    }
+
+    /// Tells what an attempt said along the way.
+    fn log(&mut self, execution: &'a Execution) {
+        self.log = (!execution.log.is_empty())
+            .then(|| String::from_utf8_lossy(&execution.log).into_owned());
+        self.log_dropped_bytes = non_zero(execution.log_dropped);
+        self.entries = (!execution.entries.is_empty())
+            .then(|| execution.entries.iter().map(EntryJson::of).collect());
     }
 
     fn of_attempt(attempt: &'a Attempt) -> EventJson<'a> {

@@ -1,7 +1,13 @@
 //! What is remembered of runs: plain values, which outlive the definitions and the host that they
 //! came from. Stores keep them; views read them and nothing else.
 
+mod pattern;
+mod summary;
+
 use std::sync::Arc;
+
+pub use pattern::RunPattern;
+pub use summary::{JobStats, JobSummary, LastRun, Tally, is_failure};
 
 use crate::clock::Timestamp;
 use crate::job::JobId;
@@ -206,6 +212,11 @@ impl Kind {
             Status::Finished(outcome) => Kind::Finished(*outcome),
             Status::Skipped(_) => Kind::Skipped,
         }
+    }
+
+    /// Every kind, those of runs that have ended first.
+    pub fn all() -> impl Iterator<Item = Kind> {
+        Kind::finished().chain([Kind::Skipped, Kind::Running, Kind::Recorded])
     }
 
     /// Every kind of run that has ended.

@@ -2,24 +2,30 @@
 //!
 //! One file a verb; `output` renders. A verb is a function from its parsed arguments and the
 //! `Screen` to an [`Exit`] or a `Refusal`; only [`main`] turns those into the
-//! end of the process. Verbs that need no WebAssembly (`next`, `explain`, `plan`, `schema`) start no engine and no
-//! async runtime.
+//! end of the process. Verbs that need no WebAssembly (`next`, `explain`, `plan`, `schema`, and those about what is past)
+//! start no engine and no async runtime.
 
 mod accept;
 mod check;
 mod compile;
 mod explain;
 mod foreground;
+mod history;
 mod inspect;
+mod jobs;
+mod logs;
 mod next;
 mod options;
 mod output;
 mod plan;
 mod rerun;
 mod run;
+mod runs;
 mod schema;
 mod serve;
+mod show;
 mod signals;
+mod stats;
 mod subject;
 
 use std::ffi::OsString;
@@ -117,7 +123,8 @@ impl From<io::Error> for Refusal {
     name = "quarterjack",
     version,
     about = "Runs sandboxed WebAssembly jobs on time, inside their limits",
-    after_help = "Try `quarterjack serve examples/jobs.json`. Exit codes: 0 ok, 1 failure, 2 usage.",
+    after_help = "What happened: runs, show, logs, jobs, stats, rerun (`quarterjack help VERB`).\n\
+        Try `quarterjack serve examples/jobs.json`. Exit codes: 0 ok, 1 failure, 2 usage.",
     subcommand_value_name = "VERB",
     subcommand_help_heading = "Verbs",
     arg_required_else_help = true,
@@ -158,7 +165,24 @@ enum Verb {
     Serve(serve::Serve),
     /// Run one job or one .wasm file once, here and now
     Run(Box<run::Run>),
+    /// List what has run and what has not, the newest first
+    #[command(hide = true)]
+    // named below the list, which has to fit a screen, like those that follow
+    Runs(runs::Runs),
+    /// Show all that is known of one run
+    #[command(hide = true)]
+    Show(show::Show),
+    /// Print what a run logged
+    #[command(hide = true)]
+    Logs(logs::Logs),
+    /// Show how each job stands: when it ran, how that ended, when it is due
+    #[command(hide = true)]
+    Jobs(jobs::Jobs),
+    /// Show how the runs of each job have been: outcomes, times, fuel
+    #[command(hide = true)]
+    Stats(stats::Stats),
     /// Repeat a past run as its record says it was, and compare
+    #[command(hide = true)]
     Rerun(Box<rerun::Rerun>),
     /// Find every mistake in job files, plugins and grants
     Check(check::Check),
@@ -195,13 +219,18 @@ pub fn main() -> ExitCode {
 fn run_with(arguments: Vec<OsString>) -> Exit {
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return explain(&error, Screen::new(color_in(&arguments))),
+        Err(error) => return explain(error, Screen::new(color_in(&arguments))),
     };
     let screen = Screen::new(cli.color);
     start_log(cli.log, screen);
     let result = match cli.verb {
         Verb::Serve(verb) => verb.execute(screen),
         Verb::Run(verb) => verb.execute(screen),
+        Verb::Runs(verb) => verb.execute(screen),
+        Verb::Show(verb) => verb.execute(screen),
+        Verb::Logs(verb) => verb.execute(screen),
+        Verb::Jobs(verb) => verb.execute(screen),
+        Verb::Stats(verb) => verb.execute(screen),
         Verb::Rerun(verb) => verb.execute(screen),
         Verb::Check(verb) => verb.execute(screen),
         Verb::Next(verb) => verb.execute(screen),
@@ -281,7 +310,7 @@ fn color_in(arguments: &[OsString]) -> ColorChoice {
 }
 
 /// Answers `--help` and `--version`, and says what is wrong with a command line.
-fn explain(error: &clap::Error, screen: Screen) -> Exit {
+fn explain(mut error: clap::Error, screen: Screen) -> Exit {
     if error.kind() == ErrorKind::DisplayVersion {
         let text = format!(
             "quarterjack {}\ntz database {}\n",
@@ -290,6 +319,11 @@ fn explain(error: &clap::Error, screen: Screen) -> Exit {
         );
         let _ = io::stdout().write_all(text.as_bytes());
         return Exit::Ok;
+    }
+    let tip = meant(&error);
+    if tip.is_some() {
+        // A word that is known is no slip of the fingers.
+        error.remove(ContextKind::SuggestedSubcommand);
     }
     let rendered = error.render();
     let text = |color: bool| {
@@ -307,7 +341,7 @@ fn explain(error: &clap::Error, screen: Screen) -> Exit {
         }
         _ => {
             let mut text = text(screen.err.on);
-            if let Some(tip) = meant(error) {
+            if let Some(tip) = tip {
                 // Above the usage, where clap's own tips stand.
                 let tip = format!("\n\n  tip: {tip}\n");
                 let place = text.find("\n\n").unwrap_or(text.len());
@@ -319,11 +353,10 @@ fn explain(error: &clap::Error, screen: Screen) -> Exit {
     }
 }
 
-/// What somebody meant who typed a word that is no verb, where clap has no near one.
+/// What somebody meant who typed a word that is no verb, and no verb mistyped, but another word
+/// for one.
 fn meant(error: &clap::Error) -> Option<String> {
-    if error.kind() != ErrorKind::InvalidSubcommand
-        || error.get(ContextKind::SuggestedSubcommand).is_some()
-    {
+    if error.kind() != ErrorKind::InvalidSubcommand {
         return None;
     }
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
@@ -344,7 +377,11 @@ fn meant(error: &clap::Error) -> Option<String> {
         "words" | "translate" | "dst" | "why" => "explain",
         "preview" | "calendar" | "agenda" | "simulate" | "forecast" | "heatmap" => "plan",
         "approve" | "trust" | "lock" => "accept",
-        "info" | "show" | "describe" | "wit" => "inspect",
+        "info" | "describe" | "wit" => "inspect",
+        "history" | "list" | "ls" | "ps" | "past" => "runs",
+        "status" | "state" | "top" => "jobs",
+        "tail" | "output" => "logs",
+        "summary" | "statistics" | "report" => "stats",
         "version" => "--version",
         _ => return None,
     };
@@ -373,6 +410,10 @@ mod tests {
         ] {
             assert!(place("check") < place(later), "{help}");
         }
+        assert!(
+            help.contains("runs, show, logs, jobs, stats, rerun"),
+            "{help}"
+        );
     }
 
     fn tip_of(word: &str) -> String {
@@ -387,6 +428,8 @@ mod tests {
         assert!(tip_of("chekc").contains("'check'"));
         assert!(tip_of("start").ends_with("quarterjack serve"));
         assert!(tip_of("dst").ends_with("quarterjack explain"));
+        assert!(tip_of("history").ends_with("quarterjack runs"));
+        assert!(tip_of("sttas").contains("'stats'"), "{}", tip_of("sttas"));
         assert!(tip_of("hello.wasm").ends_with("quarterjack run hello.wasm"));
         assert!(tip_of("jobs.json").ends_with("quarterjack serve jobs.json"));
         let unknown = Cli::try_parse_from(["quarterjack", "xyzzy"]).unwrap_err();

@@ -5,7 +5,7 @@ mod heat;
 mod ics;
 mod json;
 mod report;
-mod when;
+pub(super) mod when;
 
 use std::io::{self, Write};
 use std::sync::Arc;

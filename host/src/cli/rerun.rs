@@ -13,6 +13,7 @@ use serde::Serialize;
 use record::Record;
 
 use super::foreground::{in_foreground, lowered, missing_file, print_record};
+use super::history::{Data, View};
 use super::options::{Cache, Config, DEFAULT_JOBS, Plugins, find_job};
 use super::output::{Paint, Screen, Tone, cut, harmless};
 use super::run::JobFlags;
@@ -30,16 +31,20 @@ use crate::units::format_count;
 A deterministic job (`\"deterministic\": true`, or `run --deterministic`) comes to the same outcome,\n\
 output, log and fuel, if what it reads from outside is the same. What it does outside, it does again.\n\
 Exit code: 0 if the rerun came to the same, 1 if not, 2 for a mistake on the command line.\n\n  \
+  quarterjack rerun 01KJMZ7Q\n  \
   quarterjack serve jobs.json --json > events.jsonl\n  \
   quarterjack rerun 01KJMZ7Q --from events.jsonl\n  \
   quarterjack run draw.wasm --deterministic --json | quarterjack rerun --from - --plugin draw.wasm")]
 pub(super) struct Rerun {
-    /// The beginning or the end of the run's id [default: the last run in the file]
+    /// The beginning or the end of the run's id; from the history also a job: its newest run that
+    /// has ended [default: the last run in the file]
     #[arg(value_name = "RUN", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     run: Option<String>,
-    /// What `serve --json` or `run --json` printed; `-` for standard input
+    /// What `serve --json` or `run --json` printed, instead of the history; `-` for standard input
     #[arg(long, value_name = "FILE")]
-    from: PathBuf,
+    from: Option<PathBuf>,
+    #[command(flatten)]
+    data: Data,
     /// The job file that defines the job [default: jobs.json; none with --plugin]
     #[arg(
         long,
@@ -70,12 +75,11 @@ pub(super) struct Rerun {
 impl Rerun {
     /// Runs it again.
     pub(super) fn execute(self, screen: Screen) -> Result<Exit, Refusal> {
-        let before = record::find(&self.from, self.run.as_deref())?;
+        let (before, place) = self.before(screen)?;
         let identity = before.identity().map_err(|problem| {
             Refusal::failure(format_args!(
-                "the record of run `{}` in {} cannot be used: {problem}",
+                "the record of run `{}` in {place} cannot be used: {problem}",
                 harmless(before.run()),
-                self.from.display()
             ))
         })?;
         let policy = self.config.policy(screen)?;
@@ -111,6 +115,27 @@ impl Rerun {
         } else {
             Exit::Failure
         })
+    }
+
+    /// The record of the run, from a file or from the history, and where it was.
+    fn before(&self, screen: Screen) -> Result<(Record, String), Refusal> {
+        if let Some(from) = &self.from {
+            let before = record::find(from, self.run.as_deref())?;
+            return Ok((before, from.display().to_string()));
+        }
+        let Some(wanted) = &self.run else {
+            return Err(Refusal::usage(
+                "name a run of the history (`quarterjack runs` lists them), or a file of records with --from FILE",
+            ));
+        };
+        let past = self.data.open().map_err(|mut refusal| {
+            refusal.message.push_str(
+                "\n  (if the record is among what `serve --json` or `run --json` printed, name the file with --from FILE)",
+            );
+            refusal
+        })?;
+        let before = record::find_past(&past, wanted, &View::of(screen))?;
+        Ok((before, past.place))
     }
 
     /// What to run: as the job file defines it now, or a file by itself; the flags on top.

@@ -307,7 +307,7 @@ impl Human {
             Event::RunDenied { attempt, denial } => self.denied(at, attempt, denial, to),
             Event::RunProgress { attempt, progress } => {
                 self.start(at, attempt.run.job.id.as_str(), to)?;
-                writeln!(to, "{}", progress_text(progress))
+                writeln!(to, "progress   {}", progress_words(progress))
             }
             Event::RunFinished { run } => self.finished(at, run, to),
             Event::RunSkipped { job, reason, .. } => {
@@ -534,23 +534,21 @@ fn names<T>(jobs: &[T], name: impl Fn(&T) -> String) -> String {
     }
 }
 
-/// `41 runs: 38 ok, 3 timed out; 2 skipped`.
-/// How far a run has come, as in `progress   40 %   400 of 1000   reading`.
-fn progress_text(progress: &Progress) -> String {
-    let mut text = "progress".to_owned();
-    if let Some(percent) = progress.percent() {
-        text = format!("{text}   {percent} %");
-    }
-    text = match progress.total {
-        Some(total) => format!("{text}   {} of {total}", progress.done),
-        None => format!("{text}   {}", progress.done),
-    };
+/// How far a run has come, as in `40 %   400 of 1000   reading`.
+pub(in crate::cli) fn progress_words(progress: &Progress) -> String {
+    let mut parts = Vec::new();
+    parts.extend(progress.percent().map(|percent| format!("{percent} %")));
+    parts.push(match progress.total {
+        Some(total) => format!("{} of {total}", progress.done),
+        None => progress.done.to_string(),
+    });
     if !progress.note.is_empty() {
-        text = format!("{text}   {}", harmless(&progress.note));
+        parts.push(harmless(&progress.note));
     }
-    text
+    parts.join("   ")
 }
 
+/// `41 runs: 38 ok, 3 timed out; 2 skipped`.
 fn totals(runs: &[(Outcome, u64)], skipped: u64) -> String {
     let total: u64 = runs.iter().map(|(_, count)| count).sum();
     let mut words = plural(usize::try_from(total).unwrap_or(usize::MAX), "run");

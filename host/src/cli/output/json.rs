@@ -2,8 +2,19 @@
 
 use std::io::{self, Write};
 
+use serde::Serialize;
+
 use crate::cli::output::printer::Renderer;
 use crate::event::Stamped;
+
+/// Writes one object on a line.
+///
+/// # Errors
+/// Those of the writer.
+pub(in crate::cli) fn json_line(object: &impl Serialize, to: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *to, object)?;
+    writeln!(to)
+}
 
 /// Writes events as lines of JSON.
 #[derive(Debug, Clone, Copy, Default)]

@@ -3,6 +3,7 @@
 //!
 //! [`human`] and [`json`] render the stream of events; [`summary`] renders one finished run.
 
+pub(super) mod grid;
 pub(super) mod human;
 pub(super) mod json;
 pub(super) mod printer;
@@ -15,8 +16,10 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::clock::Timestamp;
+use crate::record::Status;
 use crate::run::Outcome;
 use crate::units::format_duration;
 
@@ -150,6 +153,16 @@ pub(super) fn outcome_word(outcome: Outcome) -> (&'static str, Tone) {
     }
 }
 
+/// How far a run has come in a word or two, and its tone.
+pub(super) fn status_word(status: &Status) -> (&'static str, Tone) {
+    match status {
+        Status::Recorded => ("waiting", Tone::Dim),
+        Status::Running => ("running", Tone::Strong),
+        Status::Finished(outcome) => outcome_word(*outcome),
+        Status::Skipped(_) => ("skipped", Tone::Warn),
+    }
+}
+
 /// The time of day where the viewer is.
 #[derive(Debug, Clone)]
 pub(super) struct Viewer {
@@ -212,6 +225,27 @@ impl Viewer {
         self.zoned(at).strftime("%a %d %b %Y").to_string()
     }
 
+    /// The day and the time of day, as briefly as they are clear at `now`: `today 13:05:00`,
+    /// `Sat 21 Nov 13:05:00`, `21 Nov 2025 13:05:00`; with milliseconds where there are some.
+    pub(super) fn when(&self, now: Timestamp, at: Timestamp) -> String {
+        let (now, at) = (self.zoned(now), self.zoned(at));
+        let day = if at.date() == now.date() {
+            "today".to_owned()
+        } else if now.date().yesterday().is_ok_and(|day| day == at.date()) {
+            "yesterday".to_owned()
+        } else if at.year() == now.year() {
+            at.strftime("%a %d %b").to_string()
+        } else {
+            at.strftime("%d %b %Y").to_string()
+        };
+        let time = if at.millisecond() == 0 {
+            at.strftime("%H:%M:%S")
+        } else {
+            at.strftime("%H:%M:%S%.3f")
+        };
+        format!("{day} {time}")
+    }
+
     fn zoned(&self, at: Timestamp) -> jiff::Zoned {
         // What lies outside jiff's years (-9999 to 9999) no clock of ours ever shows.
         jiff::Timestamp::new(
@@ -247,6 +281,17 @@ pub(super) fn ahead(now: Timestamp, then: Timestamp) -> String {
     }
 }
 
+/// How far an instant lies back: `12 s ago`, `just now`; `in 12 s` for one that is to come.
+pub(super) fn ago(now: Timestamp, then: Timestamp) -> String {
+    if then > now {
+        return ahead(now, then);
+    }
+    match ahead(then, now).strip_prefix("in ") {
+        Some(length) => format!("{length} ago"),
+        None => "just now".to_owned(),
+    }
+}
+
 /// `1 job`, `2 jobs`.
 pub(super) fn plural(count: usize, word: &str) -> String {
     if count == 1 {
@@ -272,16 +317,29 @@ pub(super) fn harmless(text: &str) -> String {
     safe
 }
 
-/// At most `width` characters of a text, the last one `…` where it was cut.
+/// How many columns of a terminal a text takes.
+pub(super) fn columns(text: &str) -> usize {
+    text.width()
+}
+
+/// At most `width` columns of a text, the last one `…` where it was cut.
 pub(super) fn cut(text: &str, width: usize) -> String {
-    match text.char_indices().nth(width) {
-        None => text.to_owned(),
-        Some(_) => {
-            let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
-            short.push('…');
-            short
-        }
+    if columns(text) <= width {
+        return text.to_owned();
     }
+    let mut short = String::new();
+    let mut room = width.saturating_sub(1);
+    for letter in text.chars() {
+        match room.checked_sub(letter.width().unwrap_or(0)) {
+            Some(left) => room = left,
+            None => break,
+        }
+        short.push(letter);
+    }
+    if width > 0 {
+        short.push('…');
+    }
+    short
 }
 
 #[cfg(test)]
@@ -297,8 +355,13 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_cut_by_characters() {
+    fn texts_are_cut_by_columns() {
         assert_eq!(cut("hello", 5), "hello");
+        assert_eq!(cut("hello", 0), "");
+        assert_eq!(cut("你好你好", 8), "你好你好");
+        assert_eq!(cut("你好你好", 7), "你好你…");
+        assert_eq!(cut("你好你好", 6), "你好…");
+        assert_eq!(cut("e\u{301}e\u{301}", 2), "e\u{301}e\u{301}");
         assert_eq!(cut("hello", 4), "hel…");
         assert_eq!(cut("ÄÖÜ", 2), "Ä…");
     }
@@ -315,6 +378,22 @@ mod tests {
         assert_eq!(ahead(12_345), "in 12 s");
         assert_eq!(ahead((11 * 3600 + 2 * 60) * 1000), "in 11 h 2 min");
         assert_eq!(ahead(59_999), "in 1 min");
+    }
+
+    #[test]
+    fn how_far_back_and_on_which_day() {
+        let now = parse_instant("2026-11-23T00:30:00Z").unwrap();
+        let berlin = Viewer::in_zone(TimeZone::get("Europe/Berlin").unwrap());
+        let told = |text: &str| {
+            let at = parse_instant(text).unwrap();
+            format!("{}, {}", berlin.when(now, at), ago(now, at))
+        };
+        insta::assert_snapshot!(told("2026-11-23T00:29:57.25Z"), @"today 01:29:57.250, 2.8 s ago");
+        insta::assert_snapshot!(told("2026-11-22T23:00:00Z"), @"today 00:00:00, 1 h 30 min ago");
+        insta::assert_snapshot!(told("2026-11-22T22:59:59.0005Z"), @"yesterday 23:59:59, 1 h 30 min ago");
+        insta::assert_snapshot!(told("2026-11-20T23:00:00Z"), @"Sat 21 Nov 00:00:00, 2 d 1 h ago");
+        insta::assert_snapshot!(told("2025-12-31T22:59:59Z"), @"31 Dec 2025 23:59:59, 326 d 1 h ago");
+        insta::assert_snapshot!(told("2026-11-23T00:31:00Z"), @"today 01:31:00, in 1 min");
     }
 
     #[test]

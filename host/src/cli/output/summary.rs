@@ -127,7 +127,7 @@ fn preview(output: &Output, room: usize) -> String {
 }
 
 /// The last lines of a log that say something, the oldest first.
-pub(super) fn last_lines(log: &[u8], count: usize) -> Vec<String> {
+pub(in crate::cli) fn last_lines(log: &[u8], count: usize) -> Vec<String> {
     let mut lines: Vec<String> = log
         .rsplit(|byte| *byte == b'\n')
         .map(|line| String::from_utf8_lossy(line.trim_ascii_end()))

@@ -16,7 +16,7 @@ const FORM: &str =
 ///
 /// # Errors
 /// It is none of these: a sentence that says what it could be.
-pub(super) fn read(
+pub(in crate::cli) fn read(
     text: &str,
     base: Timestamp,
     now: Timestamp,

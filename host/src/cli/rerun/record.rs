@@ -1,4 +1,5 @@
-//! The records of past runs, as `serve --json` and `run --json` print them.
+//! The records of past runs, as `serve --json` and `run --json` print them, and as the history
+//! tells them.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
@@ -9,8 +10,11 @@ use serde_json::value::RawValue;
 
 use crate::app::Identity;
 use crate::cli::Refusal;
+use crate::cli::history::{Past, View};
 use crate::cli::output::{harmless, plural};
 use crate::clock::{Timestamp, parse_instant};
+use crate::event::EventJson;
+use crate::record::{Kind, RunRecord, Status};
 use crate::run::Cause;
 
 /// The longest line that is read: far more than the record of the largest output and log takes.
@@ -101,11 +105,43 @@ impl Record {
     }
 }
 
-/// The record of a run: of the one whose id begins or ends as `wanted` says, else of the last one.
+/// The record of a run in the history: of the one whose id begins or ends so, or the newest of a
+/// job that has ended.
+///
+/// # Errors
+/// There is no such run, or it has not run to an end.
+pub(super) fn find_past(past: &Past, wanted: &str, view: &View) -> Result<Record, Refusal> {
+    let ended: Vec<Kind> = Kind::finished().collect();
+    of_past(&past.find(wanted, view, Some(&ended))?)
+}
+
+fn of_past(record: &RunRecord) -> Result<Record, Refusal> {
+    let id = record.id;
+    match &record.status {
+        Status::Finished(_) => {}
+        Status::Skipped(reason) => {
+            return Err(Refusal::failure(format_args!(
+                "run {id} never ran ({}): there is nothing to repeat; `quarterjack run {}` runs the job now",
+                harmless(&reason.to_string()),
+                harmless(record.job.as_str())
+            )));
+        }
+        Status::Recorded | Status::Running => {
+            return Err(Refusal::failure(format_args!(
+                "run {id} has not ended yet: there is nothing to compare with"
+            )));
+        }
+    }
+    let told = serde_json::to_string(&EventJson::of_record(record));
+    told.and_then(|told| serde_json::from_str(&told))
+        .map_err(|error| {
+            Refusal::failure(format_args!("cannot read the record of run {id}: {error}"))
+        })
+}
+
+/// The record of a run in a file: of the one whose id begins or ends as `wanted` says, else of the last one.
 /// Of a run that was tried several times, that of its last attempt; of one that is told twice, the
 /// first.
-///
-/// This is the one place where records of past runs come from.
 ///
 /// # Errors
 /// The file cannot be read, or it has no such run, or several.
@@ -256,6 +292,7 @@ fn is_meant(id: &str, typed: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::history::fixtures;
 
     const FILE: &str = r#"{"event":"host.started","at":"2026-01-01T00:00:00Z","jobs":2,"plugins":1}
 {"event":"run.started","run":"01AB3","job":"report"}
@@ -302,6 +339,31 @@ half a li
         no run in log: it has no line of `run.finished`, as `quarterjack serve --json` and `quarterjack run --json` print them
           (lines that could not be read as JSON objects: 1, such as line 3; each record is to be on one line)
         ");
+    }
+
+    #[test]
+    fn a_run_in_the_history_is_told_what_it_was_told() {
+        let find = |wanted: &str| find_past(&fixtures::past(), wanted, &fixtures::view(80));
+        let record = find("C5E3").unwrap();
+        let identity = record.identity().unwrap();
+        assert!(identity.run.to_string().ends_with("C5E3"));
+        assert_eq!((identity.attempt, identity.cause), (2, Cause::Schedule));
+        let due = fixtures::at("2026-11-23T11:55:00Z");
+        assert_eq!(identity.scheduled_at, due);
+        assert_eq!(
+            identity.started_at,
+            due + chrono::TimeDelta::milliseconds(82)
+        );
+        assert!(record.deterministic);
+        assert_eq!(record.outcome.as_deref(), Some("timed_out"));
+        assert_eq!(record.log.as_deref(), Some("waiting for a lock"));
+        assert_eq!(record.fuel_used, Some(1_900_000_000));
+
+        assert!(find("report").unwrap().run().ends_with("C5EH"));
+        let said = |wanted: &str| find(wanted).unwrap_err().message;
+        assert!(said("C5E4").contains("never ran (previous run still going (max_instances 1))"));
+        assert!(said("C5E2").contains("has not ended yet"));
+        assert!(said("ZZZZ").starts_with("no run and no job `ZZZZ` in the history in DIR"));
     }
 
     #[test]

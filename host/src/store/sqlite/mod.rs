@@ -7,10 +7,11 @@
 //! ```
 //!
 //! What is answered is on the disk. Two hosts never share a data directory. Whoever only reads
-//! opens a [`History`], beside a running host or without one.
+//! opens a [`Reader`], beside a running host or without one.
 
 mod checkpoints;
 mod file;
+mod reader;
 mod rows;
 mod starts;
 mod tables;
@@ -44,6 +45,7 @@ use starts::Starts;
 use writer::{Command, Note, Reply, Writer};
 
 pub use file::{FILE, OpenError};
+pub use reader::Reader;
 
 /// How long before it is due a run is recorded: many times what a commit takes, and little enough
 /// that a definition that changes meanwhile hardly matters.

@@ -48,7 +48,7 @@ pub(super) fn to_key(run: RunId) -> [u8; 16] {
     run.to_u128().to_be_bytes()
 }
 
-fn from_key(key: [u8; 16]) -> RunId {
+pub(super) fn from_key(key: [u8; 16]) -> RunId {
     RunId::from_u128(u128::from_be_bytes(key))
 }
 

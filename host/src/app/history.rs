@@ -1,0 +1,265 @@
+//! What is past, as the command line asks for it: of a host that runs as of one that has stopped.
+//!
+//! ```text
+//! data directory ──open──▶ History ──▶ runs, show, logs, jobs, stats, rerun
+//! ```
+//!
+//! Nothing here writes.
+
+use std::path::{Path, PathBuf};
+
+use crate::clock::Timestamp;
+use crate::record::{JobStats, JobSummary, RunPattern, RunQuery, RunRecord};
+use crate::run::RunId;
+use crate::store::StoreError;
+use crate::store::sqlite::{FILE, OpenError, Reader};
+
+/// The records that a host has left, or is leaving while they are read.
+pub trait History {
+    /// Records, the newest first. Outputs, logs, and all attempts but the last may be left out.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn runs(&self, query: RunQuery) -> Result<Vec<RunRecord>, StoreError>;
+
+    /// One record, with all that its attempts left behind; nothing if there is none.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn run(&self, id: RunId) -> Result<Option<RunRecord>, StoreError>;
+
+    /// The ids of the records that are meant by a part of an id, the newest first, at most
+    /// [`CANDIDATES`] of them.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn find_run(&self, pattern: &RunPattern) -> Result<Vec<RunId>, StoreError>;
+
+    /// How each job stands that is in service or has records, in the order of their ids.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn jobs(&self) -> Result<Vec<JobSummary>, StoreError>;
+
+    /// How the runs of each job have been that were recorded at this instant or later, in the
+    /// order of their ids: as a [`Tally`](crate::record::Tally) of them counts.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn stats(&self, since: Option<Timestamp>) -> Result<Vec<JobStats>, StoreError>;
+}
+
+/// How many ids [`History::find_run`] gives at most: enough to choose from.
+pub const CANDIDATES: usize = 100;
+
+/// Why there is no history to look at.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// No host has kept one there.
+    #[error(
+        "there is no history in {data}: a host makes one with `quarterjack serve --data {data}`"
+    )]
+    Missing {
+        /// The directory.
+        data: PathBuf,
+    },
+    /// It is not a directory.
+    #[error("{data} is a file: name the directory that it is in, --data {parent}")]
+    NoDirectory {
+        /// What was to be the directory.
+        data: PathBuf,
+        /// The directory that it is in.
+        parent: PathBuf,
+    },
+    /// It cannot be looked at.
+    #[error("cannot look into {data}: {error}")]
+    Unreadable {
+        /// The directory.
+        data: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// It is there, but does not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// Where a host keeps what must outlive it if nothing else is said:
+/// `$XDG_STATE_HOME/quarterjack`, or else `~/.local/state/quarterjack`. Nothing without a home
+/// directory.
+pub fn usual_data() -> Option<PathBuf> {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map(|state| state.join("quarterjack"))
+}
+
+/// Opens the history in a data directory, to read it. A host may be writing it meanwhile.
+///
+/// # Errors
+/// There is none, or it cannot be read.
+pub fn open_history(data: &Path) -> Result<Box<dyn History>, HistoryError> {
+    let database = data.join(FILE);
+    match std::fs::metadata(&database) {
+        Ok(found) if found.is_file() => Ok(Box::new(Reader::open(data)?)),
+        Ok(_) => Err(HistoryError::Missing {
+            data: data.to_owned(),
+        }),
+        Err(_) if data.is_file() => Err(HistoryError::NoDirectory {
+            parent: match data.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+                _ => PathBuf::from("."),
+            },
+            data: data.to_owned(),
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(HistoryError::Missing {
+            data: data.to_owned(),
+        }),
+        Err(error) => Err(HistoryError::Unreadable {
+            data: data.to_owned(),
+            error,
+        }),
+    }
+}
+
+impl History for Reader {
+    fn runs(&self, query: RunQuery) -> Result<Vec<RunRecord>, StoreError> {
+        Reader::runs(self, &query)
+    }
+
+    fn run(&self, id: RunId) -> Result<Option<RunRecord>, StoreError> {
+        Reader::run(self, id)
+    }
+
+    fn find_run(&self, pattern: &RunPattern) -> Result<Vec<RunId>, StoreError> {
+        Reader::find_run(self, pattern, CANDIDATES)
+    }
+
+    fn jobs(&self) -> Result<Vec<JobSummary>, StoreError> {
+        Reader::jobs(self)
+    }
+
+    fn stats(&self, since: Option<Timestamp>) -> Result<Vec<JobStats>, StoreError> {
+        Reader::stats(self, since)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::job::JobId;
+    use crate::record::{LastRun, Status, Tally, is_failure};
+    use crate::run::Outcome;
+
+    /// A history of records in memory, in any order.
+    #[derive(Debug, Default)]
+    pub(crate) struct MemoryHistory {
+        pub(crate) records: Vec<RunRecord>,
+        /// The jobs in service, and when they are due next.
+        pub(crate) in_service: Vec<(JobId, Option<Timestamp>)>,
+        pub(crate) paused: Vec<JobId>,
+    }
+
+    impl MemoryHistory {
+        pub(crate) fn of(mut records: Vec<RunRecord>) -> MemoryHistory {
+            records.sort_by_key(|record| std::cmp::Reverse(record.id));
+            MemoryHistory {
+                records,
+                ..MemoryHistory::default()
+            }
+        }
+
+        fn summary(&self, id: &JobId) -> JobSummary {
+            let of_job = || self.records.iter().filter(|record| record.job == *id);
+            let ended = || {
+                of_job().filter_map(|record| match record.status {
+                    Status::Finished(outcome) => Some((record, outcome)),
+                    _ => None,
+                })
+            };
+            let service = self.in_service.iter().find(|(job, _)| job == id);
+            JobSummary {
+                id: id.clone(),
+                in_service: service.is_some(),
+                paused: self.paused.contains(id),
+                last_run: of_job().next().map(LastRun::of),
+                last_success: ended()
+                    .filter(|(_, outcome)| *outcome == Outcome::Succeeded)
+                    .find_map(|(record, _)| record.finished_at()),
+                next: service.and_then(|(_, next)| *next),
+                failures: ended()
+                    .take_while(|(_, outcome)| *outcome != Outcome::Succeeded)
+                    .filter(|(_, outcome)| is_failure(*outcome))
+                    .count() as u64,
+            }
+        }
+    }
+
+    impl History for MemoryHistory {
+        fn runs(&self, query: RunQuery) -> Result<Vec<RunRecord>, StoreError> {
+            let wanted = self.records.iter().filter(|record| query.wants(record));
+            Ok(wanted.take(query.limit).cloned().collect())
+        }
+
+        fn run(&self, id: RunId) -> Result<Option<RunRecord>, StoreError> {
+            Ok(self.records.iter().find(|record| record.id == id).cloned())
+        }
+
+        fn find_run(&self, pattern: &RunPattern) -> Result<Vec<RunId>, StoreError> {
+            let ids = self.records.iter().map(|record| record.id);
+            Ok(ids
+                .filter(|id| pattern.matches(*id))
+                .take(CANDIDATES)
+                .collect())
+        }
+
+        fn jobs(&self) -> Result<Vec<JobSummary>, StoreError> {
+            let mut ids: Vec<JobId> = (self.records.iter().map(|record| record.job.clone()))
+                .chain(self.in_service.iter().map(|(id, _)| id.clone()))
+                .collect();
+            ids.sort();
+            ids.dedup();
+            Ok(ids.iter().map(|id| self.summary(id)).collect())
+        }
+
+        fn stats(&self, since: Option<Timestamp>) -> Result<Vec<JobStats>, StoreError> {
+            let mut tally = Tally::default();
+            self.records
+                .iter()
+                .filter(|record| since.is_none_or(|since| record.recorded_at >= since))
+                .for_each(|record| tally.count(record));
+            Ok(tally.stats())
+        }
+    }
+
+    fn refused(data: &Path) -> String {
+        match open_history(data) {
+            Ok(_) => panic!("there is no history in {}", data.display()),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn where_there_is_no_history_it_is_said_what_makes_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = |path: &Path| refused(path).replace(&dir.path().display().to_string(), "DIR");
+        insta::assert_snapshot!(said(dir.path()), @"there is no history in DIR: a host makes one with `quarterjack serve --data DIR`");
+        assert_eq!(
+            said(&dir.path().join("no")),
+            said(dir.path()).replace("DIR", "DIR/no")
+        );
+        let file = dir.path().join("quarterjack.db");
+        std::fs::create_dir(&file).unwrap();
+        assert!(said(dir.path()).starts_with("there is no history in DIR"));
+        std::fs::remove_dir(&file).unwrap();
+        std::fs::write(&file, b"").unwrap();
+        assert_eq!(
+            said(&file),
+            "DIR/quarterjack.db is a file: name the directory that it is in, --data DIR"
+        );
+    }
+}
