@@ -6,7 +6,6 @@
 //!      └──────────────────┴────────────────────┴──────▶ run.skipped, with the reason
 //! ```
 
-
 use crate::clock::Timestamp;
 use crate::dispatcher::{Admission, Dispatcher, Executor};
 use crate::run::{Firing, SkipReason};

@@ -51,6 +51,7 @@ pub fn job(id: &str) -> Arc<Job> {
         limits: Limits::DEFAULT,
         grants: Arc::new(Grants::default()),
         max_instances: 1,
+        policies: Arc::default(),
         deterministic: false,
         origin: Origin::default(),
     })
