@@ -1,10 +1,12 @@
 //! The way of a firing: due, admitted, recorded, dispatched.
 //!
 //! ```text
-//! Scheduler::due ──▶ Dispatcher::admit ──▶ Store::fire ──▶ Dispatcher::dispatch
-//!      │ missed           │ refused            │ failed
-//!      └──────────────────┴────────────────────┴──────▶ run.skipped, with the reason
+//! Scheduler::due ──▶ Pauses ──▶ Dispatcher::admit ──▶ Store::fire ──▶ Dispatcher::dispatch
+//!      │ missed        │ paused       │ refused            │ failed
+//!      └───────────────┴──────────────┴────────────────────┴──────▶ run.skipped, with the reason
 //! ```
+
+use std::cmp::Reverse;
 
 use crate::clock::Timestamp;
 use crate::dispatcher::{Admission, Dispatcher, Executor};
@@ -39,15 +41,24 @@ pub async fn fire_due<E: Executor>(
 
 /// Fires what a scheduler said is [due](Scheduler::due). For callers who share their scheduler:
 /// it need not be locked while the runs are recorded.
-pub async fn fire<E: Executor>(due: Vec<Due>, dispatcher: &Dispatcher<E>, now: Timestamp) -> Fired {
+pub async fn fire<E: Executor>(
+    mut due: Vec<Due>,
+    dispatcher: &Dispatcher<E>,
+    now: Timestamp,
+) -> Fired {
     let mut fired = Fired::default();
+    let priority = |due: &Due| due.firing().job.policies.priority;
+    if due.iter().any(|due| priority(due) != 0) {
+        // Of more than one group the urgent ones are not to come last. Each job's own stay in order.
+        due.sort_by_key(|due| Reverse(priority(due)));
+    }
     let mut due = due.into_iter();
     while due.len() > 0 {
         let mut firings = Vec::new();
         let mut admissions = Vec::new();
         for due in due.by_ref().take(GROUP) {
             match due {
-                Due::Fire(firing) => match dispatcher.admit(&firing.job) {
+                Due::Fire(firing) => match admit(&firing, dispatcher) {
                     Ok(admission) => {
                         firings.push(firing);
                         admissions.push(admission);
@@ -72,6 +83,17 @@ pub async fn fire<E: Executor>(due: Vec<Due>, dispatcher: &Dispatcher<E>, now: T
         }
     }
     fired
+}
+
+/// Admits a firing, unless its job is paused.
+fn admit<E: Executor>(
+    firing: &Firing,
+    dispatcher: &Dispatcher<E>,
+) -> Result<Admission, SkipReason> {
+    match dispatcher.pauses().refuses(firing) {
+        Some(reason) => Err(reason),
+        None => dispatcher.admit(&firing.job),
+    }
 }
 
 /// Records one group and dispatches it.

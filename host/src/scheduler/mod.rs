@@ -95,6 +95,15 @@ pub enum Due {
     },
 }
 
+impl Due {
+    /// What is to run, or the first of what is not.
+    pub fn firing(&self) -> &Firing {
+        match self {
+            Due::Fire(firing) | Due::Skip { firing, .. } => firing,
+        }
+    }
+}
+
 /// The jobs of a host and their next instants. See the [module](self) for the rules.
 #[derive(Debug, Default)]
 pub struct Scheduler {

@@ -111,6 +111,7 @@ fn attempt(run: &Arc<Run>, second: i64) -> Attempt {
         run: run.clone(),
         number: 1,
         started_at: instant(second),
+        run_started_at: instant(second),
     }
 }
 
