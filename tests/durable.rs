@@ -1,9 +1,10 @@
 //! What outlives the host: runs, schedules and states, whenever and however it ends.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use quarterjack::clock::{Clock, SystemClock, monotonic};
 use quarterjack::record::{RunQuery, RunRecord, Status};
 use quarterjack::run::{Outcome, SkipReason};
 use quarterjack::store::sqlite::FILE;
@@ -24,7 +25,7 @@ const PAIRS: usize = 50;
 
 /// All that is recorded, the oldest first.
 fn records(project: &Project) -> Vec<RunRecord> {
-    let store = SqliteStore::open(&project.path(DATA), Utc::now()).unwrap();
+    let store = SqliteStore::open(&project.path(DATA), SystemClock.now()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
@@ -83,8 +84,8 @@ fn killed_at_any_instant_nothing_is_forgotten_and_nothing_starts_twice() {
                 .find(|event| event.is("run.finished"))
                 .map(drop)
         });
-        let until = Instant::now() + Duration::from_micros(random.below(1_200_000));
-        while Instant::now() < until {
+        let until = monotonic() + Duration::from_micros(random.below(1_200_000));
+        while monotonic() < until {
             std::thread::yield_now();
         }
         host.signal(Signal::KILL);

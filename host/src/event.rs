@@ -176,6 +176,13 @@ pub enum Event {
         /// How far.
         progress: Progress,
     },
+    /// An attempt has failed, and there is to be another one.
+    RunRetrying {
+        /// The record of the attempt.
+        run: Arc<FinishedRun>,
+        /// When the next attempt is due.
+        next_at: Timestamp,
+    },
     /// A run has ended.
     RunFinished {
         /// Its record.
@@ -320,11 +327,16 @@ pub struct EventJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    max_attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<Cause>,
     #[serde(with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
     scheduled_at: Option<Timestamp>,
     #[serde(with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
     started_at: Option<Timestamp>,
+    /// Only of attempts after the first.
+    #[serde(with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
+    run_started_at: Option<Timestamp>,
     #[serde(with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
     finished_at: Option<Timestamp>,
     #[serde(with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
@@ -582,6 +594,11 @@ impl<'a> EventJson<'a> {
                 progress: Some(progress),
                 ..EventJson::of_attempt(attempt)
             },
+            Event::RunRetrying { run, next_at } => EventJson {
+                event: "run.retrying",
+                next_at: Some(*next_at),
+                ..EventJson::of_run(run)
+            },
             Event::RunFinished { run } => EventJson::of_run(run),
             Event::RunSkipped {
                 job,
@@ -591,6 +608,7 @@ impl<'a> EventJson<'a> {
                 event: "run.skipped",
                 job: Some(&job.id),
                 scheduled_at: Some(*scheduled_at),
+                kind: Some(reason.to_parts().0),
                 reason: Some(reason),
                 ..EventJson::default()
             },
@@ -645,9 +663,11 @@ impl<'a> EventJson<'a> {
             job: Some(&run.job.id),
             run: Some(run.id),
             attempt: Some(attempt.number),
+            max_attempts: (run.max_attempts > 1).then_some(run.max_attempts),
             cause: Some(run.cause),
             scheduled_at: Some(run.scheduled_at),
             started_at: Some(attempt.started_at),
+            run_started_at: (attempt.number > 1).then_some(attempt.run_started_at),
             ..EventJson::default()
         }
     }
@@ -682,6 +702,50 @@ impl Stamped {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::conformance::{execution, finished, firing, instant, job};
+    use crate::store::to_run;
+
+    fn json(event: Event) -> serde_json::Value {
+        let stamped = Stamped {
+            at: instant(7),
+            event,
+        };
+        serde_json::to_value(EventJson::of(&stamped)).unwrap()
+    }
+
+    #[test]
+    fn an_attempt_that_is_followed_by_another_says_when() {
+        let firing = firing(&job("a"), Cause::Schedule, 5);
+        let mut run = to_run(firing, instant(5), None);
+        run.max_attempts = 3;
+        let run = finished(&Arc::new(run), 6, execution(Outcome::TimedOut));
+        let told = json(Event::RunRetrying {
+            run: run.clone(),
+            next_at: instant(16),
+        });
+        assert_eq!(told["event"], "run.retrying");
+        assert_eq!(
+            (&told["attempt"], &told["max_attempts"]),
+            (&1.into(), &3.into())
+        );
+        assert_eq!(told["outcome"], "timed_out");
+        assert_eq!(told["error"], "it did not work");
+        assert_eq!(told["next_at"], "1970-01-01T00:00:16Z");
+        let told = json(Event::RunFinished { run });
+        assert!(told.get("next_at").is_none());
+    }
+
+    #[test]
+    fn a_firing_that_does_not_run_says_why_in_a_word_and_in_words() {
+        let told = json(Event::RunSkipped {
+            job: job("a"),
+            scheduled_at: instant(5),
+            reason: SkipReason::Paused("the group db".into()),
+        });
+        assert_eq!(told["event"], "run.skipped");
+        assert_eq!(told["kind"], "paused");
+        assert_eq!(told["reason"], "paused (the group db)");
+    }
 
     #[test]
     fn a_jump_of_the_clock_has_its_kind_and_size() {

@@ -7,12 +7,12 @@
 //!    └──────────▶ Event::RunSkipped          FinishedRun ◀──────┘
 //! ```
 
+use std::cell::Cell;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use ulid::Ulid;
@@ -26,15 +26,17 @@ use crate::state::Changes;
 pub struct RunId(Ulid);
 
 impl RunId {
-    /// A fresh id for a run recorded at `now`. Of those given out for one millisecond each is
-    /// greater than the one before it.
+    /// A fresh id for a run recorded at `now`. Of those that one thread gives out for one
+    /// millisecond each is greater than the one before it.
     pub fn new(now: Timestamp) -> Self {
-        static LAST: Mutex<Ulid> = Mutex::new(Ulid::nil());
+        thread_local! {
+            static LAST: Cell<Ulid> = const { Cell::new(Ulid::nil()) };
+        }
         // An id before 1970 has the same time part as one at 1970.
         let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);
         let fresh = Ulid::from_parts(millis, fastrand::u128(..));
-        let mut last = LAST.lock();
-        *last = if last.timestamp_ms() == fresh.timestamp_ms() {
+        let last = LAST.get();
+        let id = if last.timestamp_ms() == fresh.timestamp_ms() {
             // Far enough apart that ids cannot be taken for one another.
             let next = last
                 .random()
@@ -43,7 +45,8 @@ impl RunId {
         } else {
             fresh
         };
-        RunId(*last)
+        LAST.set(id);
+        RunId(id)
     }
 
     /// The id as a number, which sorts as the id does.
@@ -158,16 +161,43 @@ pub struct Attempt {
     pub number: u32,
     /// When it started.
     pub started_at: Timestamp,
+    /// When the first attempt of its run started.
+    pub run_started_at: Timestamp,
 }
 
 impl Attempt {
-    /// The instant at which the attempt will be ended.
+    /// The instant at which the attempt will be ended: when its own time is up, or that of its
+    /// run.
     pub fn deadline(&self) -> Timestamp {
-        chrono::TimeDelta::from_std(self.run.job.limits.timeout)
-            .ok()
-            .and_then(|timeout| self.started_at.checked_add_signed(timeout))
-            .unwrap_or(Timestamp::MAX_UTC)
+        let own = later(self.started_at, self.run.job.limits.timeout);
+        self.run_deadline().map_or(own, |run| run.min(own))
     }
+
+    /// The instant at which the run will be ended, if it has a deadline.
+    pub fn run_deadline(&self) -> Option<Timestamp> {
+        let deadline = self.run.job.policies.deadline?;
+        Some(later(self.run_started_at, deadline))
+    }
+
+    /// How long the attempt may take, and whether that is for the deadline of its run.
+    pub fn time(&self) -> (Duration, bool) {
+        let timeout = self.run.job.limits.timeout;
+        let left = self
+            .run_deadline()
+            .map(|deadline| (deadline - self.started_at).to_std().unwrap_or_default());
+        match left {
+            Some(left) if left < timeout => (left, true),
+            _ => (timeout, false),
+        }
+    }
+}
+
+/// An instant so much later; the last there is if that is out of range.
+fn later(instant: Timestamp, by: Duration) -> Timestamp {
+    chrono::TimeDelta::from_std(by)
+        .ok()
+        .and_then(|by| instant.checked_add_signed(by))
+        .unwrap_or(Timestamp::MAX_UTC)
 }
 
 /// How an attempt ended.
@@ -533,15 +563,26 @@ pub struct FinishedRun {
 pub enum SkipReason {
     /// As many runs of the job are in flight as it allows.
     MaxInstances(u32),
+    /// As many more runs of the job wait as it allows.
+    QueueFull(u32),
+    /// As many runs are in flight or wait as the host can keep.
+    HostFull(u64),
+    /// A later firing of the job took its place before it started.
+    Replaced,
+    /// The job is paused; by what, such as `all jobs`.
+    Paused(Arc<str>),
+    /// The job was removed before the run started.
+    Removed,
     /// The plugin is not there, or never was usable.
     PluginMissing(Arc<str>),
     /// The host was not looking (suspended, stalled, or its clock was set); a later instant
     /// runs in its place. How many were missed, if that could be counted.
     Missed(Option<u64>),
+    /// The host was not looking, and by now it is too late to run. How many such there are, if
+    /// that could be counted.
+    Misfired(Option<u64>),
     /// The host is stopping.
     Stopping,
-    /// The job was removed or disabled after the run was recorded.
-    Removed,
     /// The run could not be recorded.
     NotRecorded(String),
 }
@@ -551,10 +592,15 @@ impl SkipReason {
     pub fn to_parts(&self) -> (&'static str, Option<u64>, Option<&str>) {
         match self {
             SkipReason::MaxInstances(max) => ("overlapped", Some(u64::from(*max)), None),
+            SkipReason::QueueFull(most) => ("queue_full", Some(u64::from(*most)), None),
+            SkipReason::HostFull(most) => ("host_full", Some(*most), None),
+            SkipReason::Replaced => ("replaced", None, None),
+            SkipReason::Paused(scope) => ("paused", None, Some(scope)),
+            SkipReason::Removed => ("removed", None, None),
             SkipReason::PluginMissing(name) => ("plugin_missing", None, Some(name)),
             SkipReason::Missed(count) => ("missed", *count, None),
+            SkipReason::Misfired(count) => ("misfired", *count, None),
             SkipReason::Stopping => ("stopping", None, None),
-            SkipReason::Removed => ("removed", None, None),
             SkipReason::NotRecorded(why) => ("not_recorded", None, Some(why)),
         }
     }
@@ -563,10 +609,15 @@ impl SkipReason {
     pub fn from_parts(name: &str, number: Option<u64>, text: Option<&str>) -> Option<SkipReason> {
         Some(match (name, number, text) {
             ("overlapped", Some(max), _) => SkipReason::MaxInstances(u32::try_from(max).ok()?),
+            ("queue_full", Some(most), _) => SkipReason::QueueFull(u32::try_from(most).ok()?),
+            ("host_full", Some(most), _) => SkipReason::HostFull(most),
+            ("replaced", ..) => SkipReason::Replaced,
+            ("paused", _, Some(scope)) => SkipReason::Paused(scope.into()),
+            ("removed", ..) => SkipReason::Removed,
             ("plugin_missing", _, Some(name)) => SkipReason::PluginMissing(name.into()),
             ("missed", count, _) => SkipReason::Missed(count),
+            ("misfired", count, _) => SkipReason::Misfired(count),
             ("stopping", ..) => SkipReason::Stopping,
-            ("removed", ..) => SkipReason::Removed,
             ("not_recorded", _, Some(why)) => SkipReason::NotRecorded(why.to_owned()),
             _ => return None,
         })
@@ -579,30 +630,98 @@ impl fmt::Display for SkipReason {
             SkipReason::MaxInstances(max) => {
                 write!(to, "previous run still going (max_instances {max})")
             }
+            SkipReason::QueueFull(most) => {
+                write!(to, "the queue of the job is full (overlap queue {most})")
+            }
+            SkipReason::HostFull(most) => {
+                write!(to, "the host is full: {most} runs are in flight or wait")
+            }
+            SkipReason::Replaced => {
+                write!(to, "a later firing took its place (overlap replace)")
+            }
+            SkipReason::Paused(scope) => write!(to, "paused ({scope})"),
+            SkipReason::Removed => write!(to, "the job was removed or disabled before it started"),
             SkipReason::PluginMissing(name) => write!(to, "plugin {name} is missing"),
-            SkipReason::Missed(Some(1)) => {
+            SkipReason::Missed(count) => {
+                let (firings, them) = firings(*count);
                 write!(
                     to,
-                    "missed while the host was not running it; one later run stands in"
+                    "{firings}missed while the host was not running {them}; another run stands in"
                 )
             }
-            SkipReason::Missed(Some(count)) => write!(
-                to,
-                "{count} firings missed while the host was not running them; one later run stands in"
-            ),
-            SkipReason::Missed(None) => write!(
-                to,
-                "many firings missed while the host was not running them; one later run stands in"
-            ),
+            SkipReason::Misfired(count) => {
+                let (firings, _) = firings(*count);
+                write!(to, "{firings}missed, and now too late (misfire_grace_time)")
+            }
             SkipReason::Stopping => write!(to, "the host is stopping"),
-            SkipReason::Removed => write!(to, "the job was removed or disabled before it was due"),
             SkipReason::NotRecorded(why) => write!(to, "the run could not be recorded: {why}"),
         }
+    }
+}
+
+/// How a count of firings begins a sentence, and what it is called later on.
+fn firings(count: Option<u64>) -> (String, &'static str) {
+    match count {
+        Some(1) => (String::new(), "it"),
+        Some(count) => (format!("{count} firings "), "them"),
+        None => ("many firings ".to_owned(), "them"),
     }
 }
 
 impl Serialize for SkipReason {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_kept_in_parts_and_said_in_words() {
+        let name = || Arc::from("a name");
+        let reasons = [
+            SkipReason::MaxInstances(2),
+            SkipReason::QueueFull(16),
+            SkipReason::HostFull(1 << 40),
+            SkipReason::Replaced,
+            SkipReason::Paused(name()),
+            SkipReason::Removed,
+            SkipReason::PluginMissing(name()),
+            SkipReason::Missed(Some(1)),
+            SkipReason::Missed(None),
+            SkipReason::Misfired(Some(41)),
+            SkipReason::Misfired(None),
+            SkipReason::Stopping,
+            SkipReason::NotRecorded("the disk is full".into()),
+        ];
+        let mut said = String::new();
+        for reason in reasons {
+            let (kind, number, text) = reason.to_parts();
+            let back = SkipReason::from_parts(kind, number, text);
+            assert_eq!(back.as_ref(), Some(&reason));
+            said.push_str(&format!("{kind}: {reason}\n"));
+        }
+        assert_eq!(SkipReason::from_parts("overlapped", None, None), None);
+        assert_eq!(
+            SkipReason::from_parts("unheard of", Some(1), Some("x")),
+            None
+        );
+        insta::assert_snapshot!(said, @"
+        overlapped: previous run still going (max_instances 2)
+        queue_full: the queue of the job is full (overlap queue 16)
+        host_full: the host is full: 1099511627776 runs are in flight or wait
+        replaced: a later firing took its place (overlap replace)
+        paused: paused (a name)
+        removed: the job was removed or disabled before it started
+        plugin_missing: plugin a name is missing
+        missed: missed while the host was not running it; another run stands in
+        missed: many firings missed while the host was not running them; another run stands in
+        misfired: 41 firings missed, and now too late (misfire_grace_time)
+        misfired: many firings missed, and now too late (misfire_grace_time)
+        stopping: the host is stopping
+        not_recorded: the run could not be recorded: the disk is full
+        ");
     }
 }

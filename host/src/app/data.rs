@@ -3,8 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use chrono::TimeDelta;
-
 use super::AppError;
 use super::history::usual_data;
 use crate::clock::Timestamp;
@@ -46,6 +44,3 @@ impl DataPlace {
         })
     }
 }
-
-/// How late a run may be that was recorded and had not begun when its host ended.
-pub(super) const GRACE: TimeDelta = TimeDelta::hours(1);

@@ -42,12 +42,16 @@ pub struct Identity {
     pub run: RunId,
     /// The number of the attempt, from 1.
     pub attempt: u32,
+    /// How many attempts the run has at most.
+    pub max_attempts: u32,
     /// What made the run start.
     pub cause: Cause,
     /// The instant that the run is for.
     pub scheduled_at: Timestamp,
     /// When the attempt started.
     pub started_at: Timestamp,
+    /// When the first attempt of the run started.
+    pub run_started_at: Timestamp,
     /// When the last successful run of the job before it had finished.
     pub last_success: Option<Timestamp>,
 }
@@ -58,9 +62,11 @@ impl Identity {
         Identity {
             run: RunId::new(now),
             attempt: 1,
+            max_attempts: 1,
             cause: Cause::Manual,
             scheduled_at: now,
             started_at: now,
+            run_started_at: now,
             last_success: None,
         }
     }
@@ -72,11 +78,12 @@ impl Identity {
                 job,
                 cause: self.cause,
                 scheduled_at: self.scheduled_at,
-                max_attempts: self.attempt,
+                max_attempts: self.max_attempts,
                 last_success: self.last_success,
             }),
             number: self.attempt,
             started_at: self.started_at,
+            run_started_at: self.run_started_at,
         }
     }
 }

@@ -3,20 +3,19 @@
 //! | had it begun? | what becomes of it |
 //! |---|---|
 //! | no | it runs now, if it is not too late and its job is still defined; or is skipped |
-//! | yes, or nobody knows | it is lost |
+//! | between two attempts | the next one comes now |
+//! | yes, or nobody knows | it is lost, or runs again where `on_lost` says so |
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::data::GRACE;
 use crate::clock::Timestamp;
 use crate::dispatcher::{Dispatcher, Executor};
 use crate::event::{Event, Events};
 use crate::firing::Planner;
-use crate::job::{Job, JobId};
+use crate::job::{Job, JobId, OnLost};
 use crate::run::{Attempt, Execution, FinishedRun, Outcome, Retry, Run, SkipReason};
 use crate::scheduler::Scheduler;
-use crate::store::{Begun, Store, StoreError, Unfinished};
+use crate::store::{Begun, FinishError, StoreError, Unfinished};
 
 /// Deals with every run that has no end: those that may start wait in the planner then.
 pub(super) async fn settle<E: Executor>(
@@ -52,59 +51,85 @@ impl Unfinished {
         let Some(run) = store.adopt(record.id, job).await? else {
             return Ok(()); // it has an end after all
         };
-        if self.begun != Begun::No {
-            return lose(self, run, store, events, now).await;
+        if self.begun == Begun::No {
+            let late = (now - record.scheduled_at).to_std().unwrap_or_default();
+            match defined.map(|job| job.policies.misfire_grace_time) {
+                None => dispatcher.skip_run(&run, SkipReason::Removed),
+                Some(Some(grace)) if late > grace => {
+                    dispatcher.skip_run(&run, SkipReason::Misfired(Some(1)));
+                }
+                Some(_) => planner.wait(run, record.scheduled_at),
+            }
+            return Ok(());
         }
-        let late = now - record.scheduled_at;
-        if defined.is_none() {
-            dispatcher.skip_recorded(&run, SkipReason::Removed);
-        } else if late > GRACE {
-            dispatcher.skip_recorded(&run, SkipReason::Missed(Some(1)));
-        } else {
-            planner.wait(run, record.scheduled_at);
+        let again = defined.filter(|job| job.policies.on_lost == OnLost::Rerun);
+        match record.attempt() {
+            // It waited for another attempt, which comes a little early then.
+            Some(attempt) if attempt.end.is_some() && attempt.number < run.max_attempts => {
+                go_on(run, attempt.number + 1, dispatcher);
+                Ok(())
+            }
+            _ if again.is_some() => {
+                let lost = self.lost(run, now);
+                store.attempted(lost.clone()).await?;
+                let attempt = &lost.attempt;
+                let number = attempt.number + 1;
+                let run = Run {
+                    max_attempts: attempt.run.max_attempts.max(number),
+                    ..Run::clone(&attempt.run)
+                };
+                go_on(Arc::new(run), number, dispatcher);
+                Ok(())
+            }
+            _ => {
+                let lost = self.lost(run, now);
+                match store.finished(lost.clone(), None).await {
+                    Err(FinishError::Store(error)) => Err(error),
+                    // It changes no state.
+                    Ok(()) | Err(FinishError::State(_)) => {
+                        events.emit(now, Event::RunFinished { run: lost });
+                        Ok(())
+                    }
+                }
+            }
         }
-        Ok(())
+    }
+
+    /// The end of the attempt of which nobody knows what became.
+    fn lost(&self, run: Arc<Run>, now: Timestamp) -> Arc<FinishedRun> {
+        let record = &self.record;
+        let began = record.scheduled_at.max(record.recorded_at);
+        let (number, started_at) = match record.attempt() {
+            Some(attempt) if attempt.end.is_none() => (attempt.number, attempt.started_at),
+            Some(attempt) => (attempt.number + 1, began),
+            None => (1, began),
+        };
+        let why = match self.begun {
+            Begun::Maybe => "the machine went down before its end was recorded; it may have run",
+            _ => "the host ended while it ran; what it had done by then is not known",
+        };
+        Arc::new(FinishedRun {
+            attempt: Attempt {
+                run,
+                number,
+                started_at,
+                run_started_at: record.started_at().unwrap_or(started_at),
+            },
+            finished_at: now,
+            execution: Execution::without_guest(Outcome::Lost, why, Retry::Never),
+        })
+    }
+}
+
+/// Has a run attempted again that the host before this one had begun.
+fn go_on<E: Executor>(run: Arc<Run>, number: u32, dispatcher: &Dispatcher<E>) {
+    match dispatcher.admit(&run.job) {
+        Ok(admission) => dispatcher.dispatch_from(run, number, admission),
+        Err(reason) => dispatcher.skip_run(&run, reason),
     }
 }
 
 /// A job of which nothing is known but its id.
 fn unknown(id: &JobId) -> Arc<Job> {
     Arc::new(Job::by_hand(id.clone(), ""))
-}
-
-/// Records and tells that nobody knows what became of a run.
-async fn lose(
-    lost: Unfinished,
-    run: Arc<Run>,
-    store: &Arc<dyn Store>,
-    events: &Events,
-    now: Timestamp,
-) -> Result<(), StoreError> {
-    let (number, started_at) = match lost.record.attempt() {
-        Some(attempt) => (attempt.number, attempt.started_at),
-        None => (1, lost.record.scheduled_at.max(lost.record.recorded_at)),
-    };
-    let why = match lost.begun {
-        Begun::Maybe => "the machine went down before its end was recorded; it may have run",
-        _ => "the host ended while it ran; what it had done by then is not known",
-    };
-    let ended = Arc::new(FinishedRun {
-        attempt: Attempt {
-            run,
-            number,
-            started_at,
-        },
-        finished_at: now,
-        execution: Execution {
-            elapsed: Duration::ZERO,
-            ..Execution::without_guest(Outcome::Lost, why, Retry::Never)
-        },
-    });
-    match store.finished(ended.clone(), None).await {
-        Ok(()) => {}
-        Err(crate::store::FinishError::Store(error)) => return Err(error),
-        Err(crate::store::FinishError::State(_)) => {} // it changes no state
-    }
-    events.emit(now, Event::RunFinished { run: ended });
-    Ok(())
 }

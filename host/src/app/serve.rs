@@ -33,7 +33,7 @@ use crate::run::SkipReason;
 use crate::runtime::directory::{self, Plugins};
 use crate::runtime::lock::LockFile;
 use crate::runtime::{Runtime, Sandbox};
-use crate::scheduler::{self, Due, Left, Scheduler};
+use crate::scheduler::{self, Due, Scheduler};
 use crate::secret::{CurrentSettings, Providers};
 use crate::source::{FileSource, JobSource, Snapshot, SourceError};
 use crate::store::{Schedule, Store, Unfinished};
@@ -615,33 +615,25 @@ impl Host {
     /// A job comes into service: as new, or as the host before this one left it.
     fn enter(&mut self, job: &Arc<Job>, now: Timestamp, entered: &mut Vec<(JobId, Schedule)>) {
         let at_start = self.at_start.remove(&job.id);
-        let fingerprint = job.trigger.fingerprint();
         match self.left.remove(&job.id) {
-            Some(left) if left.trigger == fingerprint => {
-                let left = Left {
-                    since: left.since,
-                    dealt_with: left.dealt_with,
-                };
-                self.scheduler.restore(job.clone(), left, at_start, now);
+            Some(left) if left.trigger == job.trigger.fingerprint() => {
+                self.scheduler
+                    .resume(job.clone(), left.dealt_with, left.since, now);
+                return;
             }
-            _ => {
-                if at_start {
-                    self.scheduler.start(job.clone(), now);
-                } else {
-                    self.scheduler.upsert(job.clone(), now);
-                }
-                entered.extend(self.schedule_of(job));
-            }
-        }
+            _ if at_start => self.scheduler.start(job.clone(), now),
+            _ => self.scheduler.upsert(job.clone(), now),
+        };
+        entered.extend(self.schedule_of(job));
     }
 
     /// How far the schedule of a job has come, for the store to remember.
     fn schedule_of(&self, job: &Job) -> Option<(JobId, Schedule)> {
-        let left = self.scheduler.left_of(&job.id)?;
+        let (since, dealt_with) = self.scheduler.progress_of(&job.id)?;
         let schedule = Schedule {
             trigger: job.trigger.fingerprint(),
-            since: left.since,
-            dealt_with: left.dealt_with,
+            since,
+            dealt_with: Some(dealt_with),
         };
         Some((job.id.clone(), schedule))
     }

@@ -257,7 +257,7 @@ mod tests {
         RUN         JOB     WHEN                  TOOK  OUTCOME     FUEL  MEMORY  WHY
         01M84…C5E4  report  today 13:00:00           -  skipped                   previous run still going (max_instances 1)
         01M84…C5E3  report  today 12:55:00       1 min  TIMED OUT  1.9 G  64 MiB  limit: timeout 1 min; attempt 2 of 3
-        01M7V…D25E  report  Fri 20 Nov 09:00:00      -  skipped                   3 firings missed while the host was not running them; one later run stands in
+        01M7V…D25E  report  Fri 20 Nov 09:00:00      -  skipped                   3 firings missed while the host was not running them; another run stands in
         ");
         insta::assert_snapshot!(lines(&["--limit", "1", "--since", "today"]), @"
           RUN         JOB   WHEN            TOOK  OUTCOME
@@ -293,7 +293,7 @@ mod tests {
         01M7X…C5E6  backup      Sat 21 Nov 10:30:00          5.2 s  ok
             for Sat 21 Nov 03:00:00
         01M7V…D25E  report      Fri 20 Nov 09:00:00              -  skipped
-            3 firings missed while the host was not running them; one later run stand…
+            3 firings missed while the host was not running them; another run stands …
         01KD8…C5E8  report      24 Dec 2025 18:00:00             -  LOST
             the host ended while it ran
         ");
@@ -312,7 +312,7 @@ mod tests {
         {"event":"run.recorded","at":"2026-11-23T12:05:29.990Z","job":"tidy","run":"01M844R1R6R3D9T6B4RX2VC5E7","cause":"schedule","scheduled_at":"2026-11-23T12:05:30Z"}
         {"event":"run.finished","at":"2026-11-23T12:05:00.042Z","job":"report","run":"01M844Q4EPR3D9T6B4RX2VC5EH","attempt":1,"cause":"schedule","scheduled_at":"2026-11-23T12:05:00Z","started_at":"2026-11-23T12:05:00.001Z","finished_at":"2026-11-23T12:05:00.042Z","last_success_at":"2026-11-23T11:50:00.250Z","outcome":"succeeded","output":{"rows":[1,2.50,3],"title":"Zahlen \u001b[2J"},"output_type":"json","log":"line 1 of the log\nline 2 of the log\nline 3 of the log\nline 4 of the log\nline 5 of the log\nline 6 of the log\nline 7 of the log\nline 8 of the log\nline 9 of the log\nline 10 of the log\nline 11 of the log\nline 12 of the log\nline 13 of the log\nline 14 of the log\n","log_dropped_bytes":2048,"denied":3,"denials":[{"what":"GET https://api.example.com/v1/sales","grant":"\"grants\": { \"http\": [\"https://api.example.com\"] }","ceiling":"the operator's ceiling permits it"}],"progress":{"done":400,"total":1000,"note":"reading"},"fuel_used":2100000,"memory_peak_bytes":3145728,"cpu_ms":36.0,"duration_ms":41.0,"digest":"9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f"}
         {"event":"run.started","at":"2026-11-23T12:04:00.001Z","job":"backup","run":"01M844N9VPR3D9T6B4RX2VC5E2","attempt":1,"cause":"schedule","scheduled_at":"2026-11-23T12:04:00Z","started_at":"2026-11-23T12:04:00.001Z"}
-        {"event":"run.skipped","at":"2026-11-23T12:00:00.002Z","job":"report","run":"01M844DZFPR3D9T6B4RX2VC5E4","cause":"schedule","scheduled_at":"2026-11-23T12:00:00Z","reason":"previous run still going (max_instances 1)"}
+        {"event":"run.skipped","at":"2026-11-23T12:00:00.002Z","job":"report","run":"01M844DZFPR3D9T6B4RX2VC5E4","cause":"schedule","scheduled_at":"2026-11-23T12:00:00Z","reason":"previous run still going (max_instances 1)","kind":"overlapped"}
         "#);
     }
 

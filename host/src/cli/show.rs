@@ -42,7 +42,6 @@ struct ShowJson<'a> {
     record: EventJson<'a>,
     #[serde(with = "rfc3339_option")]
     recorded_at: Option<Timestamp>,
-    max_attempts: u32,
     attempts: Vec<EventJson<'a>>,
 }
 
@@ -52,7 +51,6 @@ impl<'a> ShowJson<'a> {
         ShowJson {
             record: EventJson::of_record(record),
             recorded_at: Some(record.recorded_at),
-            max_attempts: record.max_attempts,
             attempts: attempts.map(EventJson::of_attempt_record).collect(),
         }
     }
@@ -274,7 +272,7 @@ mod tests {
 
     #[test]
     fn programs_get_all_of_it() {
-        insta::assert_snapshot!(shown(&["C5E3", "--json"], 80), @r#"{"event":"run.finished","at":"2026-11-23T11:56:00.082Z","job":"report","run":"01M8444TGPR3D9T6B4RX2VC5E3","attempt":2,"cause":"schedule","scheduled_at":"2026-11-23T11:55:00Z","started_at":"2026-11-23T11:55:00.082Z","finished_at":"2026-11-23T11:56:00.082Z","deterministic":true,"outcome":"timed_out","error":"limit: timeout 1 min","log":"waiting for a lock","fuel_used":1900000000,"memory_peak_bytes":67108864,"cpu_ms":54000.0,"duration_ms":60000.0,"digest":"9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f","recorded_at":"2026-11-23T11:54:59.990Z","max_attempts":3,"attempts":[{"event":"run.attempt","at":"2026-11-23T11:55:00.081Z","attempt":1,"started_at":"2026-11-23T11:55:00.001Z","finished_at":"2026-11-23T11:55:00.081Z","outcome":"failed","error":"exit code 3\nand more of it","log":"no such table\n\u001b[31mgiving up","fuel_used":1900000000,"memory_peak_bytes":67108864,"cpu_ms":72.0,"duration_ms":80.0,"digest":"9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f"},{"event":"run.attempt","at":"2026-11-23T11:56:00.082Z","attempt":2,"started_at":"2026-11-23T11:55:00.082Z","finished_at":"2026-11-23T11:56:00.082Z","outcome":"timed_out","error":"limit: timeout 1 min","log":"waiting for a lock","fuel_used":1900000000,"memory_peak_bytes":67108864,"cpu_ms":54000.0,"duration_ms":60000.0,"digest":"9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f"}]}"#);
+        insta::assert_snapshot!(shown(&["C5E3", "--json"], 80), @r#"{"event":"run.finished","at":"2026-11-23T11:56:00.082Z","job":"report","run":"01M8444TGPR3D9T6B4RX2VC5E3","attempt":2,"max_attempts":3,"cause":"schedule","scheduled_at":"2026-11-23T11:55:00Z","started_at":"2026-11-23T11:55:00.082Z","run_started_at":"2026-11-23T11:55:00.001Z","finished_at":"2026-11-23T11:56:00.082Z","deterministic":true,"outcome":"timed_out","error":"limit: timeout 1 min","log":"waiting for a lock","fuel_used":1900000000,"memory_peak_bytes":67108864,"cpu_ms":54000.0,"duration_ms":60000.0,"digest":"9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f","recorded_at":"2026-11-23T11:54:59.990Z","attempts":[{"event":"run.attempt","at":"2026-11-23T11:55:00.081Z","attempt":1,"started_at":"2026-11-23T11:55:00.001Z","finished_at":"2026-11-23T11:55:00.081Z","outcome":"failed","error":"exit code 3\nand more of it","log":"no such table\n\u001b[31mgiving up","fuel_used":1900000000,"memory_peak_bytes":67108864,"cpu_ms":72.0,"duration_ms":80.0,"digest":"9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f"},{"event":"run.attempt","at":"2026-11-23T11:56:00.082Z","attempt":2,"started_at":"2026-11-23T11:55:00.082Z","finished_at":"2026-11-23T11:56:00.082Z","outcome":"timed_out","error":"limit: timeout 1 min","log":"waiting for a lock","fuel_used":1900000000,"memory_peak_bytes":67108864,"cpu_ms":54000.0,"duration_ms":60000.0,"digest":"9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f"}]}"#);
     }
 
     #[test]

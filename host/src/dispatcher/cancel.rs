@@ -26,6 +26,8 @@ pub enum CancelReason {
     Requested = 1,
     /// The host is stopping.
     Stopping = 2,
+    /// A later run of the job takes its place.
+    Replaced = 3,
 }
 
 impl fmt::Display for CancelReason {
@@ -33,6 +35,7 @@ impl fmt::Display for CancelReason {
         to.pad(match self {
             CancelReason::Requested => "cancelled on request",
             CancelReason::Stopping => "cancelled: the host is stopping",
+            CancelReason::Replaced => "cancelled: a later run of the job takes its place",
         })
     }
 }
@@ -64,7 +67,8 @@ impl Cancel {
         match self.0.reason.load(Ordering::Acquire) {
             0 => None,
             1 => Some(CancelReason::Requested),
-            _ => Some(CancelReason::Stopping),
+            2 => Some(CancelReason::Stopping),
+            _ => Some(CancelReason::Replaced),
         }
     }
 

@@ -1,14 +1,21 @@
+//! The dispatcher on a simulated clock, with jobs that do as they are told.
+
+mod overlap;
+mod retry;
+
+use std::collections::VecDeque;
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
 use crate::clock::ManualClock;
-use crate::event::{Stamped, Subscription};
+use crate::event::{Event, Stamped, Subscription};
 use crate::job::{Grants, StateQuota};
 use crate::record::RunQuery;
-use crate::run::{Cause, Firing};
+use crate::run::{Cause, Firing, Outcome, Retry};
 use crate::state::Changes;
 use crate::store::conformance::{execution, firing, instant, job, newest};
 use crate::store::faulty::FaultyStore;
@@ -18,6 +25,8 @@ use crate::store::{FireResult, MemoryStore, Totals};
 struct Fake {
     /// `gate.wasm` waits for a permit, or for its cancellation.
     gate: Semaphore,
+    /// `script.wasm` ends as the first of these says.
+    script: Mutex<VecDeque<Execution>>,
     running: AtomicUsize,
     most: AtomicUsize,
 }
@@ -55,6 +64,10 @@ impl Executor for Fake {
                 _ => Outcome::Succeeded,
             };
             let mut execution = execution(outcome);
+            if &*attempt.run.job.component == "script.wasm" {
+                let next = self.script.lock().pop_front();
+                execution = next.expect("the script goes on");
+            }
             if &*attempt.run.job.component == "keep.wasm" {
                 let space = state.expect("it is granted a state");
                 let mut changes = Changes::on(space.load().await.unwrap());
@@ -86,6 +99,7 @@ fn host_with(max_running: usize, store: Arc<dyn Store>) -> Host {
     let subscription = events.subscribe();
     let fake = Fake {
         gate: Semaphore::new(0),
+        script: Mutex::default(),
         running: AtomicUsize::new(0),
         most: AtomicUsize::new(0),
     };
@@ -162,6 +176,12 @@ fn tell(stamped: &Stamped) -> String {
             run.attempt.run.job.id,
             run.execution.outcome.as_str()
         ),
+        Event::RunRetrying { run, next_at } => format!(
+            "retrying {} {} at {}",
+            run.attempt.run.job.id,
+            run.execution.outcome.as_str(),
+            next_at.timestamp()
+        ),
         Event::RunSkipped { job, reason, .. } => format!("skipped {}: {reason}", job.id),
         other => panic!("{other:?}"),
     }
@@ -181,15 +201,7 @@ async fn a_run_is_started_recorded_and_told_of() {
     assert_eq!(host.totals().await.started, 1);
     host.settle().await;
     assert_eq!(host.dispatcher.in_flight(), 0);
-    assert!(
-        host.dispatcher
-            .inner
-            .slots
-            .state
-            .lock()
-            .instances
-            .is_empty()
-    );
+    assert!(host.dispatcher.inner.slots.state.lock().jobs.is_empty());
 }
 
 #[tokio::test]
@@ -236,15 +248,7 @@ async fn an_admission_holds_its_place_until_it_is_dropped() {
     );
     drop(admission);
     drop(host.dispatcher.admit(&a).unwrap());
-    assert!(
-        host.dispatcher
-            .inner
-            .slots
-            .state
-            .lock()
-            .instances
-            .is_empty()
-    );
+    assert!(host.dispatcher.inner.slots.state.lock().jobs.is_empty());
 }
 
 #[tokio::test]
@@ -412,15 +416,7 @@ async fn draining_gives_grace_then_cancels_and_starts_nothing() {
     let totals = host.totals().await;
     assert_eq!((totals.recorded, totals.skipped), (4, 2));
     assert_eq!(totals.finished(), 2);
-    assert!(
-        host.dispatcher
-            .inner
-            .slots
-            .state
-            .lock()
-            .instances
-            .is_empty()
-    );
+    assert!(host.dispatcher.inner.slots.state.lock().jobs.is_empty());
 }
 
 #[tokio::test]
@@ -502,7 +498,7 @@ async fn on_many_threads_the_limits_hold_and_nothing_is_lost() {
     assert_eq!(host.totals().await.ended(Outcome::Failed), 40);
     host.dispatcher.drain(Duration::ZERO).await;
     let state = host.dispatcher.inner.slots.state.lock();
-    assert!(state.flights.is_empty() && state.instances.is_empty());
+    assert!(state.flights.is_empty() && state.jobs.is_empty());
     assert!(host.dispatcher.executor().most.load(Ordering::SeqCst) <= 8);
 }
 

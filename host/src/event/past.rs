@@ -15,6 +15,12 @@ impl<'a> EventJson<'a> {
         if let Some(attempt) = record.attempt() {
             json.attempt = Some(attempt.number);
             json.started_at = Some(attempt.started_at);
+            if attempt.number > 1 {
+                json.run_started_at = record.started_at();
+            }
+        }
+        if !matches!(record.status, Status::Skipped(_)) {
+            json.max_attempts = (record.max_attempts > 1).then_some(record.max_attempts);
         }
         match &record.status {
             Status::Recorded => json.event = "run.recorded",
@@ -24,6 +30,7 @@ impl<'a> EventJson<'a> {
             }
             Status::Skipped(reason) => {
                 json.event = "run.skipped";
+                json.kind = Some(reason.to_parts().0);
                 json.reason = Some(reason);
             }
             Status::Finished(outcome) => {
@@ -143,6 +150,7 @@ mod tests {
                 }),
                 number: 2,
                 started_at: at("2026-01-01T00:00:01Z"),
+                run_started_at: at("2026-01-01T00:00:01Z"),
             },
             finished_at: at("2026-01-01T00:00:02Z"),
             execution,

@@ -1,12 +1,14 @@
 //! The way of a firing: due, admitted, recorded, dispatched.
 //!
 //! ```text
-//! Scheduler::due ──▶ Dispatcher::admit ──▶ Store::fire ──▶ Dispatcher::dispatch
-//!      │ missed           │ refused            │ failed
-//!      └──────────────────┴────────────────────┴──────▶ run.skipped, with the reason
+//! Scheduler::due ──▶ Pauses ──▶ Dispatcher::admit ──▶ Store::fire ──▶ Dispatcher::dispatch
+//!      │ missed        │ paused       │ refused            │ failed
+//!      └───────────────┴──────────────┴────────────────────┴──────▶ run.skipped, with the reason
 //! ```
 
 mod planner;
+
+use std::cmp::Reverse;
 
 use crate::clock::Timestamp;
 use crate::dispatcher::{Admission, Dispatcher, Executor};
@@ -43,15 +45,24 @@ pub async fn fire_due<E: Executor>(
 
 /// Fires what a scheduler said is [due](Scheduler::due). For callers who share their scheduler:
 /// it need not be locked while the runs are recorded.
-pub async fn fire<E: Executor>(due: Vec<Due>, dispatcher: &Dispatcher<E>, now: Timestamp) -> Fired {
+pub async fn fire<E: Executor>(
+    mut due: Vec<Due>,
+    dispatcher: &Dispatcher<E>,
+    now: Timestamp,
+) -> Fired {
     let mut fired = Fired::default();
+    let priority = |due: &Due| due.firing().job.policies.priority;
+    if due.iter().any(|due| priority(due) != 0) {
+        // Of more than one group the urgent ones are not to come last. Each job's own stay in order.
+        due.sort_by_key(|due| Reverse(priority(due)));
+    }
     let mut due = due.into_iter();
     while due.len() > 0 {
         let mut firings = Vec::new();
         let mut admissions = Vec::new();
         for due in due.by_ref().take(GROUP) {
             match due {
-                Due::Fire(firing) => match dispatcher.admit(&firing.job) {
+                Due::Fire(firing) => match admit(&firing, dispatcher) {
                     Ok(admission) => {
                         firings.push(firing);
                         admissions.push(admission);
@@ -76,6 +87,17 @@ pub async fn fire<E: Executor>(due: Vec<Due>, dispatcher: &Dispatcher<E>, now: T
         }
     }
     fired
+}
+
+/// Admits a firing, unless its job is paused.
+fn admit<E: Executor>(
+    firing: &Firing,
+    dispatcher: &Dispatcher<E>,
+) -> Result<Admission, SkipReason> {
+    match dispatcher.pauses().refuses(firing) {
+        Some(reason) => Err(reason),
+        None => dispatcher.admit(&firing.job),
+    }
 }
 
 /// Records one group and dispatches it.
@@ -129,11 +151,11 @@ mod tests {
 
     use super::*;
     use crate::clock::ManualClock;
-    use crate::dispatcher::{Ends, Parts, Session};
+    use crate::dispatcher::{Ends, Parts, Scope, Session};
     use crate::event::{Event, Events};
-    use crate::job::{Job, JobId};
-    use crate::record::Status;
-    use crate::run::{Attempt, Execution, Outcome};
+    use crate::job::{Coalesce, Job, JobId, Overlap, Policies};
+    use crate::record::{Kind, RunQuery, Status};
+    use crate::run::{Attempt, Cause, Execution, Outcome};
     use crate::store::conformance::{execution, instant, job, newest};
     use crate::store::faulty::FaultyStore;
     use crate::store::{MemoryStore, Store};
@@ -288,6 +310,87 @@ mod tests {
         );
         let totals = host.dispatcher.store().totals().await.unwrap();
         assert_eq!((totals.recorded, totals.skipped), (1, 7));
+    }
+
+    #[tokio::test]
+    async fn what_is_paused_is_skipped_until_it_goes_on() {
+        let mut host = Host::new();
+        host.add("a", "fine.wasm", 10);
+        host.add("b", "fine.wasm", 10);
+        let pauses = host.dispatcher.pauses().clone();
+        pauses.pause(Scope::Job("a".into()));
+        let fired = host.after(10).await;
+        assert_eq!((fired.dispatched, fired.skipped), (1, 1));
+        pauses.pause(Scope::All);
+        let fired = host.after(10).await;
+        assert_eq!((fired.dispatched, fired.skipped), (0, 2));
+        let skips = RunQuery::newest(9).only([Kind::Skipped]);
+        let skips = host.dispatcher.store().runs(skips).await.unwrap();
+        let mut why: Vec<String> = skips
+            .iter()
+            .map(|skip| format!("{} {:?}", skip.job, skip.status))
+            .collect();
+        why.sort();
+        assert_eq!(
+            why,
+            [
+                r#"a Skipped(Paused("all jobs"))"#,
+                r#"a Skipped(Paused("the job a"))"#,
+                r#"b Skipped(Paused("all jobs"))"#
+            ]
+        );
+        // A person may start it all the same.
+        let by_hand = Firing {
+            job: host.scheduler.job(&"a".into()).unwrap().clone(),
+            cause: Cause::Manual,
+            scheduled_at: host.now(),
+        };
+        let now = host.now();
+        let fired = fire(vec![Due::Fire(by_hand)], &host.dispatcher, now).await;
+        assert_eq!(fired.dispatched, 1);
+        host.finished(2).await;
+        pauses.resume(&Scope::All);
+        pauses.resume(&Scope::Job("a".into()));
+        assert_eq!(host.after(10).await.dispatched, 2);
+        host.finished(4).await;
+    }
+
+    #[tokio::test]
+    async fn the_urgent_go_first_and_each_job_keeps_its_order() {
+        let mut host = Host::new();
+        let mut events = host.events.subscribe();
+        for (id, priority) in [("low", -1), ("plain", 0), ("urgent", 7)] {
+            let policies = Policies {
+                priority,
+                coalesce: Coalesce::All(2),
+                overlap: Overlap::Queue(5),
+                ..Policies::default()
+            };
+            let added = Job {
+                policies: Arc::new(policies),
+                ..(*job(id)).clone()
+            };
+            host.scheduler.upsert(Arc::new(added), host.now());
+        }
+        assert_eq!(host.after(180).await.dispatched, 6);
+        host.finished(6).await;
+        let mut started = Vec::new();
+        while let Some(stamped) = events.try_recv() {
+            if let Event::RunStarted { attempt } = stamped.event {
+                let run = &attempt.run;
+                started.push((run.job.id.to_string(), run.scheduled_at.timestamp()));
+            }
+        }
+        let (first, second) = (1_000_080, 1_000_140);
+        let of = |id: &str| -> Vec<i64> {
+            let own = started.iter().filter(|(job, _)| job == id);
+            own.map(|(_, at)| *at).collect()
+        };
+        for id in ["low", "plain", "urgent"] {
+            assert_eq!(of(id), [first, second], "{id}");
+        }
+        let ids: Vec<&str> = started.iter().map(|(id, _)| id.as_str()).collect();
+        assert_eq!(ids, ["urgent", "urgent", "plain", "plain", "low", "low"]);
     }
 
     #[tokio::test]

@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use super::Fired;
+use super::{Fired, admit};
 use crate::clock::Timestamp;
-use crate::dispatcher::{Dispatcher, Executor};
-use crate::run::{Run, SkipReason};
+use crate::dispatcher::{Admission, Dispatcher, Executor};
+use crate::run::{Firing, Run, SkipReason};
 use crate::scheduler::{Ahead, Scheduler};
 use crate::store::{FireResult, Store, StoreError};
 
@@ -175,17 +175,11 @@ impl Planner {
                 break;
             }
             let run = first.remove();
-            let defined = scheduler.job(&run.job.id).is_some_and(|job| job.enabled);
-            let admission = if defined {
-                dispatcher.admit(&run.job)
-            } else {
-                Err(SkipReason::Removed)
-            };
-            match admission {
+            match admit_recorded(&run, scheduler, dispatcher) {
                 Ok(admission) => runs.push((run, admission)),
                 Err(reason) => {
                     fired.skipped += 1;
-                    dispatcher.skip_recorded(&run, reason);
+                    dispatcher.skip_run(&run, reason);
                 }
             }
         }
@@ -209,10 +203,21 @@ impl Planner {
         };
         due.into_iter().chain(next).min()
     }
+}
 
-    /// Gives up what is recorded and has not started: the host is stopping, and the next one will
-    /// find it.
-    pub fn leave(&mut self) -> usize {
-        std::mem::take(&mut self.waiting).len()
+/// Admits a recorded run, unless its job is no longer there or is paused.
+fn admit_recorded<E: Executor>(
+    run: &Run,
+    scheduler: &Scheduler,
+    dispatcher: &Dispatcher<E>,
+) -> Result<Admission, SkipReason> {
+    if !scheduler.job(&run.job.id).is_some_and(|job| job.enabled) {
+        return Err(SkipReason::Removed);
     }
+    let firing = Firing {
+        job: run.job.clone(),
+        cause: run.cause,
+        scheduled_at: run.scheduled_at,
+    };
+    admit(&firing, dispatcher)
 }

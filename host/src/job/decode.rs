@@ -35,14 +35,34 @@ impl Keys {
 pub(super) static FILE: Keys = Keys {
     of: "a job file",
     home: "at the top of the file",
-    known: &["$schema", "timezone", "calendars", "defaults", "jobs"],
+    known: &[
+        "$schema",
+        "timezone",
+        "calendars",
+        "groups",
+        "defaults",
+        "jobs",
+    ],
 };
 
 /// The keys of `defaults`.
 pub(super) static DEFAULTS: Keys = Keys {
     of: "`defaults`",
     home: "in `defaults`",
-    known: &["limits", "enabled", "run_on_start", "max_instances"],
+    known: &[
+        "limits",
+        "enabled",
+        "run_on_start",
+        "max_instances",
+        "overlap",
+        "misfire_grace_time",
+        "coalesce",
+        "retry",
+        "deadline",
+        "on_lost",
+        "priority",
+        "group",
+    ],
 };
 
 /// The keys of a job.
@@ -65,8 +85,37 @@ pub(super) static JOB: Keys = Keys {
         "version",
         "run_on_start",
         "max_instances",
+        "overlap",
+        "misfire_grace_time",
+        "coalesce",
+        "retry",
+        "deadline",
+        "on_lost",
+        "priority",
+        "group",
         "deterministic",
     ],
+};
+
+/// The keys of `retry`.
+pub(super) static RETRY: Keys = Keys {
+    of: "`retry`",
+    home: "in the job's `retry`",
+    known: &[
+        "attempts",
+        "backoff",
+        "factor",
+        "max_backoff",
+        "jitter",
+        "on",
+    ],
+};
+
+/// The keys of a group.
+pub(super) static GROUP: Keys = Keys {
+    of: "a group",
+    home: "in one of the file's `groups`",
+    known: &["max_running"],
 };
 
 /// The keys of a trigger in its object form.
@@ -196,7 +245,7 @@ impl<'s> Decoder<'s> {
         let message = format!("unknown key {} in {}", quoted(key), keys.of);
         let home = [
             &JOB, &LIMITS, &GRANTS, &TRIGGER, &CALENDAR, &DAYS, &DIR, &FILE, &HTTP, &SOCKETS,
-            &STATE,
+            &STATE, &RETRY, &GROUP,
         ]
         .into_iter()
         .find(|other| other.known.contains(&key));
@@ -332,6 +381,46 @@ impl<'s> Decoder<'s> {
             return None;
         };
         self.digits(name, "a whole number", node, digits, least)
+    }
+
+    /// A whole number from `least` to `most`.
+    pub(super) fn small(
+        &mut self,
+        name: &str,
+        node: &Node<'_>,
+        least: u32,
+        most: u32,
+    ) -> Option<u32> {
+        let number = self.integer(name, node, u64::from(least))?;
+        let small = u32::try_from(number).ok().filter(|small| *small <= most);
+        if small.is_none() {
+            let message = format!("{name} {number} is out of range");
+            self.error(&node.span, message, format!("at most {most}"));
+        }
+        small
+    }
+
+    /// A number from `least` to `most`, with decimals or without.
+    pub(super) fn decimal(
+        &mut self,
+        name: &str,
+        node: &Node<'_>,
+        least: f64,
+        most: f64,
+    ) -> Option<f64> {
+        let Value::Number(digits) = node.value else {
+            self.wrong_type(name, &format!("a number from {least} to {most}"), node, "");
+            return None;
+        };
+        let number = digits
+            .parse::<f64>()
+            .ok()
+            .filter(|number| (least..=most).contains(number));
+        if number.is_none() {
+            let message = format!("{name} {} is out of range", shortened(digits));
+            self.error(&node.span, message, format!("from {least} to {most}"));
+        }
+        number
     }
 
     /// The value of a number's digits.

@@ -8,6 +8,8 @@ use super::calendars::Calendars;
 use super::decode::{Decoder, JOB, PlacedLimits};
 use super::diagnostic::{Diagnostic, SourceText, quoted};
 use super::document::{Member, Node, Value};
+use super::execution::Policies;
+use super::execution::decode::{self as policies, Groups};
 use super::grants::{self, GrantPlaces};
 use super::manifest::{Entry, Options};
 use super::{Grants, Job, JobId, Origin, trigger};
@@ -22,6 +24,8 @@ pub(super) struct Settings {
     pub(super) enabled: bool,
     pub(super) run_on_start: bool,
     pub(super) max_instances: u32,
+    pub(super) policies: Arc<Policies>,
+    pub(super) groups: Groups,
 }
 
 /// Reads the jobs of a file one after the other.
@@ -210,6 +214,7 @@ impl<'s> Reader<'s> {
         let mut enabled = self.settings.enabled;
         let mut run_on_start = self.settings.run_on_start;
         let mut instances = self.settings.max_instances;
+        let mut policies = self.settings.policies.clone();
         let mut deterministic = false;
         for member in members {
             let value = &member.value;
@@ -265,6 +270,7 @@ impl<'s> Reader<'s> {
                         .unwrap_or(deterministic);
                 }
                 "max_instances" => instances = max_instances(decoder, value).unwrap_or(instances),
+                _ if policies::read(decoder, member, &mut policies, &self.settings.groups) => {}
                 _ => draft.meant.extend(decoder.unknown_key(member, &JOB)),
             }
         }
@@ -298,6 +304,7 @@ impl<'s> Reader<'s> {
             limits: limits.values,
             grants: needs.grants.clone(),
             max_instances: instances,
+            policies,
             deterministic,
             origin: Origin {
                 file: self.source.name().clone(),
@@ -500,15 +507,5 @@ fn resembles_wasm(extension: &str) -> bool {
 
 /// Reads `max_instances`, of a job or of the defaults.
 pub(super) fn max_instances(decoder: &mut Decoder<'_>, node: &Node<'_>) -> Option<u32> {
-    let count = decoder.integer("`max_instances`", node, 1)?;
-    let small = u32::try_from(count).ok();
-    if small.is_none() {
-        let label = format!("at most {}", u32::MAX);
-        decoder.error(
-            &node.span,
-            format!("`max_instances` {count} is out of range"),
-            label,
-        );
-    }
-    small
+    decoder.small("`max_instances`", node, 1, u32::MAX)
 }

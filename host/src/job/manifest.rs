@@ -26,6 +26,7 @@ use super::decode::{DEFAULTS, Decoder, FILE, JOB, PlacedLimits};
 use super::definition::{Reader, Settings, max_instances};
 use super::diagnostic::{Diagnostic, SourceText};
 use super::document::{self, Member, Node, Repeated, Value};
+use super::execution::decode as policies;
 use super::grants::GrantPlaces;
 use super::{Circles, Grants, Job, JobId, Limits, ReadFile};
 use crate::trigger::Zone;
@@ -234,6 +235,8 @@ fn read_file<'n, 'a>(
         enabled: true,
         run_on_start: false,
         max_instances: 1,
+        policies: Arc::default(),
+        groups: policies::Groups::new(),
     };
     let members = match &root.value {
         Value::Array(jobs) => return (settings, jobs),
@@ -261,9 +264,14 @@ fn read_file<'n, 'a>(
         );
         return (settings, &[]);
     }
+    // The groups first: the defaults may name one.
+    if let Some(member) = members.iter().find(|member| member.key == "groups") {
+        settings.groups = policies::groups(file, &member.value);
+    }
     for member in members {
         let value = &member.value;
         match &*member.key {
+            "groups" => {}
             "$schema" => {
                 file.string("`$schema`", value);
             }
@@ -316,6 +324,7 @@ fn read_defaults(file: &mut Decoder<'_>, node: &Node<'_>, options: &Options, to:
                 let message = "`timezone` is no default of jobs but a setting of the file";
                 file.error(&member.key_span, message, "move it to the top of the file");
             }
+            _ if policies::read(file, member, &mut to.policies, &to.groups) => {}
             _ => {
                 file.unknown_key(member, &DEFAULTS);
             }

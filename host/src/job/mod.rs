@@ -9,6 +9,7 @@ mod decode;
 mod definition;
 mod diagnostic;
 mod document;
+mod execution;
 pub mod grants;
 pub mod manifest;
 pub mod schema;
@@ -27,6 +28,7 @@ use serde::{Serialize, Serializer};
 pub use calendars::ReadFile;
 pub use chains::Circles;
 pub use diagnostic::{Diagnostic, MAX_SOURCE_BYTES, Severity, SourceText};
+pub use execution::{Coalesce, Failure, Failures, Group, OnLost, Overlap, Policies, RetryPolicy};
 pub use grants::{
     Access, DirGrant, EnvValue, Grants, HttpGrant, SocketGrant, StateQuota, check_env_name,
     check_secret_name,
@@ -105,6 +107,8 @@ pub struct Job {
     pub grants: Arc<Grants>,
     /// How many runs of the job may be in flight at once, at least 1.
     pub max_instances: u32,
+    /// What becomes of firings and runs that do not go as planned.
+    pub policies: Arc<Policies>,
     /// Whether a run's randomness and time come from its record, so that it can be run again
     /// just so.
     pub deterministic: bool,
@@ -130,6 +134,7 @@ impl Job {
             limits: Limits::DEFAULT,
             grants: Grants::none(),
             max_instances: 1,
+            policies: Arc::default(),
             deterministic: false,
             origin: Origin::default(),
         }

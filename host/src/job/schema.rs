@@ -14,12 +14,12 @@ mod tests {
     use serde_json::Value;
 
     use super::super::decode::{
-        CALENDAR, DAYS, DEFAULTS, DIR, FILE, GRANTS, HTTP, JOB, Keys, LIMITS, SOCKETS, STATE,
-        TRIGGER,
+        CALENDAR, DAYS, DEFAULTS, DIR, FILE, GRANTS, GROUP, HTTP, JOB, Keys, LIMITS, RETRY,
+        SOCKETS, STATE, TRIGGER,
     };
     use super::super::document;
     use super::super::manifest::{Manifest, Options};
-    use super::super::{HttpGrant, Limits, SourceText, StateQuota};
+    use super::super::{Failure, HttpGrant, Limits, Policies, RetryPolicy, SourceText, StateQuota};
     use super::json_schema;
 
     fn schema() -> Value {
@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn the_schema_and_the_decoder_know_the_same_keys() {
         let schema = schema();
-        let pairs: [(&str, &Keys); 12] = [
+        let pairs: [(&str, &Keys); 14] = [
             ("file", &FILE),
             ("defaults", &DEFAULTS),
             ("job", &JOB),
@@ -51,6 +51,8 @@ mod tests {
             ("http", &HTTP),
             ("sockets", &SOCKETS),
             ("state", &STATE),
+            ("retry", &RETRY),
+            ("group", &GROUP),
         ];
         for (name, table) in pairs {
             let known: BTreeSet<&str> = table.known.iter().copied().collect();
@@ -62,7 +64,7 @@ mod tests {
     fn every_key_of_the_tables_is_read_and_no_other() {
         // Each table's keys in an object of its kind: none may be called unknown. The values are
         // wrong on purpose; what is said about them is not looked at.
-        let cases: [(&Keys, &str); 12] = [
+        let cases: [(&Keys, &str); 14] = [
             (&FILE, r#"{"jobs": [], KEYS}"#),
             (&DEFAULTS, r#"{"jobs": [], "defaults": {KEYS}}"#),
             (&JOB, "[{KEYS}]"),
@@ -75,6 +77,8 @@ mod tests {
             (&HTTP, r#"[{"grants": {"http": {KEYS}}}]"#),
             (&SOCKETS, r#"[{"grants": {"sockets": {KEYS}}}]"#),
             (&STATE, r#"[{"grants": {"state": {KEYS}}}]"#),
+            (&RETRY, r#"[{"retry": {KEYS}}]"#),
+            (&GROUP, r#"{"jobs": [], "groups": {"a": {KEYS}}}"#),
         ];
         for (table, form) in cases {
             let keys = table.known.iter().chain(&["zzzzzz"]);
@@ -149,6 +153,29 @@ mod tests {
             Some(limits.log_rate)
         );
         assert_eq!(stated["handles"]["default"], limits.handles);
+        let defaults = Policies::default();
+        let stated = &schema["$defs"];
+        assert_eq!(stated["misfire_grace_time"]["default"], "1h");
+        assert_eq!(defaults.misfire_grace_time, Some(Policies::GRACE));
+        assert_eq!(Policies::GRACE.as_secs(), 3600);
+        let word = |key: &str| stated[key]["default"].as_str().unwrap().to_owned();
+        assert_eq!(word("coalesce"), defaults.coalesce.to_string());
+        assert_eq!(word("overlap"), defaults.overlap.to_string());
+        assert_eq!(word("on_lost"), defaults.on_lost.to_string());
+        assert_eq!(stated["priority"]["default"], defaults.priority);
+        assert_eq!(stated["priority"]["maximum"], Policies::HIGHEST_PRIORITY);
+        let retry = &stated["retry"]["properties"];
+        let length = |key: &str| {
+            crate::units::parse_duration(retry[key]["default"].as_str().unwrap()).unwrap()
+        };
+        assert_eq!(retry["attempts"]["default"], defaults.retry.attempts);
+        assert_eq!(retry["attempts"]["maximum"], RetryPolicy::MOST);
+        assert_eq!(length("backoff"), defaults.retry.backoff);
+        assert_eq!(length("max_backoff"), defaults.retry.max_backoff);
+        assert_eq!(retry["factor"]["default"], defaults.retry.factor);
+        assert_eq!(retry["jitter"]["default"], defaults.retry.jitter);
+        let words = retry["on"]["items"]["enum"].as_array().unwrap();
+        assert_eq!(*words, Failure::ALL.map(Failure::as_str).as_slice());
         let http = &schema["$defs"]["http"]["properties"];
         assert_eq!(http["requests"]["default"], HttpGrant::REQUESTS);
         assert_eq!(http["timeout"]["default"], "30s");

@@ -1,5 +1,6 @@
 //! Job files, good and bad, as their authors write them.
 
+mod policies;
 mod triggers;
 
 use std::path::Path;

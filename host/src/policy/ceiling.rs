@@ -9,7 +9,7 @@ use super::place::{Answer, Place, Placed, Rule, ask, only};
 use super::reach::{Endpoints, Origins, addresses_named, holds_range};
 use super::roots::{Confinement, Outside, Root, confine};
 use crate::job::grants::network::{AddressRange, HostPattern};
-use crate::job::{Access, DirGrant, EnvValue, Job, Limits, StateQuota};
+use crate::job::{Access, DirGrant, EnvValue, Job, Limits, Overlap, StateQuota};
 use crate::units::{format_count, format_duration_exact, format_size};
 
 /// What a ceiling says, each rule by itself; nothing where it says nothing.
@@ -286,11 +286,19 @@ impl Ceiling {
             limits.handles.to_string(),
             passed(limits.handles, &rules.handles, |it| it.to_string()),
         );
+        // Where overlaps are allowed, `max_instances` does not count.
+        let (instances, shown) = match job.policies.overlap {
+            Overlap::Allow => (
+                u32::MAX,
+                "without a bound, by \"overlap\": \"allow\",".to_owned(),
+            ),
+            _ => (job.max_instances, job.max_instances.to_string()),
+        };
         check(
             Item::MaxInstances,
             "max_instances",
-            job.max_instances.to_string(),
-            passed(job.max_instances, &rules.max_instances, |it| it.to_string()),
+            shown,
+            passed(instances, &rules.max_instances, |it| it.to_string()),
         );
     }
 

@@ -230,6 +230,7 @@ fn limits_above_the_ceiling_are_told_with_both_lines() {
                 r#", "limits": {"timeout": "1h", "memory": 67108865}"#,
             ),
             ("many", r#", "max_instances": 3"#),
+            ("any", r#", "overlap": "allow""#),
         ],
     );
     let problems: Vec<Diagnostic> = manifest.problems().into_iter().cloned().collect();
@@ -249,8 +250,14 @@ fn limits_above_the_ceiling_are_told_with_both_lines() {
     error: `max_instances` 3 is above the operator's ceiling
      --> jobs.json:4:31
       |
-    4 |   {"id": "many", "component": "x.wasm", "trigger": "@daily", "max_instances": 3}
+    4 |   {"id": "many", "component": "x.wasm", "trigger": "@daily", "max_instances": 3},
       |                               ^^^^^^^^ at most 2 (quarterjack.toml:4:17)
+
+    error: `max_instances` without a bound, by "overlap": "allow", is above the operator's ceiling
+     --> jobs.json:5:30
+      |
+    5 |   {"id": "any", "component": "x.wasm", "trigger": "@daily", "overlap": "allow"}
+      |                              ^^^^^^^^ at most 2 (quarterjack.toml:4:17)
     "#);
     assert!(problems.iter().all(Policy::is_refusal));
     assert_eq!(manifest.jobs().count(), 1);

@@ -124,7 +124,7 @@ impl GuestTime {
             start: (attempt.started_at - Timestamp::UNIX_EPOCH)
                 .to_std()
                 .unwrap_or_default(),
-            limit: nanoseconds(attempt.run.job.limits.timeout),
+            limit: nanoseconds(attempt.time().0),
             elapsed: AtomicU64::new(0),
         }))
     }

@@ -185,7 +185,7 @@ impl Sandbox {
         let _place = engine.enter(plugin.slots).await;
         let job = &attempt.run.job;
         let started = clock::monotonic();
-        let deadline = started.checked_add(job.limits.timeout);
+        let deadline = started.checked_add(attempt.time().0);
 
         // As bounded as the run itself: a disk may never answer. Whoever has no secrets is first.
         let resolved = tokio::select! {
@@ -268,7 +268,7 @@ impl Sandbox {
         drop(store);
         let printed = printed.map(|(output, log)| (output.take(), log.take()));
         outcome::conclude(
-            job,
+            attempt,
             cancel.reason().filter(|_| plugin.cooperates),
             plugin.shape,
             ending,

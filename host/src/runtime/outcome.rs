@@ -13,8 +13,8 @@ use super::guest::{Ended, Refusal};
 use super::redaction::{aside, clean, first_in};
 use super::shape::Shape;
 use crate::dispatcher::CancelReason;
-use crate::job::{Job, Limits};
-use crate::run::{Execution, Outcome, Output, Retry};
+use crate::job::Limits;
+use crate::run::{Attempt, Execution, Outcome, Output, Retry};
 use crate::secret::Redactor;
 use crate::units::{format_count, format_duration_exact, format_size};
 
@@ -87,7 +87,7 @@ pub(super) fn not_started(error: String) -> Execution {
 
 /// The record of an attempt. `cancelled` is why it was asked to end, if it was and could know.
 pub(super) fn conclude(
-    job: &Job,
+    attempt: &Attempt,
     cancelled: Option<CancelReason>,
     shape: Shape,
     ending: Ending,
@@ -99,7 +99,7 @@ pub(super) fn conclude(
         Some(redactor) => without_secrets(redactor, ending),
         None => ending,
     };
-    let mut verdict = judge(job, ending, &spent);
+    let mut verdict = judge(attempt, ending, &spent);
     if let Some(reason) = cancelled
         && matches!(verdict.outcome, Outcome::Failed)
     {
@@ -186,15 +186,21 @@ impl Verdict {
     };
 }
 
-fn judge(job: &Job, ending: Ending, spent: &Spent) -> Verdict {
-    let limits = &job.limits;
+fn judge(attempt: &Attempt, ending: Ending, spent: &Spent) -> Verdict {
+    let limits = &attempt.run.job.limits;
     match ending {
         Ending::Ended(Ended::Cancelled(reason)) => {
             Verdict::failed(Outcome::Cancelled, reason.to_string())
         }
         Ending::Ended(Ended::TimedOut) => Verdict::failed(
             Outcome::TimedOut,
-            format!("limit: timeout {}", format_duration_exact(limits.timeout)),
+            match (attempt.time(), attempt.run.job.policies.deadline) {
+                ((_, true), Some(deadline)) => format!(
+                    "limit: deadline {} of the run with all its attempts",
+                    format_duration_exact(deadline)
+                ),
+                _ => format!("limit: timeout {}", format_duration_exact(limits.timeout)),
+            },
         ),
         Ending::Trapped(Trap::OutOfFuel, _) => Verdict::failed(
             Outcome::OutOfFuel,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! upsert / remove ──▶ Scheduler ──due(now)──▶ Fire(Firing) | Skip { reason }
+//! resume ─────────────▶  │   ──ahead(now, horizon)──▶ Firing, and when it will be due
 //! ended(run) ─────────▶  │   ──▶ Fire(Firing) of the jobs that come after
 //!                        └─next_wake()──▶ when to ask again
 //! ```
@@ -20,10 +21,14 @@
 //!   [`Scheduler::ended`].
 //! - **A reload keeps the tick.** A new definition with an equal trigger keeps its next
 //!   instant; a changed trigger (or a job that is enabled again) counts from now.
-//! - **Late.** When several instants of a job have fallen due at once (the host was stalled,
-//!   suspended, or the clock was set forward), the latest fires and those before it are one
-//!   skip that says how many they were. A firing more than [`PUNCTUAL`] late is a
-//!   [`Cause::CatchUp`].
+//! - **Late.** Instants of a job that have fallen due while nobody looked (the host was down,
+//!   stalled or suspended, or the clock was set forward): those that were due longer ago than the
+//!   job's `misfire_grace_time` are one skip, [`SkipReason::Misfired`]. Of the others, `coalesce`
+//!   says which fire; those for which others stand in are one skip, [`SkipReason::Missed`]. A
+//!   firing more than [`PUNCTUAL`] late is a [`Cause::CatchUp`]; less late is on time, whatever
+//!   the policies say.
+//! - **After a restart.** A job [resumes](Scheduler::resume) where its schedule had come to: what
+//!   fell due meanwhile is late like anything else.
 //! - **The clock set back.** No instant fires twice, and no job falls silent for the length of
 //!   the step:
 //!   - A step of up to [`WAITED_OUT`] is waited out.
@@ -52,14 +57,14 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId};
+use crate::job::{Coalesce, Job, JobId};
 use crate::run::{Cause, Firing, SkipReason};
 use crate::trigger::{After, Trigger};
 use chains::Chains;
-use late::Late;
+use late::{Late, Stretch};
 use passed::Passed;
 
-pub use ahead::{Ahead, Left};
+pub use ahead::{Ahead, MOST_AHEAD};
 
 /// How late a firing may be and still count as on time.
 pub const PUNCTUAL: TimeDelta = TimeDelta::seconds(1);
@@ -70,6 +75,10 @@ pub const WAITED_OUT: TimeDelta = TimeDelta::seconds(1);
 /// The most missed instants of all jobs together that one call of [`Scheduler::due`] counts:
 /// bounds the time it takes after a suspended night.
 const COUNTED_IN_ALL: u64 = 50_000;
+
+/// How many things one call of [`Scheduler::due`] hands out before it leaves the rest of the jobs
+/// to the next one: bounds the memory it takes when very many jobs catch up with very much.
+const MOST_DUE: usize = 1 << 20;
 
 /// What a definition did to the schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +96,7 @@ pub enum Change {
 pub enum Due {
     /// A job is to run.
     Fire(Firing),
-    /// Instants of a job have passed, and a later one stands in for them.
+    /// Instants of a job have passed, and are not run.
     Skip {
         /// The first of them.
         firing: Firing,
@@ -96,6 +105,15 @@ pub enum Due {
         /// Why they are not run.
         reason: SkipReason,
     },
+}
+
+impl Due {
+    /// What is to run, or the first of what is not.
+    pub fn firing(&self) -> &Firing {
+        match self {
+            Due::Fire(firing) | Due::Skip { firing, .. } => firing,
+        }
+    }
 }
 
 /// The jobs of a host and their next instants. See the [module](self) for the rules.
@@ -234,7 +252,7 @@ impl Scheduler {
     pub fn upsert(&mut self, job: Arc<Job>, now: Timestamp) -> Change {
         let change = match self.index.get(&job.id) {
             Some(&slot) => self.replace(slot, job, now),
-            None => self.add(job, now, false),
+            None => self.add(job, now, false, None),
         };
         self.tidy();
         change
@@ -246,32 +264,63 @@ impl Scheduler {
         if self.index.contains_key(&job.id) {
             return self.upsert(job, now);
         }
-        let change = self.add(job, now, true);
+        let change = self.add(job, now, true, None);
         self.tidy();
         change
     }
 
-    fn add(&mut self, job: Arc<Job>, now: Timestamp, at_start: bool) -> Change {
-        let mut slot = Slot::new(job, self.added, now);
+    /// Adds a job at the start of the host as [`start`](Self::start) does, that was in service
+    /// before with an equal trigger: since `since`, and its instants were dealt with up to
+    /// `dealt_with`, or not at all. What fell due after that is due now, and late.
+    pub fn resume(
+        &mut self,
+        job: Arc<Job>,
+        dealt_with: Option<Timestamp>,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Change {
+        if self.index.contains_key(&job.id) {
+            return self.upsert(job, now);
+        }
+        let base = dealt_with.map_or(since, |dealt_with| dealt_with.max(since));
+        if base > now {
+            // The clock was set back while the host was down: as if it had been up.
+            self.passed.remember(since, base);
+        }
+        let change = self.add(job, now, true, Some((since, base)));
+        self.tidy();
+        change
+    }
+
+    /// `before` says of a job that was in service before since when, and up to where its instants
+    /// are dealt with.
+    fn add(
+        &mut self,
+        job: Arc<Job>,
+        now: Timestamp,
+        at_start: bool,
+        before: Option<(Timestamp, Timestamp)>,
+    ) -> Change {
+        let id = job.id.clone();
+        self.chains.add(&job);
+        let since = before.map_or(now, |(since, _)| since);
+        let mut slot = Slot::new(job, self.added, since);
+        self.added += 1;
         slot.starting = slot.job.as_ref().is_some_and(|job| {
             job.enabled && (job.run_on_start || at_start && job.trigger.fires_at_start())
         });
+        if let Some((_, base)) = before {
+            slot.base = base;
+        } else {
+            slot.base = now;
+        }
         if slot.starting {
             slot.set(Some(now));
+        } else if before.is_some() {
+            slot.advance();
         } else {
             slot.begin(now, None);
         }
-        self.insert(slot);
-        Change::Added
-    }
-
-    fn insert(&mut self, slot: Slot) {
-        let Some(job) = &slot.job else {
-            return; // a new place has a job
-        };
-        let id = job.id.clone();
-        self.chains.add(job);
-        self.added += 1;
         let place = match self.free.pop() {
             Some(place) => place,
             None => u32::try_from(self.slots.len()).unwrap_or(u32::MAX),
@@ -282,6 +331,7 @@ impl Scheduler {
             None => self.slots.push(slot),
         }
         self.index.insert(id, place);
+        Change::Added
     }
 
     fn replace(&mut self, place: u32, job: Arc<Job>, now: Timestamp) -> Change {
@@ -353,13 +403,13 @@ impl Scheduler {
     /// definition. Each is handed out once.
     pub fn due(&mut self, now: Timestamp) -> Vec<Due> {
         if self.passed.observe(now) {
-            self.resume(now);
+            self.go_on(now);
         }
         let mut due = Vec::new();
         let mut budget = COUNTED_IN_ALL;
         let mut missed = false;
         while let Some(Reverse(entry)) = self.queue.peek().copied() {
-            if entry.at > now {
+            if entry.at > now || due.len() >= MOST_DUE {
                 break;
             }
             self.queue.pop();
@@ -384,33 +434,41 @@ impl Scheduler {
                 let (Some(first), Some(trigger)) = (slot.next, slot.trigger()) else {
                     continue; // what is queued has an instant
                 };
-                let late = Late::of(trigger, first, now, &mut budget);
-                let delay = trigger.due(late.latest) - late.latest;
+                let policies = &job.policies;
+                let late = Late::of(policies, trigger, first, now, &mut budget);
+                let is_punctual = |instant| now - trigger.due(instant) < PUNCTUAL;
+                let passed = &self.passed;
+                let skip = |stretch: Stretch, reason: fn(Option<u64>) -> SkipReason| Due::Skip {
+                    firing: Firing {
+                        job: job.clone(),
+                        cause: Cause::CatchUp,
+                        scheduled_at: passed.name(stretch.first),
+                    },
+                    through: passed.name(stretch.last),
+                    reason: reason(stretch.count),
+                };
+                missed |= late.misfired.is_some() || late.missed.is_some();
+                due.extend(late.misfired.map(|it| skip(it, SkipReason::Misfired)));
+                let stood_in_for = late.missed.map(|it| skip(it, SkipReason::Missed));
+                let (before, behind) = match policies.coalesce {
+                    Coalesce::Earliest => (None, stood_in_for),
+                    Coalesce::Latest | Coalesce::All(_) => (stood_in_for, None),
+                };
+                due.extend(before);
+                due.extend(late.fire.into_iter().chain(late.more).map(|instant| {
+                    Due::Fire(Firing {
+                        job: job.clone(),
+                        cause: if is_punctual(instant) {
+                            Cause::Schedule
+                        } else {
+                            Cause::CatchUp
+                        },
+                        scheduled_at: passed.name(instant),
+                    })
+                }));
+                due.extend(behind);
                 slot.base = late.latest;
                 slot.set(late.next);
-                if late.missed != Some(0) {
-                    missed = true;
-                    due.push(Due::Skip {
-                        firing: Firing {
-                            job: job.clone(),
-                            cause: Cause::CatchUp,
-                            scheduled_at: self.passed.name(first),
-                        },
-                        // The latest has a run of its own.
-                        through: self.passed.name(first),
-                        reason: SkipReason::Missed(late.missed),
-                    });
-                }
-                let cause = if now - late.latest - delay < PUNCTUAL {
-                    Cause::Schedule
-                } else {
-                    Cause::CatchUp
-                };
-                due.push(Due::Fire(Firing {
-                    job,
-                    cause,
-                    scheduled_at: self.passed.name(late.latest),
-                }));
             }
             enqueue(&mut self.queue, slot, entry.slot);
         }
@@ -420,7 +478,7 @@ impl Scheduler {
     }
 
     /// Lets the jobs go on that a clock set back to `now` would silence.
-    fn resume(&mut self, now: Timestamp) {
+    fn go_on(&mut self, now: Timestamp) {
         for (place, slot) in self.slots.iter_mut().enumerate() {
             let (Some(trigger), Some(next), Some(due)) = (slot.trigger(), slot.next, slot.due)
             else {
@@ -490,6 +548,14 @@ impl Scheduler {
     /// The jobs that some other job waits for.
     pub fn waited_for(&self) -> impl Iterator<Item = &str> {
         self.chains.waited_for()
+    }
+
+    /// How far the schedule of a job has come: since when it counts, and up to where its instants
+    /// are dealt with. Nothing if there is no such job.
+    pub fn progress_of(&self, id: &JobId) -> Option<(Timestamp, Timestamp)> {
+        let slot = self.slot(id)?;
+        let since = slot.counted.as_ref().map(|counted| counted.since);
+        Some((since.unwrap_or(slot.base), slot.base))
     }
 
     /// When a job is due next; nothing if it never is, or if there is no such job.

@@ -42,6 +42,12 @@ impl Passed {
         true
     }
 
+    /// Time was passed from `since` to `latest` before this host was started.
+    pub(super) fn remember(&mut self, since: Timestamp, latest: Timestamp) {
+        self.since = Some(self.since.map_or(since, |own| own.min(since)));
+        self.latest = Some(self.latest.map_or(latest, |own| own.max(latest)));
+    }
+
     /// Time has come to `now`, over instants that were due in between or not.
     pub(super) fn advance(&mut self, now: Timestamp, missed: bool) {
         if missed && self.latest.is_some_and(|latest| now - latest > LEAP) {

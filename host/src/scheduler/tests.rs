@@ -1,5 +1,7 @@
 //! The schedule on a simulated clock, and a model of it.
 
+mod ahead;
+mod late;
 mod triggers;
 
 use std::collections::BTreeMap;
@@ -9,6 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::parse_instant;
+use crate::job::Policies;
 use crate::store::conformance::job as minutely;
 use crate::trigger::{Trigger, Zone};
 
@@ -35,6 +38,18 @@ fn cron(id: &str, expression: &str) -> Job {
     with(id, Trigger::parse(expression, Zone::UTC).unwrap())
 }
 
+/// The same job, which runs however late it is.
+fn patient(job: Job) -> Job {
+    let policies = Policies {
+        misfire_grace_time: None,
+        ..(*job.policies).clone()
+    };
+    Job {
+        policies: Arc::new(policies),
+        ..job
+    }
+}
+
 /// What is due, as text: `job@time cause` or `job@time missed count`.
 fn due(scheduler: &mut Scheduler, now: Timestamp) -> Vec<String> {
     let time = |at: Timestamp| at.format("%H:%M:%S%.f").to_string();
@@ -55,6 +70,14 @@ fn due(scheduler: &mut Scheduler, now: Timestamp) -> Vec<String> {
             } => {
                 let first = time(firing.scheduled_at);
                 format!("{}@{first} missed {count:?}", firing.job.id)
+            }
+            Due::Skip {
+                firing,
+                reason: SkipReason::Misfired(count),
+                ..
+            } => {
+                let first = time(firing.scheduled_at);
+                format!("{}@{first} misfired {count:?}", firing.job.id)
             }
             other => panic!("{other:?}"),
         })
@@ -205,8 +228,8 @@ fn the_latest_of_the_missed_fires_and_the_rest_are_counted() {
 #[test]
 fn a_year_of_seconds_is_not_walked() {
     let mut scheduler = Scheduler::new();
-    scheduler.upsert(Arc::new(every("a", 1)), at("10:00:00"));
-    scheduler.upsert(Arc::new(every("b", 3600)), at("10:00:00"));
+    scheduler.upsert(Arc::new(patient(every("a", 1))), at("10:00:00"));
+    scheduler.upsert(Arc::new(patient(every("b", 3600))), at("10:00:00"));
     let year = at("10:00:00") + TimeDelta::days(365);
     assert_eq!(
         due(&mut scheduler, year),
@@ -235,7 +258,8 @@ fn many_jobs_that_slept_together_share_one_budget() {
     let mut scheduler = Scheduler::new();
     let jobs = 500;
     for n in 0..jobs {
-        scheduler.upsert(Arc::new(every(&n.to_string(), 10)), at("00:00:00"));
+        let job = patient(every(&n.to_string(), 10));
+        scheduler.upsert(Arc::new(job), at("00:00:00"));
     }
     let all = scheduler.due(at("02:00:00")); // 720 instants each: 360 000 in all
     let (mut counted, mut uncounted) = (0, 0);
@@ -361,8 +385,9 @@ fn a_clock_set_back_neither_repeats_a_run_nor_silences_a_job() {
 #[test]
 fn a_leap_that_is_corrected_leaves_no_trace() {
     let mut scheduler = Scheduler::new();
-    scheduler.upsert(Arc::new(every("often", 60)), at("10:00:00"));
-    scheduler.upsert(Arc::new(cron("daily", "0 12 * * *")), at("10:00:00"));
+    scheduler.upsert(Arc::new(patient(every("often", 60))), at("10:00:00"));
+    let daily = patient(cron("daily", "0 12 * * *"));
+    scheduler.upsert(Arc::new(daily), at("10:00:00"));
     let eager = Job {
         run_on_start: true,
         ..every("eager", 3600)
@@ -539,7 +564,7 @@ proptest! {
         for step in opening.chain(steps).chain(rest) {
             match step {
                 Step::Define(id, period, enabled) => {
-                    let job = Job { enabled, ..every(&id.to_string(), period) };
+                    let job = Job { enabled, ..patient(every(&id.to_string(), period)) };
                     scheduler.upsert(Arc::new(job), midnight + seconds(now));
                     let same = model
                         .jobs

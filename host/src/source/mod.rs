@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 pub use file::FileSource;
 
-use crate::job::{Diagnostic, Job, Manifest};
+use crate::job::{Diagnostic, Job, Manifest, Policies};
 
 /// A place that definitions of jobs are read from.
 ///
@@ -193,9 +193,22 @@ fn changed_fields(old: &Job, new: &Job) -> Vec<&'static str> {
         limits,
         grants,
         max_instances,
+        policies,
         deterministic,
         origin: _,
     } = old;
+    // Taken apart for the same reason.
+    let Policies {
+        misfire_grace_time,
+        coalesce,
+        overlap,
+        retry,
+        deadline,
+        on_lost,
+        priority,
+        group,
+    } = &**policies;
+    let after = &*new.policies;
     [
         ("description", *description != new.description),
         ("component", *component != new.component),
@@ -209,6 +222,17 @@ fn changed_fields(old: &Job, new: &Job) -> Vec<&'static str> {
         ("version", *version != new.version),
         ("run_on_start", *run_on_start != new.run_on_start),
         ("max_instances", *max_instances != new.max_instances),
+        ("overlap", *overlap != after.overlap),
+        (
+            "misfire_grace_time",
+            *misfire_grace_time != after.misfire_grace_time,
+        ),
+        ("coalesce", *coalesce != after.coalesce),
+        ("retry", *retry != after.retry),
+        ("deadline", *deadline != after.deadline),
+        ("on_lost", *on_lost != after.on_lost),
+        ("priority", *priority != after.priority),
+        ("group", *group != after.group),
         ("deterministic", *deterministic != new.deterministic),
     ]
     .into_iter()
@@ -275,7 +299,23 @@ mod tests {
             (r#", "enabled": false"#, vec!["enabled"]),
             (r#", "run_on_start": true"#, vec!["run_on_start"]),
             (r#", "max_instances": 2"#, vec!["max_instances"]),
-            (r#", "enabled": true, "grants": {}"#, vec![]),
+            (r#", "overlap": "allow""#, vec!["overlap"]),
+            (
+                r#", "misfire_grace_time": "5m", "coalesce": "earliest""#,
+                vec!["misfire_grace_time", "coalesce"],
+            ),
+            (
+                r#", "retry": 3, "deadline": "5m""#,
+                vec!["retry", "deadline"],
+            ),
+            (
+                r#", "on_lost": "rerun", "priority": 5"#,
+                vec!["on_lost", "priority"],
+            ),
+            (
+                r#", "enabled": true, "grants": {}, "overlap": "skip", "retry": 1, "group": null"#,
+                vec![],
+            ),
         ] {
             let diff = Diff::between(base.jobs(), &list(&[job("a", rest)]));
             let told: Vec<_> = diff

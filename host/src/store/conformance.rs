@@ -51,6 +51,7 @@ pub fn job(id: &str) -> Arc<Job> {
         limits: Limits::DEFAULT,
         grants: Arc::new(Grants::default()),
         max_instances: 1,
+        policies: Arc::default(),
         deterministic: false,
         origin: Origin::default(),
     })
@@ -110,6 +111,7 @@ fn attempt(run: &Arc<Run>, second: i64) -> Attempt {
         run: run.clone(),
         number: 1,
         started_at: instant(second),
+        run_started_at: instant(second),
     }
 }
 

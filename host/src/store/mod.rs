@@ -272,7 +272,7 @@ impl Skip {
     /// were too many to count are one.
     pub fn firings(&self) -> u64 {
         match self.reason {
-            SkipReason::Missed(Some(count)) => count,
+            SkipReason::Missed(Some(count)) | SkipReason::Misfired(Some(count)) => count,
             _ => 1,
         }
     }
@@ -382,10 +382,10 @@ pub(crate) fn is_unique(cause: Cause) -> bool {
 pub(crate) fn to_run(firing: Firing, now: Timestamp, last_success: Option<Timestamp>) -> Run {
     Run {
         id: RunId::new(now),
+        max_attempts: firing.job.policies.retry.attempts,
         job: firing.job,
         cause: firing.cause,
         scheduled_at: firing.scheduled_at,
-        max_attempts: 1,
         last_success,
     }
 }

@@ -309,6 +309,7 @@ impl Human {
                 self.start(at, attempt.run.job.id.as_str(), to)?;
                 writeln!(to, "progress   {}", progress_words(progress))
             }
+            Event::RunRetrying { run, next_at } => self.retrying(at, run, *next_at, to),
             Event::RunFinished { run } => self.finished(at, run, to),
             Event::RunSkipped { job, reason, .. } => {
                 self.start(at, job.id.as_str(), to)?;
@@ -406,10 +407,43 @@ impl Human {
                 .trim_start()
                 .to_owned();
         }
+        if run.attempt.number > 1 {
+            tail = format!("{tail}   ({})", attempt_of(&run.attempt))
+                .trim_start()
+                .to_owned();
+        }
         writeln!(to, "{}", format!("{word}  {head}   {tail}").trim_end())?;
         if matches!(execution.outcome, Outcome::Succeeded | Outcome::Cancelled) {
             return Ok(());
         }
+        self.last_lines(run, to)
+    }
+
+    /// An attempt that failed, and when the next one is due.
+    fn retrying(
+        &mut self,
+        at: Timestamp,
+        run: &FinishedRun,
+        next_at: Timestamp,
+        to: &mut dyn Write,
+    ) -> io::Result<()> {
+        self.start(at, run.attempt.run.job.id.as_str(), to)?;
+        let word = self.options.paint.paint(Tone::Warn, "retrying");
+        let ended = outcome_word(run.execution.outcome).0.to_lowercase();
+        let next = self.options.viewer.clock(next_at);
+        let room = self.options.width.saturating_sub(INDENT).max(24);
+        writeln!(
+            to,
+            "{word}   {} {ended}: {}; the next one at {next}",
+            attempt_of(&run.attempt),
+            summary::result(run, room)
+        )?;
+        self.last_lines(run, to)
+    }
+
+    /// The last lines of a run's log, below.
+    fn last_lines(&self, run: &FinishedRun, to: &mut dyn Write) -> io::Result<()> {
+        let execution = &run.execution;
         let room = self.options.width.saturating_sub(INDENT + 2).max(24);
         for line in summary::last_lines(&execution.log, LOG_LINES) {
             let line = self.options.paint.paint(Tone::Dim, cut(&line, room));
@@ -532,6 +566,11 @@ fn names<T>(jobs: &[T], name: impl Fn(&T) -> String) -> String {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
     }
+}
+
+/// `attempt 2 of 3`.
+fn attempt_of(attempt: &Attempt) -> String {
+    format!("attempt {} of {}", attempt.number, attempt.run.max_attempts)
 }
 
 /// How far a run has come, as in `40 %   400 of 1000   reading`.

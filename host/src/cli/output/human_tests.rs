@@ -128,6 +128,7 @@ fn attempt(id: &str) -> Attempt {
         }),
         number: 1,
         started_at: at(0.0),
+        run_started_at: at(0.0),
     }
 }
 
@@ -315,8 +316,51 @@ fn what_did_not_run() {
         (11.0, skip("hello", SkipReason::Missed(Some(41)))),
     ]), @"
     12:04:58.000  spinner  skipped    previous run still going (max_instances 1)
-    12:04:59.000  hello    skipped    41 firings missed while the host was not running them; one later run stands in
+    12:04:59.000  hello    skipped    41 firings missed while the host was not running them; another run stands in
     ");
+}
+
+#[test]
+fn attempts_that_are_followed_by_others() {
+    let of_three = |number, event| {
+        let Event::RunFinished { run } = event else {
+            panic!("{event:?}")
+        };
+        let mut attempt = run.attempt.clone();
+        attempt.number = number;
+        Arc::make_mut(&mut attempt.run).max_attempts = 3;
+        Arc::new(FinishedRun {
+            attempt,
+            finished_at: run.finished_at,
+            execution: run.execution.clone(),
+        })
+    };
+    let again = |number, event, next_at| Event::RunRetrying {
+        run: of_three(number, event),
+        next_at: at(next_at),
+    };
+    let failed = ended("report", Outcome::Failed, |it| {
+        it.error = Some("exit code 3".to_owned());
+        it.log = b"no answer\n".to_vec();
+    });
+    let timed_out = |what: &str| {
+        ended("spinner", Outcome::TimedOut, |it| {
+            it.error = Some(what.to_owned())
+        })
+    };
+    let last = ended("report", Outcome::Succeeded, |it| it.output = text("done"));
+    insta::assert_snapshot!(lines(vec![
+        (1.0, again(1, failed, 11.0)),
+        (2.0, again(2, timed_out("limit: timeout 1 s"), 22.5)),
+        (3.0, Event::RunFinished { run: of_three(3, timed_out("limit: deadline 1 min of the run with all its attempts")) }),
+        (4.0, Event::RunFinished { run: of_three(2, last) }),
+    ]), @r#"
+    12:04:49.000  report   retrying   attempt 1 of 3 failed: exit code 3; the next one at 12:04:59.000
+                  | no answer
+    12:04:50.000  spinner  retrying   attempt 2 of 3 timed out: limit: timeout 1 s (examples/jobs.json:8); the next one at 12:05:10.500
+    12:04:51.000  spinner  TIMED OUT  0.6 ms     31 k fuel    1.1 MiB   limit: deadline 1 min of the run with all its attempts   (attempt 3 of 3)
+    12:04:52.000  report   ok         0.6 ms     31 k fuel    1.1 MiB   "done"   (attempt 2 of 3)
+    "#);
 }
 
 #[test]

@@ -56,6 +56,9 @@ fn reason(run: &FinishedRun, flags: LimitFlags) -> Option<String> {
     let Some(limit) = Limit::of(run.execution.outcome) else {
         return error.map(str::to_owned);
     };
+    if error.is_some_and(|error| error.starts_with("limit: deadline")) {
+        return error.map(str::to_owned); // another time was up
+    }
     let job = &run.attempt.run.job;
     let ([timeout, fuel, memory, ..], [by_timeout, by_fuel, by_memory]) =
         (job.origin.limit_lines, flags);
@@ -193,6 +196,7 @@ mod tests {
                 }),
                 number: 1,
                 started_at: now,
+                run_started_at: now,
             },
             finished_at: now,
             execution: Execution {

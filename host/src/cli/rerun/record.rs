@@ -30,9 +30,11 @@ pub(super) struct Record {
     event: String,
     run: Option<String>,
     attempt: Option<u32>,
+    max_attempts: Option<u32>,
     cause: Option<String>,
     scheduled_at: Option<String>,
     started_at: Option<String>,
+    run_started_at: Option<String>,
     last_success_at: Option<String>,
     /// The id of the job.
     pub(super) job: Option<String>,
@@ -77,17 +79,25 @@ impl Record {
         }
         let run = there("run", self.run.as_ref())?;
         let cause = there("cause", self.cause.as_ref())?;
+        let attempt = self.attempt().max(1);
+        let started_at = instant("started_at", self.started_at.as_ref())?;
         Ok(Identity {
             run: run
                 .parse()
                 .map_err(|()| format!("`{}` is not the id of a run", harmless(run)))?,
-            attempt: self.attempt.filter(|number| *number > 0).unwrap_or(1),
+            attempt,
+            // Told where there may be more than one.
+            max_attempts: self.max_attempts.unwrap_or(attempt),
             cause: Cause::ALL
                 .into_iter()
                 .find(|known| known.as_str() == cause)
                 .ok_or_else(|| format!("`{}` is not a cause of a run", harmless(cause)))?,
             scheduled_at: instant("scheduled_at", self.scheduled_at.as_ref())?,
-            started_at: instant("started_at", self.started_at.as_ref())?,
+            started_at,
+            run_started_at: match &self.run_started_at {
+                None => started_at,
+                text => instant("run_started_at", text.as_ref())?,
+            },
             last_success: match &self.last_success_at {
                 None => None,
                 text => Some(instant("last_success_at", text.as_ref())?),

@@ -28,6 +28,7 @@ fn attempt(number: u32) -> Attempt {
         }),
         number,
         started_at,
+        run_started_at: started_at,
     }
 }
 

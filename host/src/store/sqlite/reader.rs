@@ -244,10 +244,7 @@ mod tests {
         assert_eq!(one.status, Status::Finished(Outcome::Failed));
         drop(store);
         // And without it.
-        assert_eq!(
-            Arc::new(reader).runs(&RunQuery::newest(9)).unwrap().len(),
-            6
-        );
+        assert_eq!(reader.runs(&RunQuery::newest(9)).unwrap().len(), 6);
         assert_eq!(Reader::open(dir.path()).unwrap().jobs().unwrap().len(), 2);
     }
 }

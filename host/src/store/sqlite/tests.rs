@@ -34,6 +34,7 @@ fn begin(store: &SqliteStore, run: &Arc<Run>, second: i64) {
         run: run.clone(),
         number: 1,
         started_at: instant(second),
+        run_started_at: instant(second),
     });
 }
 

@@ -66,6 +66,7 @@ impl Guest {
             }),
             number: 1,
             started_at: at,
+            run_started_at: at,
         };
         let desk = Desk::new(attempt, Session::alone(Cancel::new()), Arc::default())
             .with_directories(directories);

@@ -140,6 +140,7 @@ impl Fetcher {
             }),
             number: 1,
             started_at: now,
+            run_started_at: now,
         };
         let log = CappedPipe::new(Pipe::of(1 << 20));
         let session = Session::alone(Cancel::new());

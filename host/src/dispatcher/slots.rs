@@ -1,0 +1,472 @@
+//! Who runs, who waits, and for what: the dispatcher's books.
+//!
+//! ```text
+//!  admit ─▶ Seat::Wait ──enter──▶ held ─┐ a run of the job ends
+//!    └────▶ Seat::Place ─enter──▶ queue ◀┴────────── backoff ◀─┐
+//!                                   └─pop──▶ running ─▶ again ──┘
+//!                                               └─────▶ landed
+//! ```
+//!
+//! A run *holds a place* among those of its job from its admission, or from when one is free for
+//! it, to its end, waits between attempts included. It has a *worker* only while an attempt is
+//! carried out.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::pin::pin;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::cancel::{Cancel, CancelReason};
+use super::queue::{Queue, Queued, Turn};
+use crate::job::{Job, JobId, Overlap};
+use crate::run::{Run, RunId, SkipReason};
+
+/// The most runs that are in flight or wait at once: about a gigabyte of them.
+const MOST: usize = 1 << 20;
+
+/// The books. Locked for a few look-ups, never while anything runs.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    pub(super) state: Mutex<State>,
+    /// Told when the last run in flight has ended while the host is stopping.
+    idle: Notify,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// Runs that wait for a worker.
+    pub(super) queue: Queue,
+    /// Every run that has not ended, those that wait too.
+    pub(super) flights: HashMap<RunId, Flight, BuildHasherDefault<RandomBits>>,
+    /// The jobs that have any.
+    pub(super) jobs: HashMap<JobId, Instances>,
+    /// How many runs wait for a place among those of their job.
+    held: usize,
+    pub(super) workers: usize,
+    /// How many of the workers are in the first stretch of a run: it has not yet waited, nor
+    /// computed for long. As many as there are threads at most, for more would only wait.
+    pub(super) fresh: usize,
+    pub(super) stopping: bool,
+}
+
+/// A run that has not ended.
+#[derive(Debug)]
+pub(super) struct Flight {
+    run: Arc<Run>,
+    cancel: Cancel,
+    place: Place,
+}
+
+/// Where a run in flight is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It waits for a place among those of its job.
+    Held,
+    /// It has been given this turn: it waits in the queue, or is being carried out.
+    Turn(Turn),
+    /// It waits for its next attempt to be due.
+    Backoff,
+}
+
+/// The runs of one job.
+#[derive(Debug, Default)]
+pub(super) struct Instances {
+    /// How many are admitted and have not ended, besides those that wait for a place.
+    count: u32,
+    /// How many are admitted to wait for a place, and not yet here.
+    expected: u32,
+    /// Those that wait for a place, first come, first served.
+    held: VecDeque<Queued>,
+}
+
+impl Instances {
+    fn is_over(&self) -> bool {
+        self.count == 0 && self.expected == 0 && self.held.is_empty()
+    }
+}
+
+/// What a run was admitted to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seat {
+    /// A place among the runs of its job.
+    Place,
+    /// To wait for one, or to have another run make way.
+    Wait,
+}
+
+/// Hashes run ids, most of whose bits are random already.
+#[derive(Debug, Default)]
+pub(super) struct RandomBits(u64);
+
+impl Hasher for RandomBits {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, id: u128) {
+        #[allow(clippy::cast_possible_truncation)] // the lower half is random
+        let bits = id as u64;
+        self.0 = bits;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// How many runs of a job may be in flight at once.
+fn most(job: &Job) -> u32 {
+    match job.policies.overlap {
+        Overlap::Allow => u32::MAX,
+        _ => job.max_instances,
+    }
+}
+
+impl State {
+    /// Admits one more run of a job.
+    ///
+    /// # Errors
+    /// Why it may not run.
+    pub(super) fn admit(&mut self, job: &Job) -> Result<Seat, SkipReason> {
+        if self.stopping {
+            return Err(SkipReason::Stopping);
+        }
+        if self.flights.len() >= MOST {
+            return Err(SkipReason::HostFull(MOST as u64));
+        }
+        // `entry` would clone the id of every job that is known already.
+        let Some(instances) = self.jobs.get_mut(&job.id) else {
+            let first = Instances {
+                count: 1,
+                ..Instances::default()
+            };
+            self.jobs.insert(job.id.clone(), first);
+            return Ok(Seat::Place);
+        };
+        // Whoever waits already has the place that comes free.
+        let none_waits = instances.held.is_empty() && instances.expected == 0;
+        if none_waits && instances.count < most(job) {
+            instances.count += 1;
+            return Ok(Seat::Place);
+        }
+        match job.policies.overlap {
+            Overlap::Skip => return Err(SkipReason::MaxInstances(job.max_instances)),
+            Overlap::Queue(most) => {
+                let waiting = instances.held.len() + instances.expected as usize;
+                if waiting >= most as usize {
+                    return Err(SkipReason::QueueFull(most));
+                }
+            }
+            Overlap::Allow => {
+                // Those that wait do so by an older definition.
+                instances.count = instances.count.saturating_add(1);
+                return Ok(Seat::Place);
+            }
+            Overlap::Replace => {}
+        }
+        instances.expected += 1;
+        Ok(Seat::Wait)
+    }
+
+    /// Gives a seat back that no run has taken.
+    pub(super) fn give_back(&mut self, job: &JobId, seat: Seat) {
+        match seat {
+            Seat::Place => self.release(job),
+            Seat::Wait => {
+                if let Some(instances) = self.jobs.get_mut(job) {
+                    instances.expected = instances.expected.saturating_sub(1);
+                }
+                self.promote(job);
+            }
+        }
+    }
+
+    /// A run takes its seat. Those that make way for it, and wait themselves, are added to
+    /// `displaced`: they have left the queues, and those that never started have left the books.
+    pub(super) fn enter(&mut self, queued: Queued, seat: Seat, displaced: &mut Vec<Queued>) {
+        let run = queued.run.clone();
+        let mut flight = Flight {
+            run: run.clone(),
+            cancel: queued.cancel.clone(),
+            place: Place::Held,
+        };
+        if seat == Seat::Place {
+            flight.place = Place::Turn(self.queue.push(queued));
+            self.flights.insert(run.id, flight);
+            return;
+        }
+        if run.job.policies.overlap == Overlap::Replace {
+            self.make_way(&run.job, displaced);
+        }
+        self.flights.insert(run.id, flight);
+        if let Some(instances) = self.jobs.get_mut(&run.job.id) {
+            instances.expected = instances.expected.saturating_sub(1);
+            instances.held.push_back(queued);
+            self.held += 1;
+        }
+        self.promote(&run.job.id);
+    }
+
+    /// Has the oldest runs of a job end, so that there is a place for one more.
+    fn make_way(&mut self, job: &Job, displaced: &mut Vec<Queued>) {
+        let Some(instances) = self.jobs.get_mut(&job.id) else {
+            return;
+        };
+        let held = std::mem::take(&mut instances.held);
+        let needed = (instances.count + 1).saturating_sub(job.max_instances);
+        self.held -= held.len();
+        for queued in held {
+            self.flights.remove(&queued.run.id);
+            displaced.push(queued);
+        }
+        let mut runs: Vec<(RunId, Place, Cancel)> = self
+            .flights
+            .values()
+            .filter(|flight| flight.run.job.id == job.id)
+            .map(|flight| (flight.run.id, flight.place, flight.cancel.clone()))
+            .collect();
+        // The ids are in the order in which the runs were recorded.
+        runs.sort_unstable_by_key(|(id, ..)| *id);
+        for (_, place, cancel) in runs.into_iter().take(needed as usize) {
+            cancel.cancel(CancelReason::Replaced);
+            if let Place::Turn(turn) = place
+                && let Some(queued) = self.queue.remove(turn, job)
+            {
+                if queued.number == 1 {
+                    self.land(&queued.run);
+                }
+                displaced.push(queued);
+            }
+        }
+    }
+
+    /// Gives places that are free to those that wait for one.
+    fn promote(&mut self, job: &JobId) {
+        let Some(instances) = self.jobs.get_mut(job) else {
+            return;
+        };
+        while let Some(next) = instances
+            .held
+            .pop_front_if(|next| instances.count < most(&next.run.job))
+        {
+            instances.count += 1;
+            self.held -= 1;
+            let id = next.run.id;
+            let turn = self.queue.push(next);
+            if let Some(flight) = self.flights.get_mut(&id) {
+                flight.place = Place::Turn(turn);
+            }
+        }
+        if instances.is_over() {
+            self.jobs.remove(job);
+        }
+    }
+
+    /// A place among the runs of a job is free.
+    fn release(&mut self, job: &JobId) {
+        if let Some(instances) = self.jobs.get_mut(job) {
+            instances.count = instances.count.saturating_sub(1);
+        }
+        self.promote(job);
+    }
+
+    /// A run has ended, or will not start.
+    pub(super) fn land(&mut self, run: &Run) {
+        if let Some(flight) = self.flights.remove(&run.id)
+            && flight.place != Place::Held
+        {
+            self.release(&run.job.id);
+        }
+    }
+
+    /// Asks a run to end. Gives it out of the queues if it waits there, and nothing if there is
+    /// no such run in flight.
+    pub(super) fn cancel(&mut self, run: RunId, reason: CancelReason) -> Option<Option<Queued>> {
+        let flight = self.flights.get(&run)?;
+        flight.cancel.cancel(reason);
+        let (place, job) = (flight.place, flight.run.job.clone());
+        Some(self.take_out(run, place, &job))
+    }
+
+    /// Takes a run out of the queues, if it waits in one.
+    fn take_out(&mut self, run: RunId, place: Place, job: &Job) -> Option<Queued> {
+        match place {
+            Place::Held => {
+                let held = &mut self.jobs.get_mut(&job.id)?.held;
+                let index = held.iter().position(|queued| queued.run.id == run)?;
+                let queued = held.remove(index);
+                self.held -= usize::from(queued.is_some());
+                queued
+            }
+            Place::Turn(turn) => self.queue.remove(turn, job),
+            Place::Backoff => None,
+        }
+    }
+
+    /// Takes all runs of a job that have not started off the books.
+    pub(super) fn withdraw(&mut self, job: &JobId) -> Vec<Queued> {
+        let mut waiting: Vec<(RunId, Place, Arc<Run>)> = self
+            .flights
+            .values()
+            .filter(|flight| flight.run.job.id == *job)
+            .map(|flight| (flight.run.id, flight.place, flight.run.clone()))
+            .collect();
+        // Those that wait for a place first: or else they would be given those of the others.
+        waiting.sort_unstable_by_key(|(id, place, _)| (*place != Place::Held, *id));
+        let mut withdrawn = Vec::new();
+        for (id, place, run) in waiting {
+            let Some(queued) = self.take_out(id, place, &run.job) else {
+                continue;
+            };
+            if queued.number == 1 {
+                self.land(&run);
+                withdrawn.push(queued);
+            } else if let Some(flight) = self.flights.get_mut(&id) {
+                // It has begun, and goes on.
+                flight.place = Place::Turn(self.queue.push(queued));
+            }
+        }
+        withdrawn.sort_unstable_by_key(|queued| queued.run.id);
+        withdrawn
+    }
+
+    /// Takes all runs out of the queues, in the order in which they would have started. They
+    /// stay on the books.
+    pub(super) fn take_waiting(&mut self) -> Vec<Queued> {
+        let mut waiting = self.queue.drain();
+        let mut held: Vec<Queued> = self
+            .jobs
+            .values_mut()
+            .flat_map(|instances| std::mem::take(&mut instances.held))
+            .collect();
+        held.sort_unstable_by_key(|queued| queued.run.id);
+        self.held = 0;
+        waiting.append(&mut held);
+        waiting
+    }
+
+    /// Has those end that wait for another attempt to be due, and says how many they are.
+    pub(super) fn give_up_backoff(&self) -> usize {
+        let waiting = self.flights.values();
+        let waiting = waiting.filter(|flight| flight.place == Place::Backoff);
+        waiting
+            .map(|flight| flight.cancel.cancel(CancelReason::Stopping))
+            .count()
+    }
+
+    /// Asks all runs in flight to end, and says how many were not asked before.
+    pub(super) fn cancel_all(&self) -> usize {
+        let left = self.flights.values();
+        let left = left.filter(|flight| !flight.cancel.is_cancelled());
+        left.map(|flight| flight.cancel.cancel(CancelReason::Stopping))
+            .count()
+    }
+
+    /// How many runs have started and not ended.
+    pub(super) fn in_flight(&self) -> usize {
+        self.flights.len().saturating_sub(self.waiting())
+    }
+
+    /// How many runs wait in the queues.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len() + self.held
+    }
+}
+
+/// How an attempt left its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// It has ended, and its end is recorded.
+    Ended,
+    /// It waits for another attempt.
+    Again,
+}
+
+impl Slots {
+    /// Resolves once no run is in flight. Only while the host is stopping.
+    pub(super) async fn idle(&self) {
+        loop {
+            let mut idle = pin!(self.idle.notified());
+            // Enlisted before the look, so that nothing is missed between the two.
+            idle.as_mut().enable();
+            if self.state.lock().flights.is_empty() {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// A run that no worker has, has its record: its places are free.
+    pub(super) fn land(&self, run: &Run) {
+        let mut state = self.state.lock();
+        state.land(run);
+        self.tell_if_idle(&state);
+    }
+
+    /// The worker of a run is done with its attempt, and is given the next run, or dismissed.
+    /// `fresh` says whether the attempt was over within its first stretch.
+    pub(super) fn done_and_take(
+        &self,
+        run: &Run,
+        after: After,
+        fresh: bool,
+        threads: usize,
+    ) -> Option<Queued> {
+        let mut state = self.state.lock();
+        state.queue.ended(&run.job);
+        if after == After::Ended {
+            state.land(run);
+        } else {
+            let stopping = state.stopping;
+            if let Some(flight) = state.flights.get_mut(&run.id) {
+                flight.place = Place::Backoff;
+                if stopping {
+                    flight.cancel.cancel(CancelReason::Stopping);
+                }
+            }
+        }
+        if fresh {
+            state.fresh -= 1;
+        }
+        let next = if state.fresh < threads {
+            state.queue.pop()
+        } else {
+            None // enough workers are about to take it
+        };
+        if next.is_some() {
+            state.fresh += 1;
+        } else {
+            state.workers -= 1;
+        }
+        self.tell_if_idle(&state);
+        next
+    }
+
+    /// A run whose next attempt is due waits for a worker.
+    ///
+    /// # Errors
+    /// The host is stopping: it will not start.
+    pub(super) fn take_up(&self, queued: Queued) -> Result<(), Queued> {
+        let mut state = self.state.lock();
+        if state.stopping {
+            return Err(queued);
+        }
+        let id = queued.run.id;
+        let turn = state.queue.push(queued);
+        if let Some(flight) = state.flights.get_mut(&id) {
+            flight.place = Place::Turn(turn);
+        }
+        Ok(())
+    }
+
+    fn tell_if_idle(&self, state: &State) {
+        if state.stopping && state.flights.is_empty() {
+            self.idle.notify_waiters();
+        }
+    }
+}
