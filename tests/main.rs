@@ -13,6 +13,7 @@ mod capabilities;
 mod cli;
 mod compile;
 mod definitions;
+mod durable;
 mod escape;
 mod foresight;
 mod grants;

@@ -333,7 +333,7 @@ fn what_was_missed_while_the_host_stood_still_is_told() {
     project.jobs(&json!([
         { "id": "tick", "component": "hello.wasm", "trigger": "@every 200ms" },
     ]));
-    let (host, clock) = (project.serve(&[]), project.serve(&[]));
+    let (host, clock) = (project.serve(&[]), project.serve(&["--ephemeral"]));
     host.record("tick").succeeded();
     host.signal(Signal::STOP);
     // The other host tells how the time passes.

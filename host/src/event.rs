@@ -53,6 +53,13 @@ pub enum Event {
         /// What happened, and by how much.
         jump: Jump,
     },
+    /// Runs cannot be recorded, and none starts until they can.
+    StoreFailing {
+        /// Why, and what would help.
+        error: String,
+    },
+    /// Runs can be recorded again. What fell due meanwhile is late.
+    StoreRecovered,
     /// A job is new.
     JobAdded {
         /// Its definition.
@@ -463,6 +470,15 @@ impl<'a> EventJson<'a> {
                     ..EventJson::default()
                 }
             }
+            Event::StoreFailing { error } => EventJson {
+                event: "store.failing",
+                error: Some(error.clone()),
+                ..EventJson::default()
+            },
+            Event::StoreRecovered => EventJson {
+                event: "store.recovered",
+                ..EventJson::default()
+            },
             Event::JobAdded { job, next } => EventJson {
                 event: "job.added",
                 next_at: *next,

@@ -540,6 +540,8 @@ pub enum SkipReason {
     Missed(Option<u64>),
     /// The host is stopping.
     Stopping,
+    /// The job was removed or disabled after the run was recorded.
+    Removed,
     /// The run could not be recorded.
     NotRecorded(String),
 }
@@ -552,6 +554,7 @@ impl SkipReason {
             SkipReason::PluginMissing(name) => ("plugin_missing", None, Some(name)),
             SkipReason::Missed(count) => ("missed", *count, None),
             SkipReason::Stopping => ("stopping", None, None),
+            SkipReason::Removed => ("removed", None, None),
             SkipReason::NotRecorded(why) => ("not_recorded", None, Some(why)),
         }
     }
@@ -563,6 +566,7 @@ impl SkipReason {
             ("plugin_missing", _, Some(name)) => SkipReason::PluginMissing(name.into()),
             ("missed", count, _) => SkipReason::Missed(count),
             ("stopping", ..) => SkipReason::Stopping,
+            ("removed", ..) => SkipReason::Removed,
             ("not_recorded", _, Some(why)) => SkipReason::NotRecorded(why.to_owned()),
             _ => return None,
         })
@@ -591,6 +595,7 @@ impl fmt::Display for SkipReason {
                 "many firings missed while the host was not running them; one later run stands in"
             ),
             SkipReason::Stopping => write!(to, "the host is stopping"),
+            SkipReason::Removed => write!(to, "the job was removed or disabled before it was due"),
             SkipReason::NotRecorded(why) => write!(to, "the run could not be recorded: {why}"),
         }
     }

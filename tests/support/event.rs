@@ -74,6 +74,8 @@ const EVENT_NAMES: &[&str] = &[
     "job.rejected",
     "config.changed",
     "config.rejected",
+    "store.failing",
+    "store.recovered",
     "plugin.loaded",
     "plugin.locked",
     "plugin.rejected",

@@ -144,6 +144,20 @@ impl Catalog {
         }
     }
 
+    /// The jobs that the sources define, be they in service or not; nothing while that cannot be
+    /// told for certain.
+    pub(super) fn defined(&self) -> Option<HashSet<&JobId>> {
+        let mut defined = HashSet::new();
+        for source in &self.sources {
+            let manifest = source.manifest.as_ref()?;
+            if !manifest.problems().is_empty() {
+                return None; // the broken ones may be among them
+            }
+            defined.extend(manifest.jobs().map(|job| &job.id));
+        }
+        Some(defined)
+    }
+
     /// Whether any definition waits for, or is served by, one of these plugins.
     pub(super) fn concerns(&self, source: usize, plugins: &[Arc<str>]) -> bool {
         self.sources

@@ -5,10 +5,12 @@
 
 mod catalog;
 mod check;
+mod data;
 pub mod history;
 mod machine;
 mod once;
 mod problems;
+mod recovery;
 mod serve;
 mod warnings;
 mod watch;
@@ -22,8 +24,11 @@ use crate::runtime::engine::{Capacity, Engine, EngineError, WHOLE_MEMORY};
 use crate::runtime::lock::LockError;
 use crate::runtime::plugin::{Loader, PluginError};
 use crate::source::SourceError;
+use crate::store::StoreError;
+use crate::store::sqlite::OpenError;
 
 pub use check::{CheckReport, check};
+pub use data::{DataPlace, usual_data};
 pub use once::{Identity, RunOnce, run_once};
 pub use serve::{LockOptions, ServeOptions, Stop, serve};
 
@@ -83,6 +88,17 @@ pub enum AppError {
     /// The threads for the guests.
     #[error("cannot start the threads that jobs run on: {0}")]
     Threads(std::io::Error),
+    /// The store in the data directory.
+    #[error(transparent)]
+    Data(#[from] OpenError),
+    /// What is in it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is nowhere to keep a history.
+    #[error(
+        "there is no home directory to keep the history in; name a directory with --data DIR, or keep nothing with --ephemeral"
+    )]
+    NoDataPlace,
     /// A bug in the host.
     #[error("the host failed (a bug): {0}")]
     Internal(String),

@@ -11,7 +11,7 @@
 //! The control loop owns the schedule and never blocks: files are read and compiled on other
 //! threads, and guests run on theirs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,21 +22,21 @@ use tokio::sync::{mpsc, watch};
 use super::catalog::{Catalog, Change};
 use super::machine::memory_for_runs;
 use super::watch::{Watcher, directory_of};
-use super::{AppError, CachePlace, Guests, engine_for, loader_for};
+use super::{AppError, CachePlace, DataPlace, Guests, engine_for, loader_for, recovery};
 use crate::clock::{self, Clock, ClockWatch, Readings, SystemClock, Timestamp};
 use crate::dispatcher::{Dispatcher, Ends, Parts, RunEnded};
 use crate::event::{Event, Events, LateSetting};
-use crate::firing::{fire, fire_due};
-use crate::job::{Diagnostic, JobId};
+use crate::firing::{Planner, Turn, fire, fire_due};
+use crate::job::{Diagnostic, Job, JobId};
 use crate::policy::{Current, Look, Policy, PolicyFile};
 use crate::run::SkipReason;
 use crate::runtime::directory::{self, Plugins};
 use crate::runtime::lock::LockFile;
 use crate::runtime::{Runtime, Sandbox};
-use crate::scheduler::{Due, Scheduler};
+use crate::scheduler::{self, Due, Left, Scheduler};
 use crate::secret::{CurrentSettings, Providers};
 use crate::source::{FileSource, JobSource, Snapshot, SourceError};
-use crate::store::{MemoryStore, Store};
+use crate::store::{Schedule, Store, Unfinished};
 
 /// How a host is set up.
 #[derive(Debug, Clone)]
@@ -58,6 +58,8 @@ pub struct ServeOptions {
     /// How many bytes of memory all runs in flight may have together; what is sensible for the
     /// machine where nothing is said.
     pub max_memory: Option<u64>,
+    /// Where the history, the schedules and the states of jobs are kept.
+    pub data: DataPlace,
     /// Where compiled code is kept.
     pub cache: CachePlace,
     /// The lock file that plugins are held to, if any.
@@ -165,6 +167,9 @@ enum ConfigNews {
 /// that a definition or a plugin does is an error of the host.
 pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<(), AppError> {
     allow_many_files();
+    // Before anything that takes its time: another host may hold it.
+    let store = options.data.open(SystemClock.now())?;
+    let recovered = store.recover().await?;
     let max_memory = options.max_memory.unwrap_or_else(memory_for_runs);
     let engine = engine_for(options.max_running, max_memory)?;
     let cache = options.cache.open(&engine)?;
@@ -212,7 +217,6 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     let config_file = options.config.name();
     let guests = Guests::start()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
     let threads = guests.handle().metrics().num_workers();
     let current = Current::new(policy.clone());
     let secrets = CurrentSettings::new(policy.secrets.clone());
@@ -265,6 +269,8 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
             .collect(),
         plugins,
         scheduler: Scheduler::new(),
+        planner: Planner::new(store.clone()),
+        left: recovered.schedules,
         at_start: HashSet::new(),
         dispatcher,
         ends,
@@ -272,7 +278,8 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
         store,
         events,
     };
-    host.run(first, messages, &mut ended, &stop).await;
+    host.run(first, recovered.unfinished, messages, &mut ended, &stop)
+        .await;
     for reader in &readers {
         reader.abort();
     }
@@ -436,6 +443,10 @@ struct Host {
     refresh: Duration,
     plugins: Arc<Plugins>,
     scheduler: Scheduler,
+    planner: Planner,
+    /// How far the schedules had come that the host before this one left, of the jobs that have
+    /// not come into service yet.
+    left: HashMap<JobId, Schedule>,
     /// Jobs that are to run because the host starts, and are not in service yet.
     at_start: HashSet<JobId>,
     dispatcher: Dispatcher<Runtime>,
@@ -494,6 +505,7 @@ impl Host {
     async fn run(
         &mut self,
         first: Vec<Result<Snapshot, SourceError>>,
+        unfinished: Vec<Unfinished>,
         mut messages: mpsc::Receiver<Message>,
         ended: &mut UnboundedReceiver<RunEnded>,
         stop: &Stop,
@@ -529,6 +541,17 @@ impl Host {
             jobs: self.scheduler.len(),
             plugins: self.plugins.names().len(),
         });
+        self.forget_the_undefined().await;
+        let now = self.clock.now();
+        recovery::settle(
+            unfinished,
+            &self.scheduler,
+            &mut self.planner,
+            &self.dispatcher,
+            &self.events,
+            now,
+        )
+        .await;
 
         let mut looked = clock::monotonic();
         let mut watch = ClockWatch::new(Readings::take());
@@ -541,7 +564,12 @@ impl Host {
                 looked = clock::monotonic();
             }
             let now = self.clock.now();
-            fire_due(&mut self.scheduler, &self.dispatcher, now).await;
+            if !self.planner.is_holding() {
+                fire_due(&mut self.scheduler, &self.dispatcher, now).await;
+            }
+            self.planner.release(&self.scheduler, &self.dispatcher, now);
+            self.planner.plan(&mut self.scheduler, now);
+            let wake = self.wake(now);
             tokio::select! {
                 biased;
                 () = stop.reached(Stopping::Graceful) => return,
@@ -553,9 +581,69 @@ impl Host {
                     let due = self.scheduler.ended(&run.job, run.succeeded, run.at);
                     fire(due, &self.dispatcher, self.clock.now()).await;
                 }
-                () = self.clock.sleep_until(self.wake(now)) => {}
+                turn = self.planner.recorded() => match turn {
+                    Some(Turn::Failing(error)) => self.tell(Event::StoreFailing {
+                        error: error.to_string(),
+                    }),
+                    Some(Turn::Recovered) => self.tell(Event::StoreRecovered),
+                    None => {}
+                },
+                () = self.clock.sleep_until(wake) => {}
             }
         }
+    }
+
+    /// Forgets the jobs of the host before this one that are defined no more.
+    async fn forget_the_undefined(&mut self) {
+        let Some(defined) = self.catalog.defined() else {
+            return;
+        };
+        let undefined = self.left.keys().filter(|id| !defined.contains(id));
+        let gone: Vec<JobId> = undefined.cloned().collect();
+        for id in gone {
+            self.left.remove(&id);
+            self.forget(&id).await;
+        }
+    }
+
+    async fn forget(&self, id: &JobId) {
+        if let Err(error) = self.store.forget(id).await {
+            tracing::warn!(job = %id, %error, "a removed job is not forgotten");
+        }
+    }
+
+    /// A job comes into service: as new, or as the host before this one left it.
+    fn enter(&mut self, job: &Arc<Job>, now: Timestamp, entered: &mut Vec<(JobId, Schedule)>) {
+        let at_start = self.at_start.remove(&job.id);
+        let fingerprint = job.trigger.fingerprint();
+        match self.left.remove(&job.id) {
+            Some(left) if left.trigger == fingerprint => {
+                let left = Left {
+                    since: left.since,
+                    dealt_with: left.dealt_with,
+                };
+                self.scheduler.restore(job.clone(), left, at_start, now);
+            }
+            _ => {
+                if at_start {
+                    self.scheduler.start(job.clone(), now);
+                } else {
+                    self.scheduler.upsert(job.clone(), now);
+                }
+                entered.extend(self.schedule_of(job));
+            }
+        }
+    }
+
+    /// How far the schedule of a job has come, for the store to remember.
+    fn schedule_of(&self, job: &Job) -> Option<(JobId, Schedule)> {
+        let left = self.scheduler.left_of(&job.id)?;
+        let schedule = Schedule {
+            trigger: job.trigger.fingerprint(),
+            since: left.since,
+            dealt_with: left.dealt_with,
+        };
+        Some((job.id.clone(), schedule))
     }
 
     /// Looks whether what a definition waits for has come about.
@@ -570,8 +658,8 @@ impl Host {
     /// When to look at the schedule again.
     fn wake(&self, now: Timestamp) -> Timestamp {
         let latest = now + LONGEST_SLEEP;
-        self.scheduler
-            .next_wake()
+        self.planner
+            .wake(&self.scheduler, now)
             .map_or(latest, |next| next.min(latest))
     }
 
@@ -681,19 +769,19 @@ impl Host {
         self.plugins.keep(self.catalog.pins());
         let is_change = done.is_change();
         let now = self.clock.now();
+        let mut entered = Vec::new();
         for change in done.changes {
             match change {
                 Change::Added(job) => {
-                    if self.at_start.remove(&job.id) {
-                        self.scheduler.start(job.clone(), now);
-                    } else {
-                        self.scheduler.upsert(job.clone(), now);
-                    }
+                    self.enter(&job, now, &mut entered);
                     let next = self.scheduler.next_of(&job.id);
                     self.tell(Event::JobAdded { job, next });
                 }
                 Change::Updated(job, fields) => {
-                    self.scheduler.upsert(job.clone(), now);
+                    let change = self.scheduler.upsert(job.clone(), now);
+                    if change != scheduler::Change::Kept {
+                        entered.extend(self.schedule_of(&job));
+                    }
                     let next = self.scheduler.next_of(&job.id);
                     self.tell(Event::JobUpdated { job, fields, next });
                 }
@@ -702,15 +790,16 @@ impl Host {
                 }
                 Change::Removed(job) => {
                     self.scheduler.remove(&job.id);
-                    if let Err(error) = self.store.forget(&job.id).await {
-                        tracing::warn!(job = %job.id, %error, "a removed job is not forgotten");
-                    }
+                    self.forget(&job.id).await;
                     self.tell(Event::JobRemoved { job });
                 }
                 Change::Rejected(job, problems) => {
                     self.tell(Event::JobRejected { job, problems });
                 }
             }
+        }
+        if !entered.is_empty() {
+            self.store.enter(entered);
         }
         if is_change {
             let waited_for = self.scheduler.waited_for();

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::output::{Screen, Tone, harmless};
 use super::{Refusal, remark};
-use crate::app::CachePlace;
+use crate::app::{CachePlace, DataPlace};
 use crate::job::{Diagnostic, Job, Limits, Manifest};
 use crate::policy::{Choice, Flags, Policy, PolicyFile};
 use crate::source::{FileSource, JobSource as _, SourceError};
@@ -48,6 +48,33 @@ pub(super) struct Plugins {
         default_value = "plugins"
     )]
     pub(super) plugins: PathBuf,
+}
+
+/// Where the host keeps what must outlive it.
+#[derive(Debug, Args)]
+pub(super) struct Data {
+    /// Where history, schedules and states are kept [default: the user's state directory]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "QUARTERJACK_DATA",
+        hide_env_values = true
+    )]
+    data: Option<PathBuf>,
+    /// Keep nothing: forget all when the host ends
+    #[arg(long, conflicts_with = "data")]
+    ephemeral: bool,
+}
+
+impl Data {
+    /// Where it is kept.
+    pub(super) fn place(self) -> DataPlace {
+        match self.data {
+            _ if self.ephemeral => DataPlace::Nowhere,
+            Some(path) => DataPlace::At(path),
+            None => DataPlace::Usual,
+        }
+    }
 }
 
 /// Where compiled code is kept.

@@ -10,8 +10,8 @@ use clap::Args;
 use parking_lot::Mutex;
 
 use super::options::{
-    Cache, Ceiling, Config, JobFiles, Plugins, block_on, duration, duration_or_zero, read_config,
-    total_memory,
+    Cache, Ceiling, Config, Data, JobFiles, Plugins, block_on, duration, duration_or_zero,
+    read_config, total_memory,
 };
 use super::output::human::{Human, HumanOptions};
 use super::output::json::JsonLines;
@@ -46,6 +46,8 @@ pub(super) struct Serve {
     /// not given
     #[arg(long, value_name = "SIZE", value_parser = total_memory)]
     total_memory: Option<u64>,
+    #[command(flatten)]
+    data: Data,
     #[command(flatten)]
     cache: Cache,
     /// Hold plugins to what this file says was accepted; made if it is not there
@@ -89,6 +91,7 @@ impl Serve {
             policy,
             config,
             max_running: self.max_running.get(),
+            data: self.data.place(),
             cache: self.cache.place(),
             lock: self.lock.map(|path| LockOptions {
                 path,

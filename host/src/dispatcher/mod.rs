@@ -281,7 +281,7 @@ impl<E: Executor> Dispatcher<E> {
         drop(state);
         self.inner.add_workers();
         for (run, admission) in refused {
-            self.inner.skip_run(&run);
+            self.inner.skip_run(&run, SkipReason::Stopping);
             drop(admission);
         }
     }
@@ -290,6 +290,11 @@ impl<E: Executor> Dispatcher<E> {
     /// If it stands for several, the last of them is `through`.
     pub fn skip(&self, firing: Firing, through: Option<Timestamp>, reason: SkipReason) {
         self.inner.skip(firing, through, None, reason);
+    }
+
+    /// Records and tells that a recorded run will not start.
+    pub fn skip_recorded(&self, run: &Run, reason: SkipReason) {
+        self.inner.skip_run(run, reason);
     }
 
     /// Asks a run to end, whether it is running or waits for its turn. False if there is none of
@@ -344,7 +349,7 @@ impl<E: Executor> Dispatcher<E> {
             (queued, state.flights.len())
         };
         for waiting in &queued {
-            inner.skip_run(&waiting.run);
+            inner.skip_run(&waiting.run, SkipReason::Stopping);
         }
         let deadline = TimeDelta::from_std(grace)
             .ok()
@@ -561,13 +566,13 @@ impl<E: Executor> Inner<E> {
         self.parts.ends.tell(&run);
     }
 
-    fn skip_run(&self, run: &Run) {
+    fn skip_run(&self, run: &Run, reason: SkipReason) {
         let firing = Firing {
             job: run.job.clone(),
             cause: run.cause,
             scheduled_at: run.scheduled_at,
         };
-        self.skip(firing, None, Some(run.id), SkipReason::Stopping);
+        self.skip(firing, None, Some(run.id), reason);
     }
 
     fn skip(

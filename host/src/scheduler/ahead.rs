@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{PUNCTUAL, Scheduler, Slot, after, enqueue, is_live};
 use crate::clock::Timestamp;
-use crate::job::Job;
+use crate::job::{Job, JobId};
 use crate::run::{Cause, Firing};
 
 /// The most that one look ahead hands out.
@@ -72,7 +72,8 @@ impl Scheduler {
 
     /// Adds a job as the host starts, whose schedule had come so far: what fell due since then is
     /// due now. A job that is there already is replaced, as [`upsert`](Self::upsert) does.
-    pub fn restore(&mut self, job: Arc<Job>, left: Left, now: Timestamp) {
+    /// If the host itself starts now, `@reboot` fires.
+    pub fn restore(&mut self, job: Arc<Job>, left: Left, at_start: bool, now: Timestamp) {
         if self.index.contains_key(&job.id) {
             self.upsert(job, now);
             return;
@@ -81,16 +82,27 @@ impl Scheduler {
         // A clock that was set back by a little meanwhile does not bring the last instant again.
         let limit = now + PUNCTUAL;
         slot.base = left.dealt_with.unwrap_or(left.since).min(limit);
-        slot.starting = slot
-            .job
-            .as_ref()
-            .is_some_and(|job| job.enabled && (job.run_on_start || job.trigger.fires_at_start()));
+        slot.starting = slot.job.as_ref().is_some_and(|job| {
+            job.enabled && (job.run_on_start || at_start && job.trigger.fires_at_start())
+        });
         if slot.starting {
             slot.set(Some(now));
         } else {
             slot.advance();
         }
         self.insert(slot);
+    }
+
+    /// How far the schedule of a job has come; nothing if there is no such job.
+    pub fn left_of(&self, id: &JobId) -> Option<Left> {
+        let slot = self.slot(id)?;
+        Some(Left {
+            since: slot
+                .counted
+                .as_ref()
+                .map_or(slot.base, |counted| counted.since),
+            dealt_with: Some(slot.base),
+        })
     }
 }
 
@@ -174,7 +186,7 @@ mod tests {
         };
         let due = |dealt_with| {
             let mut scheduler = Scheduler::new();
-            scheduler.restore(every("a", 60_000), left(dealt_with), now);
+            scheduler.restore(every("a", 60_000), left(dealt_with), false, now);
             let due = scheduler.due(now);
             due.into_iter()
                 .map(|due| match due {

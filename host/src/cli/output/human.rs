@@ -182,6 +182,15 @@ impl Human {
                 let what = paint.paint(Tone::Warn, what);
                 writeln!(to, "{what} {}; {then}", format_duration(*by))
             }
+            Event::StoreFailing { error } => {
+                self.start(at, "store", to)?;
+                let word = paint.paint(Tone::Bad, "FAILING");
+                writeln!(to, "{word}  {error}; nothing starts until it is")
+            }
+            Event::StoreRecovered => {
+                self.start(at, "store", to)?;
+                writeln!(to, "records runs again; what fell due meanwhile is late")
+            }
             Event::JobRejected { job, problems } => {
                 let name = job.as_ref().map_or("jobs", JobId::as_str);
                 self.rejected(at, name, problems, self.consolation, to)

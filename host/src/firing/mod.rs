@@ -6,11 +6,15 @@
 //!      └──────────────────┴────────────────────┴──────▶ run.skipped, with the reason
 //! ```
 
+mod planner;
+
 use crate::clock::Timestamp;
 use crate::dispatcher::{Admission, Dispatcher, Executor};
 use crate::run::{Firing, SkipReason};
 use crate::scheduler::{Due, Scheduler};
 use crate::store::FireResult;
+
+pub use planner::{Planner, Turn};
 
 /// How many firings are recorded in one group: enough that a commit is cheap for each, and few
 /// enough that the first of a great many do not wait for the last to be recorded.
