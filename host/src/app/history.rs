@@ -84,20 +84,6 @@ pub enum HistoryError {
     Open(#[from] OpenError),
 }
 
-/// Where a host keeps what must outlive it if nothing else is said:
-/// `$XDG_STATE_HOME/quarterjack`, or else `~/.local/state/quarterjack`. Nothing without a home
-/// directory.
-pub fn usual_data() -> Option<PathBuf> {
-    let absolute = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .map(|state| state.join("quarterjack"))
-}
-
 /// Opens the history in a data directory, to read it. A host may be writing it meanwhile.
 ///
 /// # Errors

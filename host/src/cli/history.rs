@@ -9,6 +9,7 @@ use super::Refusal;
 use super::output::{Paint, Screen, Viewer, cut, harmless, status_word};
 use super::plan::when;
 use super::subject::viewers_zone;
+use crate::app;
 use crate::app::history::{self, History};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::job::JobId;
@@ -43,7 +44,7 @@ impl Data {
     /// # Errors
     /// There is none, or it cannot be read.
     pub(super) fn open(&self) -> Result<Past, Refusal> {
-        let place = self.data.clone().or_else(history::usual_data);
+        let place = self.data.clone().or_else(app::usual_data);
         let Some(place) = place else {
             return Err(Refusal::failure(
                 "no home directory to look for a history in: name one with --data DIR",
