@@ -22,6 +22,7 @@ mod lock;
 mod network;
 mod outcomes;
 mod plugins;
+mod policies;
 mod policy;
 mod reload;
 mod rerun;
