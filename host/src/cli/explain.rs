@@ -366,7 +366,16 @@ mod tests {
             "overlap": {"queue": 4}, "retry": {"attempts": 5, "backoff": "30s"}, "misfire_grace_time": "unlimited"}]"#;
         std::fs::write(&path, text).unwrap();
         let line = ["sync", "--jobs", path.to_str().unwrap(), "-n1"];
-        insta::assert_snapshot!(shown(&line), @"");
+        insta::assert_snapshot!(shown(&line), @"
+        sync   At 09:00 every day, UTC.
+          Mon 23 Nov 2026 09:00 +00:00   in 18 h 32 min
+        Clock changes in the coming year: none concerns it.
+        Policies:
+          max_instances        2
+          misfire_grace_time   unlimited
+          overlap              queue, at most 4
+          retry                5 attempts, 30 s apart, then 2 times as long each, at most 1 h
+        ");
         let answer = ask(&line).unwrap();
         let json = serde_json::to_value(answer.to_json()).unwrap();
         assert_eq!(json["policies"]["overlap"], "queue, at most 4");
