@@ -24,6 +24,7 @@ mod lock;
 mod network;
 mod outcomes;
 mod plugins;
+mod policies;
 mod policy;
 mod reload;
 mod rerun;

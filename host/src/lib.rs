@@ -26,9 +26,9 @@
 //! | [`secret`] | the operator's secrets, and how they are kept out of what is told |
 //! | [`state`] | what a job keeps between its runs |
 //! | [`store`] | what the host remembers |
-//! | [`scheduler`] | which job is due when |
+//! | [`scheduler`] | which job is due when, and what becomes of what is late |
 //! | [`firing`] | due, admitted, recorded, dispatched |
-//! | [`dispatcher`] | concurrency, overlap, cancellation |
+//! | [`dispatcher`] | concurrency, overlap, priorities, retries, pauses, cancellation |
 //! | [`runtime`] | the sandbox: plugins, engine, limits, grants |
 //! | [`cli`] | the command line: verbs and rendering |
 //! | [`units`], [`suggest`] | durations, sizes and counts in words; "did you mean" |

@@ -12,7 +12,9 @@
 //! What is assumed: nothing runs at the beginning, and `max_runs` that do not say from when they
 //! count do so from there. A run takes as long as [`Durations`] say, and succeeds: so jobs that
 //! come `after` another one fire at its end if they wait for a success or for any end, and never
-//! if they wait for a failure. A job with `max_instances` runs in flight skips a firing. Where
+//! if they wait for a failure. A job with `max_instances` runs in flight skips a firing, unless
+//! its `overlap` says otherwise; one that waits or takes another's place is taken to run from when it
+//! is due. Where
 //! nothing is known of how long a job takes, nothing is told that depends on it.
 
 mod hours;

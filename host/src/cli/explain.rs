@@ -11,6 +11,7 @@ use super::output::{Paint, Screen, Tone, harmless};
 use super::subject::{About, Upcoming, offset_text};
 use super::{Exit, Refusal};
 use crate::clock::{Clock, SystemClock, Timestamp, format_instant};
+use crate::job::Job;
 use crate::trigger::{ChangeKind, ClockChange, Effect};
 
 /// The arguments of `explain`.
@@ -40,6 +41,9 @@ struct ExplanationJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<&'a str>,
     clock_changes: Vec<ChangeJson<'a>>,
+    /// The job's policies that are not the usual ones, in words.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    policies: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Debug, Serialize)]
@@ -86,6 +90,11 @@ impl Explain {
         let trigger = &subject.trigger;
         Ok(Answer {
             job: subject.job.as_ref().map(|job| job.id.to_string()),
+            policies: subject
+                .job
+                .as_ref()
+                .map(|job| policies_of(job))
+                .unwrap_or_default(),
             trigger: trigger.to_string(),
             sentence: trigger.describe(),
             mixes_elapsed_time: trigger.mixes_elapsed_time(),
@@ -102,6 +111,8 @@ impl Explain {
 #[derive(Debug)]
 struct Answer {
     job: Option<String>,
+    /// The job's policies that are not the usual ones.
+    policies: Vec<(&'static str, String)>,
     trigger: String,
     sentence: String,
     upcoming: Upcoming,
@@ -135,12 +146,25 @@ impl Answer {
         if let Some(end) = &upcoming.end {
             writeln!(to, "  {end}")?;
         }
-        match &self.changes {
-            Some(changes) if !upcoming.instants.is_empty() => {
-                self.write_changes(changes, paint, to)
-            }
-            _ => Ok(()),
+        if let Some(changes) = &self.changes
+            && !upcoming.instants.is_empty()
+        {
+            self.write_changes(changes, paint, to)?;
         }
+        self.write_policies(to)
+    }
+
+    fn write_policies(&self, to: &mut dyn Write) -> io::Result<()> {
+        if self.policies.is_empty() {
+            return Ok(());
+        }
+        writeln!(to, "Policies:")?;
+        let keys = self.policies.iter().map(|(key, _)| key.len());
+        let width = keys.max().unwrap_or(0);
+        for (key, words) in &self.policies {
+            writeln!(to, "  {key:width$}   {}", harmless(words))?;
+        }
+        Ok(())
     }
 
     fn write_changes(
@@ -208,8 +232,24 @@ impl Answer {
                 .collect(),
             end: self.upcoming.end.as_deref(),
             clock_changes: changes.map(change_json).collect(),
+            policies: self
+                .policies
+                .iter()
+                .map(|(key, words)| ((*key).to_owned(), words.as_str().into()))
+                .collect(),
         }
     }
+}
+
+/// How many runs of a job may be in flight, if more than one, and its policies where they are not
+/// the usual ones.
+fn policies_of(job: &Job) -> Vec<(&'static str, String)> {
+    let instances =
+        (job.max_instances > 1).then(|| ("max_instances", job.max_instances.to_string()));
+    instances
+        .into_iter()
+        .chain(job.policies.in_words())
+        .collect()
 }
 
 /// The first of the trigger's times that a change concerns.
@@ -316,6 +356,29 @@ mod tests {
         Clock changes in the year from 1 Jan 2030 on:
           7 Apr 2030   01:45 happens twice   runs once, the first time (+11:00)
         ");
+    }
+
+    #[test]
+    fn the_policies_of_a_job_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("jobs.json");
+        let text = r#"[{"id": "sync", "component": "a.wasm", "trigger": "0 9 * * *", "max_instances": 2,
+            "overlap": {"queue": 4}, "retry": {"attempts": 5, "backoff": "30s"}, "misfire_grace_time": "unlimited"}]"#;
+        std::fs::write(&path, text).unwrap();
+        let line = ["sync", "--jobs", path.to_str().unwrap(), "-n1"];
+        insta::assert_snapshot!(shown(&line), @"
+        sync   At 09:00 every day, UTC.
+          Mon 23 Nov 2026 09:00 +00:00   in 18 h 32 min
+        Clock changes in the coming year: none concerns it.
+        Policies:
+          max_instances        2
+          misfire_grace_time   unlimited
+          overlap              queue, at most 4
+          retry                5 attempts, 30 s apart, then 2 times as long each, at most 1 h
+        ");
+        let answer = ask(&line).unwrap();
+        let json = serde_json::to_value(answer.to_json()).unwrap();
+        assert_eq!(json["policies"]["overlap"], "queue, at most 4");
     }
 
     #[test]

@@ -177,7 +177,7 @@ mod tests {
         });
         Queued {
             run: Arc::new(Run {
-                id: RunId::new(instant(1)),
+                id: RunId::from_u128(fastrand::u128(..)),
                 job,
                 cause: Cause::Manual,
                 scheduled_at: instant(1),

@@ -114,7 +114,7 @@ mod tests {
         FinishedRun {
             attempt: Attempt {
                 run: Arc::new(Run {
-                    id: RunId::new(instant(1_000)),
+                    id: RunId::from_u128(7),
                     job,
                     cause: Cause::Manual,
                     scheduled_at: instant(1_000),

@@ -43,6 +43,8 @@ pub(super) struct State {
     pub(super) flights: HashMap<RunId, Flight, BuildHasherDefault<RandomBits>>,
     /// The jobs that have any.
     pub(super) jobs: HashMap<JobId, Instances>,
+    /// How many runs have ever come.
+    came: u64,
     /// How many runs wait for a place among those of their job.
     held: usize,
     pub(super) workers: usize,
@@ -57,6 +59,8 @@ pub(super) struct State {
 pub(super) struct Flight {
     run: Arc<Run>,
     cancel: Cancel,
+    /// How many had come before it.
+    order: u64,
     place: Place,
 }
 
@@ -193,8 +197,10 @@ impl State {
         let mut flight = Flight {
             run: run.clone(),
             cancel: queued.cancel.clone(),
+            order: self.came,
             place: Place::Held,
         };
+        self.came += 1;
         if seat == Seat::Place {
             flight.place = Place::Turn(self.queue.push(queued));
             self.flights.insert(run.id, flight);
@@ -224,14 +230,13 @@ impl State {
             self.flights.remove(&queued.run.id);
             displaced.push(queued);
         }
-        let mut runs: Vec<(RunId, Place, Cancel)> = self
+        let mut runs: Vec<(u64, Place, Cancel)> = self
             .flights
             .values()
             .filter(|flight| flight.run.job.id == job.id)
-            .map(|flight| (flight.run.id, flight.place, flight.cancel.clone()))
+            .map(|flight| (flight.order, flight.place, flight.cancel.clone()))
             .collect();
-        // The ids are in the order in which the runs were recorded.
-        runs.sort_unstable_by_key(|(id, ..)| *id);
+        runs.sort_unstable_by_key(|(order, ..)| *order);
         for (_, place, cancel) in runs.into_iter().take(needed as usize) {
             cancel.cancel(CancelReason::Replaced);
             if let Place::Turn(turn) = place
@@ -310,29 +315,29 @@ impl State {
 
     /// Takes all runs of a job that have not started off the books.
     pub(super) fn withdraw(&mut self, job: &JobId) -> Vec<Queued> {
-        let mut waiting: Vec<(RunId, Place, Arc<Run>)> = self
+        let mut waiting: Vec<(u64, Place, Arc<Run>)> = self
             .flights
             .values()
             .filter(|flight| flight.run.job.id == *job)
-            .map(|flight| (flight.run.id, flight.place, flight.run.clone()))
+            .map(|flight| (flight.order, flight.place, flight.run.clone()))
             .collect();
         // Those that wait for a place first: or else they would be given those of the others.
-        waiting.sort_unstable_by_key(|(id, place, _)| (*place != Place::Held, *id));
+        waiting.sort_unstable_by_key(|(order, place, _)| (*place != Place::Held, *order));
         let mut withdrawn = Vec::new();
-        for (id, place, run) in waiting {
-            let Some(queued) = self.take_out(id, place, &run.job) else {
+        for (order, place, run) in waiting {
+            let Some(queued) = self.take_out(run.id, place, &run.job) else {
                 continue;
             };
             if queued.number == 1 {
                 self.land(&run);
-                withdrawn.push(queued);
-            } else if let Some(flight) = self.flights.get_mut(&id) {
+                withdrawn.push((order, queued));
+            } else if let Some(flight) = self.flights.get_mut(&run.id) {
                 // It has begun, and goes on.
                 flight.place = Place::Turn(self.queue.push(queued));
             }
         }
-        withdrawn.sort_unstable_by_key(|queued| queued.run.id);
-        withdrawn
+        withdrawn.sort_unstable_by_key(|(order, _)| *order);
+        withdrawn.into_iter().map(|(_, queued)| queued).collect()
     }
 
     /// Takes all runs out of the queues, in the order in which they would have started. They
@@ -344,7 +349,7 @@ impl State {
             .values_mut()
             .flat_map(|instances| std::mem::take(&mut instances.held))
             .collect();
-        held.sort_unstable_by_key(|queued| queued.run.id);
+        held.sort_unstable_by_key(|queued| self.flights.get(&queued.run.id).map(|it| it.order));
         self.held = 0;
         waiting.append(&mut held);
         waiting
@@ -468,5 +473,22 @@ impl Slots {
         if state.stopping && state.flights.is_empty() {
             self.idle.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+impl State {
+    /// For each job, how many of its runs have a place, and how many wait for one.
+    pub(super) fn by_job(&self) -> std::collections::BTreeMap<String, (usize, usize)> {
+        let mut jobs = std::collections::BTreeMap::<String, (usize, usize)>::new();
+        for flight in self.flights.values() {
+            let (placed, held) = jobs.entry(flight.run.job.id.to_string()).or_default();
+            *(if flight.place == Place::Held {
+                held
+            } else {
+                placed
+            }) += 1;
+        }
+        jobs
     }
 }

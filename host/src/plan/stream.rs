@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta};
 
 use super::{Firing, Outlook};
 use crate::clock::Timestamp;
+use crate::job::Overlap;
 use crate::trigger::Trigger;
 
 /// The most firings in a batch: 6 MiB.
@@ -213,7 +214,12 @@ impl<'a> Firings<'a> {
             return None;
         }
         state.fired = timed.scheduled;
-        let skipped = state.in_flight >= prospect.job.max_instances.max(1);
+        let most = prospect.job.max_instances.max(1);
+        let skipped = match prospect.job.policies.overlap {
+            Overlap::Skip => state.in_flight >= most,
+            Overlap::Queue(waiting) => state.in_flight >= most.saturating_add(waiting),
+            Overlap::Allow | Overlap::Replace => false,
+        };
         let mut ends_at = None;
         if let (Some(duration), false) = (prospect.duration, skipped) {
             let end = timed.due.saturating_add(duration);

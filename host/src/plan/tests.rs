@@ -4,6 +4,7 @@ use chrono::DateTime;
 use proptest::prelude::*;
 
 use super::*;
+use crate::job::Overlap;
 use crate::trigger::Bounds;
 
 fn at(text: &str) -> Timestamp {
@@ -178,6 +179,21 @@ fn a_job_may_be_allowed_to_overlap_itself() {
     twice.max_instances = 2;
     let outlook = day(vec![twice], &minutes(25));
     assert_eq!(lines(&outlook), ["03:00 a", "03:10 a", "03:20 a skipped"]);
+    let with = |overlap| {
+        let mut job = cron("a", "0,10,20 3 * * *");
+        job.policies = Arc::new(crate::job::Policies {
+            overlap,
+            ..crate::job::Policies::default()
+        });
+        lines(&day(vec![job], &minutes(25)))
+    };
+    assert_eq!(
+        with(Overlap::Queue(1)),
+        ["03:00 a", "03:10 a", "03:20 a skipped"]
+    );
+    for overlap in [Overlap::Queue(2), Overlap::Allow, Overlap::Replace] {
+        assert_eq!(with(overlap), ["03:00 a", "03:10 a", "03:20 a"]);
+    }
 }
 
 #[test]

@@ -40,7 +40,9 @@ impl Host {
     }
 
     async fn newest(&self) -> RunRecord {
-        newest(&**self.dispatcher.store()).await
+        let query = RunQuery::newest(1).of(&"a".into());
+        let records = self.dispatcher.store().runs(query).await.unwrap();
+        records.into_iter().next().expect("it is recorded")
     }
 
     async fn error(&self) -> String {
