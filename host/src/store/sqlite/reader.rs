@@ -178,7 +178,6 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use super::*;
     use crate::record::Status;
