@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::AppError;
-use super::history::usual_data;
 use crate::clock::Timestamp;
 use crate::store::{MemoryStore, SqliteStore, Store};
 
@@ -43,4 +42,18 @@ impl DataPlace {
             Some(directory) => Arc::new(SqliteStore::open(&directory, now)?),
         })
     }
+}
+
+/// Where a host keeps what must outlive it if nothing else is said:
+/// `$XDG_STATE_HOME/quarterjack`, or else `~/.local/state/quarterjack`. Nothing without a home
+/// directory.
+pub fn usual_data() -> Option<PathBuf> {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map(|state| state.join("quarterjack"))
 }
