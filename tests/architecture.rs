@@ -58,7 +58,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("job", &["suggest", "trigger", "units"]),
     ("plan", &["clock", "job", "trigger"]),
-    ("policy", &["job", "secret", "suggest", "units"]),
+    ("policy", &["job", "record", "secret", "suggest", "units"]),
     ("record", &["clock", "job", "run"]),
     ("run", &["clock", "job", "state"]),
     // `dispatcher` for the trait that it implements.

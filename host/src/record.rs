@@ -5,6 +5,7 @@ mod pattern;
 mod summary;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use pattern::RunPattern;
 pub use summary::{JobStats, JobSummary, LastRun, Tally, is_failure};
@@ -129,6 +130,28 @@ impl AttemptRecord {
                 at: run.finished_at,
                 execution: Arc::new(run.execution.clone()),
             }),
+        }
+    }
+}
+
+/// How much of the history is kept. What has not ended is always kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// For how long; for ever if nothing is said.
+    pub age: Option<Duration>,
+    /// The newest so many records of each job; all if nothing is said.
+    pub runs_per_job: Option<u64>,
+    /// At most about so many bytes in all; as many as there are if nothing is said.
+    pub size: Option<u64>,
+}
+
+impl Default for Retention {
+    /// Ninety days, and the newest 100 000 records of each job.
+    fn default() -> Self {
+        Retention {
+            age: Some(Duration::from_secs(90 * 24 * 60 * 60)),
+            runs_per_job: Some(100_000),
+            size: None,
         }
     }
 }

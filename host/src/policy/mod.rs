@@ -56,6 +56,7 @@ use place::Placed;
 use reader::Reader;
 
 use crate::job::{Diagnostic, JobId, SourceText};
+use crate::record::Retention;
 use crate::secret;
 
 /// What the operator's configuration says. The default, as without a file, forbids nothing but
@@ -68,6 +69,8 @@ pub struct Policy {
     pub plugins: PluginSettings,
     /// What the whole host may take.
     pub host: HostSettings,
+    /// How much of the history is kept.
+    pub history: Retention,
     file: Option<Arc<str>>,
     /// Where `host.max_memory` is set.
     max_memory_place: Option<Place>,
@@ -177,6 +180,9 @@ impl Policy {
         }
         if let Some(node) = table.get("host") {
             (policy.host, policy.max_memory_place) = sections::host(&mut reader, node);
+        }
+        if let Some(node) = table.get("history") {
+            policy.history = sections::history(&mut reader, node);
         }
         if !reader.problems.is_empty() {
             return Err(sorted(reader.problems));

@@ -29,7 +29,7 @@ pub(super) struct Keys {
 /// The keys of the file.
 pub(super) static FILE: Keys = Keys {
     of: "the configuration file",
-    known: &["ceiling", "secrets", "plugins", "host"],
+    known: &["ceiling", "secrets", "plugins", "host", "history"],
 };
 
 /// The keys of `[ceiling]`.
@@ -102,6 +102,12 @@ pub(super) static PLUGINS: Keys = Keys {
 pub(super) static HOST: Keys = Keys {
     of: "[host]",
     known: &["max_memory"],
+};
+
+/// The keys of `[history]`.
+pub(super) static HISTORY: Keys = Keys {
+    of: "[history]",
+    known: &["age", "runs_per_job", "size"],
 };
 
 /// What amounts are measured in.
@@ -190,7 +196,7 @@ impl Reader<'_> {
         let name = &**key.get_ref();
         let message = format!("unknown key {name:?} in {}", keys.of);
         let home = [
-            &FILE, &CEILING, &GRANTS, &SECRETS, &PLUGINS, &HOST, &JOBS, &STATE,
+            &FILE, &CEILING, &GRANTS, &SECRETS, &PLUGINS, &HOST, &HISTORY, &JOBS, &STATE,
         ]
         .into_iter()
         .find(|other| other.known.contains(&name));

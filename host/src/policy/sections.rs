@@ -10,18 +10,21 @@ use super::pattern::Pattern;
 use super::place::{Place, Placed, Rule};
 use super::reach::{Endpoints, Origins};
 use super::reader::{
-    CEILING, GRANTS, HOST, JOBS, Node, PLUGINS, Reader, SECRETS, STATE, shortened,
+    CEILING, GRANTS, HISTORY, HOST, JOBS, Node, PLUGINS, Reader, SECRETS, STATE, shortened,
 };
 use super::roots::Root;
 use super::{HostSettings, PluginSettings};
 use crate::job::grants::network::AddressRange;
 use crate::job::{Limits, StateQuota};
+use crate::record::Retention;
 use crate::secret::{Provider, Settings};
 use crate::suggest::nearest;
 use crate::units::format_duration_exact;
 
 /// One page of WebAssembly memory: less does not let a guest begin.
 const LEAST_MEMORY: u64 = 64 << 10;
+/// Less is hardly more than empty tables.
+const LEAST_HISTORY: u64 = 1 << 20;
 /// Fewer do not let a guest begin.
 const LEAST_HANDLES: u64 = 8;
 
@@ -355,6 +358,35 @@ pub(super) fn host(reader: &mut Reader<'_>, node: &Node<'_>) -> (HostSettings, O
         place = Some(reader.place(&node.span()));
     }
     (settings, place)
+}
+
+/// `[history]`.
+pub(super) fn history(reader: &mut Reader<'_>, node: &Node<'_>) -> Retention {
+    let mut kept = Retention::default();
+    let Some(table) = reader.table(node, &HISTORY) else {
+        return kept;
+    };
+    let unlimited =
+        |node: &Node<'_>| matches!(node.get_ref(), DeValue::String(text) if text == "unlimited");
+    if let Some(node) = table.get("age") {
+        kept.age = match unlimited(node) {
+            true => None,
+            false => reader.duration("`age`", node, None),
+        };
+    }
+    if let Some(node) = table.get("runs_per_job") {
+        kept.runs_per_job = match unlimited(node) {
+            true => None,
+            false => reader.count("`runs_per_job`", node, 1, u64::MAX),
+        };
+    }
+    if let Some(node) = table.get("size") {
+        kept.size = match unlimited(node) {
+            true => None,
+            false => reader.size("`size`", node, LEAST_HISTORY, u64::MAX),
+        };
+    }
+    kept
 }
 
 /// A directory, relative to the one of the configuration file.

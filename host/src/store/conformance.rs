@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{FinishError, FireResult, Skip, Store};
 use crate::clock::Timestamp;
 use crate::job::{Grants, Job, JobId, Limits, Origin, StateQuota};
-use crate::record::{Kind, RunQuery, RunRecord, Status};
+use crate::record::{Kind, Retention, RunQuery, RunRecord, Status};
 use crate::run::{Attempt, Cause, Execution, FinishedRun, Firing, Outcome, Retry, Run, SkipReason};
 use crate::state::{Changes, StateError};
 use crate::trigger::Trigger;
@@ -24,6 +24,7 @@ pub async fn run<S: Store>(mut make: impl FnMut() -> S) {
     the_newest_comes_first(&make()).await;
     state_lands_with_the_end_of_a_run(&make()).await;
     state_lands_whole_or_not_at_all(&make()).await;
+    what_is_old_or_too_much_goes(&make()).await;
     everything_is_counted(&make()).await;
     skips_are_kept_with_their_reason(&make()).await;
     a_forgotten_job_starts_anew(&make()).await;
@@ -356,6 +357,45 @@ pub async fn state_lands_whole_or_not_at_all(store: &impl Store) {
     assert_eq!(newest(store).await.status, Status::Recorded);
     store.finished(end(), None).await.unwrap();
     assert_eq!(store.totals().await.unwrap().finished(), 1);
+}
+
+/// What is older than it is to be, or more, is removed; what has not ended stays.
+pub async fn what_is_old_or_too_much_goes(store: &impl Store) {
+    let (a, b) = (job("a"), job("b"));
+    let open = record(store, firing(&a, Cause::Schedule, 1)).await;
+    for second in 2..=9 {
+        let which = if second % 2 == 0 { &a } else { &b };
+        let run = record(store, firing(which, Cause::Schedule, second)).await;
+        let end = finished(&run, second, execution(Outcome::Succeeded));
+        store.finished(end, None).await.unwrap();
+    }
+    let left = async || {
+        let runs = store.runs(RunQuery::newest(100)).await.unwrap();
+        let seconds = runs.iter().map(|run| run.scheduled_at.timestamp());
+        seconds.collect::<Vec<i64>>()
+    };
+    let nothing = Retention {
+        age: None,
+        runs_per_job: None,
+        size: None,
+    };
+    assert_eq!(store.prune(nothing, instant(1_000)).await.unwrap(), 0);
+    let old = Retention {
+        age: Some(Duration::from_secs(100)),
+        ..nothing
+    };
+    assert_eq!(store.prune(old, instant(104)).await.unwrap(), 2);
+    assert_eq!(left().await, [9, 8, 7, 6, 5, 4, 1]);
+    assert_eq!(store.prune(old, instant(104)).await.unwrap(), 0);
+    let few = Retention {
+        runs_per_job: Some(1),
+        ..nothing
+    };
+    assert_eq!(store.prune(few, instant(104)).await.unwrap(), 4);
+    assert_eq!(left().await, [9, 8, 1]);
+    let end = finished(&open, 105, execution(Outcome::Succeeded));
+    store.finished(end, None).await.unwrap();
+    assert_eq!(store.run(open.id).await.unwrap().unwrap().attempts.len(), 1);
 }
 
 /// Runs, starts, ends by outcome and skips are all counted.

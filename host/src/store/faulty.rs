@@ -9,7 +9,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId};
-use crate::record::{RunQuery, RunRecord};
+use crate::record::{Retention, RunQuery, RunRecord};
 use crate::run::{Attempt, FinishedRun, Firing, Run, RunId};
 use crate::state::{Changes, Snapshot, StateError};
 
@@ -119,6 +119,10 @@ impl Store for FaultyStore {
 
     fn totals(&self) -> BoxFuture<'_, Result<Totals, StoreError>> {
         self.memory.totals()
+    }
+
+    fn prune(&self, keep: Retention, now: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.memory.prune(keep, now)
     }
 
     fn forget(&self, job: &JobId) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId};
-use crate::record::{AttemptRecord, RunQuery, RunRecord, Status};
+use crate::record::{AttemptRecord, Retention, RunQuery, RunRecord, Status};
 use crate::run::{Attempt, FinishedRun, Firing, Outcome, Run, RunId};
 use crate::state::{Changes, Snapshot, StateError};
 
@@ -387,6 +387,36 @@ impl Store for MemoryStore {
             started: self.started.load(Ordering::Relaxed),
             ..self.state.lock().totals
         })
+    }
+
+    fn prune(&self, keep: Retention, now: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let oldest = keep
+            .age
+            .and_then(|age| chrono::TimeDelta::from_std(age).ok())
+            .and_then(|age| now.checked_sub_signed(age));
+        let mut of_job: HashMap<JobId, u64> = HashMap::new();
+        let mut is_kept = |job: &JobId, recorded_at: Timestamp| {
+            let count = of_job.entry(job.clone()).or_default();
+            *count += 1;
+            keep.runs_per_job.is_none_or(|most| *count <= most)
+                && oldest.is_none_or(|oldest| recorded_at >= oldest)
+        };
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let before = state.history.len() + state.skips.len();
+        // The newest are counted first. Its own bounds hold besides.
+        let history = std::mem::take(&mut state.history).into_iter().rev();
+        let kept = history.filter(|it| is_kept(&it.before.run.job.id, it.before.recorded_at));
+        state.history = kept.collect();
+        state.history.make_contiguous().reverse();
+        let skips = std::mem::take(&mut state.skips).into_iter().rev();
+        state.skips = skips
+            .filter(|it| is_kept(&it.job, it.recorded_at))
+            .collect();
+        state.skips.make_contiguous().reverse();
+        state.bytes = state.history.iter().map(Past::weight).sum();
+        let after = state.history.len() + state.skips.len();
+        ready((before - after) as u64)
     }
 
     fn forget(&self, job: &JobId) -> BoxFuture<'_, Result<(), StoreError>> {

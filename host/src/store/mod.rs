@@ -32,7 +32,7 @@ use thiserror::Error;
 
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, StateQuota};
-use crate::record::{RunQuery, RunRecord, Status};
+use crate::record::{Retention, RunQuery, RunRecord, Status};
 use crate::run::{Attempt, Cause, FinishedRun, Firing, Outcome, Run, RunId, SkipReason};
 use crate::state::{Changes, Snapshot, StateError};
 
@@ -173,6 +173,13 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The store cannot be read.
     fn totals(&self) -> BoxFuture<'_, Result<Totals, StoreError>>;
+
+    /// Removes some of the records that are not to be kept any longer, the oldest first, and says
+    /// how many: until it says none, there may be more. Never one of a run that has not ended.
+    ///
+    /// # Errors
+    /// Some may have been removed.
+    fn prune(&self, keep: Retention, now: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>>;
 
     /// Forgets a job that is no longer defined: its last success and how far its schedule had
     /// come. Its runs stay until they age out; its state stays, for the job may come back.

@@ -191,7 +191,7 @@ pub(super) fn open_to_read(directory: &Path) -> Result<Connection, OpenError> {
 }
 
 /// Refuses what a newer version has written, before anything is done to it.
-fn check_version(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     let found: i64 = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(|error| name(path, &error))?;

@@ -9,8 +9,10 @@
 //! What is answered is on the disk. Two hosts never share a data directory. Whoever only reads
 //! opens a [`Reader`], beside a running host or without one.
 
+mod backup;
 mod checkpoints;
 mod file;
+mod prune;
 mod reader;
 mod rows;
 mod starts;
@@ -36,7 +38,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId};
-use crate::record::{RunQuery, RunRecord, Status};
+use crate::record::{Retention, RunQuery, RunRecord, Status};
 use crate::run::{Attempt, FinishedRun, Firing, Run, RunId};
 use crate::state::{Changes, Snapshot, StateError};
 use checkpoints::{Checkpoints, Log};
@@ -44,6 +46,7 @@ use file::Hold;
 use starts::Starts;
 use writer::{Command, Note, Reply, Writer};
 
+pub use backup::{backup, restore};
 pub use file::{FILE, OpenError};
 pub use reader::Reader;
 
@@ -349,6 +352,19 @@ impl Store for SqliteStore {
     fn totals(&self) -> BoxFuture<'_, Result<Totals, StoreError>> {
         let totals = *self.inner.counts.0.lock();
         Box::pin(std::future::ready(Ok(totals)))
+    }
+
+    fn prune(&self, keep: Retention, now: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>> {
+        Box::pin(async move {
+            let find = move |reader: &Connection| prune::find(reader, &keep, now);
+            let found = self.inner.clone().read(find).await?;
+            for group in found.chunks(prune::GROUP) {
+                let group = group.to_vec();
+                let remove = move |reply| Command::Remove(group, reply);
+                self.inner.ask(remove).await?;
+            }
+            Ok(found.len() as u64)
+        })
     }
 
     fn forget(&self, job: &JobId) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use crate::run::RunId;
 
 /// The name of the file in the data directory.
-const FILE: &str = "starts";
+pub(super) const FILE: &str = "starts";
 
 /// How long the file may grow before it is emptied, once all that it says is in the store.
 const LONGEST: u64 = 1 << 20;

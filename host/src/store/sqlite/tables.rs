@@ -369,6 +369,21 @@ impl Tables<'_> {
         Ok(Ok(after))
     }
 
+    /// Removes records that have an end, with all that belongs to them.
+    pub(super) fn remove(&self, runs: &[RunId]) -> rusqlite::Result<()> {
+        for run in runs {
+            let key = to_key(*run);
+            for sql in [
+                "DELETE FROM results WHERE run = ?",
+                "DELETE FROM attempts WHERE run = ?",
+                "DELETE FROM runs WHERE id = ? AND status NOT IN ('recorded', 'running')",
+            ] {
+                self.connection.prepare_cached(sql)?.execute([key])?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn forget(&mut self, job: &JobId) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(

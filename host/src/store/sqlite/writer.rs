@@ -58,6 +58,7 @@ pub(super) enum Command {
     ),
     LastSuccess(JobId, Reply<Result<Option<Timestamp>, StoreError>>),
     Forget(JobId, Reply<Result<(), StoreError>>),
+    Remove(Vec<RunId>, Reply<Result<(), StoreError>>),
     /// Answered when all that came before it is written.
     Flush(Reply<Result<(), StoreError>>),
     Note(Note),
@@ -77,6 +78,7 @@ impl Command {
         match self {
             Command::Fire(firings, ..) => firings.len(),
             Command::Note(Note::Enter(jobs)) => jobs.len(),
+            Command::Remove(runs, _) => runs.len(),
             _ => 1,
         }
     }
@@ -255,6 +257,7 @@ fn refuse(command: Command) -> Answer {
         Command::Checkpoint(_, _, _, reply) => answer(reply),
         Command::LastSuccess(_, reply) => answer(reply),
         Command::Forget(_, reply) => answer(reply),
+        Command::Remove(_, reply) => answer(reply),
         Command::Flush(reply) => answer(reply),
         Command::Note(_) => Box::new(drop),
     }
@@ -329,6 +332,7 @@ impl Tables<'_> {
                 )
             }
             Command::Forget(job, reply) => done(self.forget(&job).map(Ok), reply, answers),
+            Command::Remove(runs, reply) => done(self.remove(&runs).map(Ok), reply, answers),
             Command::Flush(reply) => done(Ok(Ok(())), reply, answers),
             Command::Note(_) => Ok(()), // the caller keeps those
         }
