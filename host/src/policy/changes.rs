@@ -13,6 +13,7 @@ impl Policy {
             ("[secrets]", self.secrets == other.secrets),
             ("[plugins]", self.plugins == other.plugins),
             ("[host]", self.host == other.host),
+            ("[history]", self.history == other.history),
         ];
         let changed = sections.into_iter().filter(|(_, same)| !same);
         changed.map(|(name, _)| name).collect()

@@ -1,0 +1,400 @@
+//! The control loop: it owns the schedule, and follows what it is told.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::super::catalog::{Catalog, Change};
+use super::super::recovery;
+use super::config::FollowedConfig;
+use super::readers::Message;
+use super::stop::{Stop, Stopping};
+use crate::clock::{self, Clock, ClockWatch, Readings, Timestamp};
+use crate::dispatcher::{Dispatcher, Ends, RunEnded};
+use crate::event::{Event, Events};
+use crate::firing::{Planner, Turn, fire, fire_due};
+use crate::job::{Job, JobId};
+use crate::policy::Current;
+use crate::run::SkipReason;
+use crate::runtime::Runtime;
+use crate::runtime::directory::{self, Plugins};
+use crate::scheduler::{self, Due, Scheduler};
+use crate::secret::CurrentSettings;
+use crate::source::{Snapshot, SourceError};
+use crate::store::{Schedule, Store, Unfinished};
+
+/// How long the scheduler sleeps at most, so that it notices a clock that was set back.
+const LONGEST_SLEEP: Duration = Duration::from_secs(2);
+
+/// What the control loop works with.
+pub(super) struct Host {
+    pub(super) catalog: Catalog,
+    pub(super) config: FollowedConfig,
+    /// What the operator allows, as the runs see it.
+    pub(super) policy: Current,
+    /// Where secrets come from, as the runs see it.
+    pub(super) secrets: CurrentSettings,
+    /// What was last wrong with each source as a whole.
+    pub(super) failures: Vec<Option<SourceError>>,
+    pub(super) names: Vec<String>,
+    pub(super) refresh: Duration,
+    pub(super) plugins: Arc<Plugins>,
+    pub(super) scheduler: Scheduler,
+    pub(super) planner: Planner,
+    /// How far the schedules had come that the host before this one left, of the jobs that have
+    /// not come into service yet.
+    pub(super) left: HashMap<JobId, Schedule>,
+    /// Jobs that are to run because the host starts, and are not in service yet.
+    pub(super) at_start: HashSet<JobId>,
+    pub(super) dispatcher: Dispatcher<Runtime>,
+    pub(super) ends: Ends,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) events: Events,
+}
+
+impl Host {
+    /// The control loop. Returns when the host is asked to stop.
+    pub(super) async fn run(
+        &mut self,
+        first: Vec<Result<Snapshot, SourceError>>,
+        unfinished: Vec<Unfinished>,
+        mut messages: mpsc::Receiver<Message>,
+        ended: &mut UnboundedReceiver<RunEnded>,
+        stop: &Stop,
+    ) {
+        for snapshot in first.iter().flatten() {
+            let jobs = snapshot.manifest.jobs();
+            let at_start = jobs.filter(|job| job.trigger.fires_at_start());
+            self.at_start.extend(at_start.map(|job| job.id.clone()));
+        }
+        // Nothing is put into service before the plugins of the start are, so that a job does
+        // not miss its plugin by a moment; what the sources say meanwhile is kept.
+        let mut early: Vec<Message> = first
+            .into_iter()
+            .enumerate()
+            .map(|(source, read)| Message::Read(source, read))
+            .collect();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.reached(Stopping::Graceful) => return,
+                message = messages.recv() => match message {
+                    Some(Message::FirstPlugins) => break,
+                    Some(Message::Plugins(changes, removed)) => self.tell_plugins(changes, removed),
+                    Some(message) => early.push(message),
+                    None => return,
+                },
+            }
+        }
+        for message in early {
+            self.handle(message).await;
+        }
+        self.tell(Event::HostStarted {
+            jobs: self.scheduler.len(),
+            plugins: self.plugins.names().len(),
+        });
+        self.forget_the_undefined().await;
+        let now = self.clock.now();
+        recovery::settle(
+            unfinished,
+            &self.scheduler,
+            &mut self.planner,
+            &self.dispatcher,
+            &self.events,
+            now,
+        )
+        .await;
+
+        let mut looked = clock::monotonic();
+        let mut watch = ClockWatch::new(Readings::take());
+        loop {
+            for jump in watch.look(Readings::take()) {
+                self.tell(Event::ClockJumped { jump });
+            }
+            if looked.elapsed() >= self.refresh {
+                self.look_again().await;
+                looked = clock::monotonic();
+            }
+            let now = self.clock.now();
+            if !self.planner.is_holding() {
+                fire_due(&mut self.scheduler, &self.dispatcher, now).await;
+            }
+            self.planner.release(&self.scheduler, &self.dispatcher, now);
+            self.planner.plan(&mut self.scheduler, now);
+            let wake = self.wake(now);
+            tokio::select! {
+                biased;
+                () = stop.reached(Stopping::Graceful) => return,
+                message = messages.recv() => match message {
+                    Some(message) => self.handle(message).await,
+                    None => return,
+                },
+                Some(run) = ended.recv() => {
+                    let due = self.scheduler.ended(&run.job, run.succeeded, run.at);
+                    fire(due, &self.dispatcher, self.clock.now()).await;
+                }
+                turn = self.planner.recorded() => match turn {
+                    Some(Turn::Failing(error)) => self.tell(Event::StoreFailing {
+                        error: error.to_string(),
+                    }),
+                    Some(Turn::Recovered) => self.tell(Event::StoreRecovered),
+                    None => {}
+                },
+                () = self.clock.sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// Forgets the jobs of the host before this one that are defined no more.
+    async fn forget_the_undefined(&mut self) {
+        let Some(defined) = self.catalog.defined() else {
+            return;
+        };
+        let undefined = self.left.keys().filter(|id| !defined.contains(id));
+        let gone: Vec<JobId> = undefined.cloned().collect();
+        for id in gone {
+            self.left.remove(&id);
+            self.forget(&id).await;
+        }
+    }
+
+    async fn forget(&self, id: &JobId) {
+        if let Err(error) = self.store.forget(id).await {
+            tracing::warn!(job = %id, %error, "a removed job is not forgotten");
+        }
+    }
+
+    /// A job comes into service: as new, or as the host before this one left it.
+    fn enter(&mut self, job: &Arc<Job>, now: Timestamp, entered: &mut Vec<(JobId, Schedule)>) {
+        let at_start = self.at_start.remove(&job.id);
+        match self.left.remove(&job.id) {
+            Some(left) if left.trigger == job.trigger.fingerprint() => {
+                self.scheduler
+                    .resume(job.clone(), left.dealt_with, left.since, now);
+                return;
+            }
+            _ if at_start => self.scheduler.start(job.clone(), now),
+            _ => self.scheduler.upsert(job.clone(), now),
+        };
+        entered.extend(self.schedule_of(job));
+    }
+
+    /// How far the schedule of a job has come, for the store to remember.
+    fn schedule_of(&self, job: &Job) -> Option<(JobId, Schedule)> {
+        let (since, dealt_with) = self.scheduler.progress_of(&job.id)?;
+        let schedule = Schedule {
+            trigger: job.trigger.fingerprint(),
+            since,
+            dealt_with: Some(dealt_with),
+        };
+        Some((job.id.clone(), schedule))
+    }
+
+    /// Looks whether what a definition waits for has come about.
+    async fn look_again(&mut self) {
+        for source in 0..self.names.len() {
+            if self.catalog.waits(source) {
+                self.reconcile(source).await;
+            }
+        }
+    }
+
+    /// When to look at the schedule again.
+    fn wake(&self, now: Timestamp) -> Timestamp {
+        let latest = now + LONGEST_SLEEP;
+        self.planner
+            .wake(&self.scheduler, now)
+            .map_or(latest, |next| next.min(latest))
+    }
+
+    async fn handle(&mut self, message: Message) {
+        match message {
+            Message::Config(news) => self.config_news(news),
+            Message::ConfigFollowed => self.config_followed(),
+            Message::Read(source, Ok(snapshot)) => {
+                if let Some(failure) = self.failures.get_mut(source) {
+                    *failure = None;
+                }
+                self.catalog.set(source, snapshot.manifest);
+                self.reconcile(source).await;
+            }
+            Message::Read(source, Err(error)) => {
+                let Some(last) = self.failures.get_mut(source) else {
+                    return;
+                };
+                // A trouble that lasts is told once.
+                if last.as_ref() != Some(&error) {
+                    let problems = error.problems().to_vec();
+                    *last = Some(error);
+                    self.tell(Event::JobRejected {
+                        job: None,
+                        problems,
+                    });
+                }
+                // An operator who lowers a ceiling means it, whatever became of the source.
+                if self.catalog.is_to_judge(source) {
+                    self.reconcile(source).await;
+                }
+            }
+            Message::Plugins(changes, removed) => {
+                let names = changed_names(&changes, &removed);
+                self.tell_plugins(changes, removed);
+                if names.is_empty() {
+                    return;
+                }
+                for source in 0..self.names.len() {
+                    if self.catalog.concerns(source, &names) {
+                        self.reconcile(source).await;
+                    }
+                }
+            }
+            Message::FirstPlugins => {}
+        }
+    }
+
+    async fn reconcile(&mut self, source: usize) {
+        let done = self.catalog.reconcile(source, &self.plugins);
+        self.plugins.keep(self.catalog.pins());
+        let is_change = done.is_change();
+        let now = self.clock.now();
+        let mut entered = Vec::new();
+        for change in done.changes {
+            match change {
+                Change::Added(job) => {
+                    self.enter(&job, now, &mut entered);
+                    let next = self.scheduler.next_of(&job.id);
+                    self.tell(Event::JobAdded { job, next });
+                }
+                Change::Updated(job, fields) => {
+                    let change = self.scheduler.upsert(job.clone(), now);
+                    if change != scheduler::Change::Kept {
+                        entered.extend(self.schedule_of(&job));
+                    }
+                    let next = self.scheduler.next_of(&job.id);
+                    self.tell(Event::JobUpdated { job, fields, next });
+                }
+                Change::Moved(job) => {
+                    self.scheduler.upsert(job, now);
+                }
+                Change::Removed(job) => {
+                    self.scheduler.remove(&job.id);
+                    self.forget(&job.id).await;
+                    self.tell(Event::JobRemoved { job });
+                }
+                Change::Rejected(job, problems) => {
+                    self.tell(Event::JobRejected { job, problems });
+                }
+            }
+        }
+        if !entered.is_empty() {
+            self.store.enter(entered);
+        }
+        if is_change {
+            let waited_for = self.scheduler.waited_for();
+            self.ends.wait_for(waited_for.map(JobId::from).collect());
+        }
+        if is_change && let Some(name) = self.names.get(source) {
+            self.tell(Event::JobsReloaded {
+                source: name.clone(),
+                unchanged: done.unchanged,
+            });
+        }
+    }
+
+    fn tell_plugins(&self, changes: Vec<directory::Change>, removed: Vec<Arc<str>>) {
+        for change in changes {
+            match change {
+                directory::Change::Loaded {
+                    name,
+                    digest,
+                    replaced,
+                    shape,
+                    compiled_in,
+                    noted,
+                } => {
+                    self.tell(Event::PluginLoaded {
+                        name: name.clone(),
+                        digest: digest.to_string(),
+                        replaced: replaced.map(|digest| digest.to_string()),
+                        shape: shape.id(),
+                        compiled_in,
+                    });
+                    if let Some(noted) = noted {
+                        self.tell(Event::PluginLocked {
+                            name,
+                            digest: digest.to_string(),
+                            replaced: noted.replaced,
+                        });
+                    }
+                }
+                directory::Change::Rejected {
+                    name,
+                    error,
+                    in_service,
+                } => self.tell(Event::PluginRejected {
+                    name,
+                    error: error.to_string(),
+                    in_service,
+                }),
+                directory::Change::Unchanged => {}
+            }
+        }
+        for name in removed {
+            self.tell(Event::PluginRemoved { name });
+        }
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        self.events.emit(self.clock.now(), event);
+    }
+
+    /// Starts nothing more, waits for what is in flight, and takes leave.
+    pub(super) async fn come_to_rest(
+        &mut self,
+        grace: Duration,
+        ended: &mut UnboundedReceiver<RunEnded>,
+        stop: &Stop,
+    ) {
+        let in_flight = self.dispatcher.in_flight();
+        if in_flight > 0 {
+            self.tell(Event::HostStopping { in_flight, grace });
+        }
+        let drained = tokio::select! {
+            biased;
+            () = stop.reached(Stopping::AtOnce) => None,
+            drained = self.dispatcher.drain(grace) => Some(drained),
+        };
+        if drained.is_none() {
+            self.dispatcher.drain(Duration::ZERO).await;
+        }
+        // What would come after the last runs does not come any more, and that is told.
+        while let Ok(run) = ended.try_recv() {
+            for due in self.scheduler.ended(&run.job, run.succeeded, run.at) {
+                if let Due::Fire(firing) = due {
+                    self.dispatcher.skip(firing, None, SkipReason::Stopping);
+                }
+            }
+        }
+        let totals = self.store.totals().await.unwrap_or_default();
+        self.tell(Event::HostStopped {
+            runs: totals.by_outcome(),
+            skipped: totals.skipped,
+        });
+        self.events.close();
+    }
+}
+
+/// The plugins among these changes whose jobs may have to come into service or be refused.
+fn changed_names(changes: &[directory::Change], removed: &[Arc<str>]) -> Vec<Arc<str>> {
+    let changed = changes.iter().filter_map(|change| match change {
+        directory::Change::Loaded { name, .. } | directory::Change::Rejected { name, .. } => {
+            Some(name)
+        }
+        directory::Change::Unchanged => None,
+    });
+    changed.chain(removed).cloned().collect()
+}

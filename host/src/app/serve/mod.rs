@@ -1,0 +1,231 @@
+//! The host: reads definitions and plugins, fires what is due, follows every change, and stops
+//! in order.
+//!
+//! ```text
+//! watch ─▶ sources ──┐
+//!                    ├─ messages ─▶ control loop ─▶ scheduler ─▶ firing ─▶ dispatcher
+//! watch ─▶ plugins ──┘                  ▲                                     │
+//!                                 clock, stop                        guest threads
+//! ```
+//!
+//! The control loop owns the schedule and never blocks: files are read and compiled on other
+//! threads, and guests run on theirs.
+
+mod config;
+mod host;
+mod readers;
+mod retention;
+mod stop;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::catalog::Catalog;
+use super::machine::memory_for_runs;
+use super::watch::{Watcher, directory_of};
+use super::{AppError, CachePlace, DataPlace, Guests, engine_for, loader_for};
+use crate::clock::{Clock, SystemClock};
+use crate::dispatcher::{Dispatcher, Ends, Parts};
+use crate::event::Events;
+use crate::firing::Planner;
+use crate::policy::{Current, Policy, PolicyFile};
+use crate::runtime::directory::Plugins;
+use crate::runtime::lock::LockFile;
+use crate::runtime::{Runtime, Sandbox};
+use crate::scheduler::Scheduler;
+use crate::secret::{CurrentSettings, Providers};
+use crate::source::{FileSource, JobSource, SourceError};
+
+use config::FollowedConfig;
+use host::Host;
+use readers::{read_plugins, read_sources};
+pub use stop::Stop;
+
+/// How a host is set up.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// The job files.
+    pub jobs: Vec<PathBuf>,
+    /// The plugins directory.
+    pub plugins: PathBuf,
+    /// How often definitions and plugins are looked at even if nothing tells of a change.
+    pub refresh: Duration,
+    /// How long runs in flight are waited for when the host stops.
+    pub grace: Duration,
+    /// What the operator allows, as the configuration says at the start.
+    pub policy: Policy,
+    /// The configuration, which is read again when it may have changed.
+    pub config: PolicyFile,
+    /// How many runs may be in flight at once.
+    pub max_running: usize,
+    /// How many bytes of memory all runs in flight may have together; what is sensible for the
+    /// machine where nothing is said.
+    pub max_memory: Option<u64>,
+    /// Where the history, the schedules and the states of jobs are kept.
+    pub data: DataPlace,
+    /// Where compiled code is kept.
+    pub cache: CachePlace,
+    /// The lock file that plugins are held to, if any.
+    pub lock: Option<LockOptions>,
+}
+
+/// How plugins are held to a lock file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockOptions {
+    /// The file. It is made if it is not there.
+    pub path: PathBuf,
+    /// Whether nothing is taken that is not in it as it is.
+    pub strict: bool,
+}
+
+/// Runs the host until it is asked to stop. Everything that it has to say, it says in `events`;
+/// the last one is [`Event::HostStopped`].
+///
+/// # Errors
+/// If it cannot start: no engine, no plugins directory, a job file that is not there. Nothing
+/// that a definition or a plugin does is an error of the host.
+pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<(), AppError> {
+    allow_many_files();
+    // Before anything that takes its time: another host may hold it.
+    let store = options.data.open(SystemClock.now())?;
+    let recovered = store.recover().await?;
+    let max_memory = options.max_memory.unwrap_or_else(memory_for_runs);
+    let engine = engine_for(options.max_running, max_memory)?;
+    let cache = options.cache.open(&engine)?;
+    let loader = loader_for(&engine, cache, &options.policy);
+    let plugins =
+        Plugins::open(&options.plugins, loader).map_err(|error| AppError::PluginsDirectory {
+            path: options.plugins.clone(),
+            error,
+        })?;
+    let lock = options.lock.map(|lock| {
+        let plugins = options.plugins.clone();
+        LockFile::new(lock.path, lock.strict, plugins, Arc::new(SystemClock))
+    });
+    let beside_lock = lock.as_ref().map(|lock| directory_of(lock.path()));
+    if let Some(lock) = &lock {
+        lock.read()?;
+    }
+    let plugins = Arc::new(plugins.under(lock));
+    let policy = Arc::new(options.policy);
+    let sources: Vec<Arc<FileSource>> = options
+        .jobs
+        .iter()
+        .map(|path| Arc::new(FileSource::new(path, policy.clone())))
+        .collect();
+    // Watched before they are read, so that no change falls between the two.
+    let beside_jobs = options.jobs.iter().map(|path| directory_of(path));
+    let file_watcher = Watcher::new(
+        beside_jobs.chain(options.config.directory()),
+        options.refresh,
+    );
+    let plugin_watcher = Watcher::new(
+        beside_lock.into_iter().chain([options.plugins.clone()]),
+        options.refresh,
+    );
+    let mut first = Vec::with_capacity(sources.len());
+    for source in &sources {
+        match source.read() {
+            // A file that is not there when the host starts is a slip of the operator's, who is
+            // there to see it. One that vanishes later stops nothing.
+            Err(error @ SourceError::Unreadable(_)) => return Err(error.into()),
+            read => first.push(read),
+        }
+    }
+
+    let config_file = options.config.name();
+    let guests = Guests::start()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let threads = guests.handle().metrics().num_workers();
+    let current = Current::new(policy.clone());
+    let secrets = CurrentSettings::new(policy.secrets.clone());
+    let sandbox = Sandbox::new(engine, clock.clone(), threads)
+        .under(current.clone())
+        .with_secrets(Providers::following(secrets.clone()));
+    let runtime = Runtime::new(sandbox, plugins.clone());
+    let (ends, mut ended) = Ends::new();
+    let dispatcher = Dispatcher::new(
+        runtime,
+        Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            events: events.clone(),
+            ends: ends.clone(),
+            runtime: guests.handle(),
+            max_running: options.max_running,
+        },
+    );
+
+    let (tell, messages) = mpsc::channel(64);
+    let tasks = [
+        tokio::spawn(read_sources(
+            sources.clone(),
+            options.config,
+            file_watcher,
+            tell.clone(),
+        )),
+        tokio::spawn(read_plugins(plugins.clone(), plugin_watcher, tell)),
+        tokio::spawn(retention::keep(
+            store.clone(),
+            current.clone(),
+            clock.clone(),
+        )),
+    ];
+
+    let mut host = Host {
+        config: FollowedConfig {
+            // What a flag says is above what the file says, now and later.
+            max_memory: (options.max_memory == policy.host.max_memory)
+                .then_some(policy.host.max_memory),
+            last: policy.clone(),
+            file: config_file,
+            broken: false,
+            pending: None,
+        },
+        catalog: Catalog::new(sources.len(), policy),
+        policy: current,
+        secrets,
+        failures: vec![None; sources.len()],
+        refresh: options.refresh,
+        names: sources
+            .iter()
+            .map(|source| source.name().to_owned())
+            .collect(),
+        plugins,
+        scheduler: Scheduler::new(),
+        planner: Planner::new(store.clone()),
+        left: recovered.schedules,
+        at_start: HashSet::new(),
+        dispatcher,
+        ends,
+        clock,
+        store,
+        events,
+    };
+    host.run(first, recovered.unfinished, messages, &mut ended, &stop)
+        .await;
+    for task in &tasks {
+        task.abort();
+    }
+    host.plugins.stop();
+    host.come_to_rest(options.grace, &mut ended, &stop).await;
+    Ok(())
+}
+
+/// Lets the process have as many files open as the system allows it: each running job may hold
+/// some, and the usual limit is meant for programs that use `select`.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "cannot raise the limit of open files");
+    }
+}

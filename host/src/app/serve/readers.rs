@@ -1,0 +1,174 @@
+//! The tasks that watch what the host follows: its configuration, its sources, its plugins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::super::watch::Watcher;
+use crate::job::Diagnostic;
+use crate::policy::{Look, Policy, PolicyFile};
+use crate::runtime::directory::{self, Plugins};
+use crate::source::{FileSource, JobSource, Snapshot, SourceError};
+
+/// How long the first plugins may take to compile before the host starts without the rest of
+/// them; they follow when they are ready.
+const FIRST_PLUGINS: Duration = Duration::from_secs(5);
+
+/// How soon a file that is being written is looked at again.
+const SETTLING: Duration = Duration::from_millis(100);
+
+/// What the threads that read files tell the control loop.
+pub(super) enum Message {
+    /// The configuration has changed, or has become useless. The sources follow.
+    Config(ConfigNews),
+    /// The sources have been read under the configuration that has changed.
+    ConfigFollowed,
+    /// A source has been read.
+    Read(usize, Result<Snapshot, SourceError>),
+    /// Plugins have changed.
+    Plugins(Vec<directory::Change>, Vec<Arc<str>>),
+    /// The plugins that were there at the start are in service, or refused.
+    FirstPlugins,
+}
+
+/// What has become of the configuration.
+pub(super) enum ConfigNews {
+    /// It says something else, and is in force.
+    Changed(Arc<Policy>),
+    /// It is again as it was before it was broken.
+    Restored,
+    /// It cannot be used.
+    Broken(Vec<Diagnostic>),
+}
+
+/// Reads the configuration and all sources again whenever one may have changed.
+pub(super) async fn read_sources(
+    sources: Vec<Arc<FileSource>>,
+    mut config: PolicyFile,
+    mut watcher: Watcher,
+    tell: mpsc::Sender<Message>,
+) {
+    loop {
+        watcher.changed().await;
+        let mut changed = false;
+        let look = tokio::task::spawn_blocking({
+            let mut config = config.clone();
+            move || (config.look(), config)
+        });
+        // Not looked at for a bug, logged by its panic: what was in force stays.
+        if let Ok((look, looked)) = look.await {
+            config = looked;
+            let news = match look {
+                Look::Unchanged => None,
+                Look::Changed(policy) => {
+                    let policy = Arc::new(*policy);
+                    for source in &sources {
+                        source.set_policy(policy.clone());
+                    }
+                    Some(ConfigNews::Changed(policy))
+                }
+                Look::Restored => Some(ConfigNews::Restored),
+                Look::Broken(problems) => Some(ConfigNews::Broken(problems)),
+            };
+            if let Some(news) = news {
+                changed = matches!(news, ConfigNews::Changed(_));
+                if tell.send(Message::Config(news)).await.is_err() {
+                    return;
+                }
+            }
+        }
+        for (index, source) in sources.iter().enumerate() {
+            let source = source.clone();
+            let Ok(read) = tokio::task::spawn_blocking(move || source.read()).await else {
+                continue; // a bug, logged by its panic; the others still count
+            };
+            if !matches!(&read, Ok(snapshot) if snapshot.unchanged)
+                && tell.send(Message::Read(index, read)).await.is_err()
+            {
+                return;
+            }
+        }
+        if changed && tell.send(Message::ConfigFollowed).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Looks at the plugins directory now, and again whenever it may have changed; loads what is
+/// new, each file on a thread of its own.
+pub(super) async fn read_plugins(
+    plugins: Arc<Plugins>,
+    mut watcher: Watcher,
+    tell: mpsc::Sender<Message>,
+) {
+    let mut failed = false;
+    // How often to look again before the host starts, for the sake of files being written.
+    let mut first_looks = 20;
+    let mut loading = tokio::task::JoinSet::new();
+    loop {
+        let scan = tokio::task::spawn_blocking({
+            let plugins = plugins.clone();
+            move || plugins.scan()
+        });
+        let scan = match scan.await {
+            Ok(Ok(scan)) => {
+                failed = false;
+                scan
+            }
+            result => {
+                if !std::mem::replace(&mut failed, true) {
+                    let error = match result {
+                        Ok(Err(error)) => error.to_string(),
+                        _ => "a bug in the host".into(),
+                    };
+                    tracing::warn!(
+                        directory = %plugins.path().display(),
+                        error,
+                        "cannot look into the plugins directory; what is in service stays"
+                    );
+                }
+                directory::Scan::default()
+            }
+        };
+        if !scan.removed.is_empty()
+            && tell
+                .send(Message::Plugins(Vec::new(), scan.removed))
+                .await
+                .is_err()
+        {
+            return;
+        }
+        for name in scan.load {
+            let plugins = plugins.clone();
+            let tell = tell.clone();
+            loading.spawn(async move {
+                let change = tokio::task::spawn_blocking(move || plugins.load(&name)).await;
+                if let Ok(change) = change {
+                    // The host is stopping: nobody wants to know.
+                    let _ = tell.send(Message::Plugins(vec![change], Vec::new())).await;
+                }
+            });
+        }
+        if first_looks > 0 && (!scan.settling || first_looks == 1) {
+            first_looks = 0;
+            // Those of the start are waited for, within reason; later ones come as they come.
+            let all = async { while loading.join_next().await.is_some() {} };
+            // Not all in time: the rest follow on their own.
+            let _ = tokio::time::timeout(FIRST_PLUGINS, all).await;
+            if tell.send(Message::FirstPlugins).await.is_err() {
+                return;
+            }
+        }
+        if first_looks == 0 {
+            loading.detach_all();
+        } else {
+            first_looks -= 1;
+        }
+        if scan.settling {
+            tokio::time::sleep(SETTLING).await;
+        } else {
+            watcher.changed().await;
+        }
+    }
+}
