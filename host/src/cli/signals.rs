@@ -4,8 +4,36 @@
 //! thread busy for seconds, and ^C must be heard at once all the same.
 
 use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use super::{Exit, Refusal};
+use crate::clock;
+
+/// Within this time of the first, another signal of the same kind counts for nothing. Some send
+/// one to a process and to the group that it is in; a person takes longer to insist.
+const TOGETHER: Duration = Duration::from_millis(200);
+
+/// Counts signals.
+#[derive(Default)]
+struct Count {
+    signals: u32,
+    last: Option<(Exit, Instant)>,
+}
+
+impl Count {
+    /// Counts a signal; gives nothing for one that came together with another.
+    fn add(&mut self, exit: Exit, now: Instant) -> Option<u32> {
+        if let Some((last, at)) = self.last
+            && last == exit
+            && now.duration_since(at) < TOGETHER
+        {
+            return None;
+        }
+        self.last = Some((exit, now));
+        self.signals += 1;
+        Some(self.signals)
+    }
+}
 
 /// Calls `heard` on each signal that asks the process to end, with how many there have been,
 /// this one included, and the exit code of a process that it ends at once.
@@ -47,23 +75,45 @@ async fn wait(mut heard: impl FnMut(u32, Exit), ready: &Ready) -> std::io::Resul
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let _ = ready.send(Ok(()));
-    for count in 1.. {
+    let mut count = Count::default();
+    loop {
         let exit = tokio::select! {
             Some(()) = interrupt.recv() => Exit::Interrupted,
             Some(()) = terminate.recv() => Exit::Terminated,
-            else => break,
+            else => return Ok(()),
         };
-        heard(count, exit);
+        if let Some(count) = count.add(exit, clock::monotonic()) {
+            heard(count, exit);
+        }
     }
-    Ok(())
 }
 
 #[cfg(not(unix))]
 async fn wait(mut heard: impl FnMut(u32, Exit), ready: &Ready) -> std::io::Result<()> {
     let _ = ready.send(Ok(()));
-    for count in 1.. {
+    let mut count = Count::default();
+    loop {
         tokio::signal::ctrl_c().await?;
-        heard(count, Exit::Interrupted);
+        if let Some(count) = count.add(Exit::Interrupted, clock::monotonic()) {
+            heard(count, Exit::Interrupted);
+        }
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_that_come_together_are_one() {
+        let start = clock::monotonic();
+        let after = |millis| start + Duration::from_millis(millis);
+        let mut count = Count::default();
+        assert_eq!(count.add(Exit::Interrupted, start), Some(1));
+        assert_eq!(count.add(Exit::Interrupted, after(1)), None);
+        assert_eq!(count.add(Exit::Interrupted, after(199)), None);
+        // Another kind is meant.
+        assert_eq!(count.add(Exit::Terminated, after(199)), Some(2));
+        assert_eq!(count.add(Exit::Terminated, after(399)), Some(3));
+    }
 }
