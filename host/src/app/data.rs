@@ -1,10 +1,11 @@
 //! Where a host keeps what must outlive it, and what it makes of what the host before it left.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::AppError;
 use crate::clock::Timestamp;
+use crate::store::sqlite::{self, OpenError};
 use crate::store::{MemoryStore, SqliteStore, Store};
 
 /// Where a host keeps its history, its schedules and the states of its jobs.
@@ -42,6 +43,24 @@ impl DataPlace {
             Some(directory) => Arc::new(SqliteStore::open(&directory, now)?),
         })
     }
+}
+
+/// Copies the history of a data directory to a file, whether or not a host works with it, and
+/// gives the bytes of the copy.
+///
+/// # Errors
+/// There is no history, or the copy cannot be written; there is none then.
+pub fn backup(data: &Path, to: &Path) -> Result<u64, OpenError> {
+    sqlite::backup(data, to)
+}
+
+/// Puts a backup in the place of the history of a data directory. What was there is kept, in the
+/// file that is given back.
+///
+/// # Errors
+/// It is no sound backup, or a host works with the directory; all is as it was then.
+pub fn restore(data: &Path, from: &Path, now: Timestamp) -> Result<Option<PathBuf>, OpenError> {
+    sqlite::restore(data, from, now)
 }
 
 /// Where a host keeps what must outlive it if nothing else is said:

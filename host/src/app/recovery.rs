@@ -105,7 +105,9 @@ impl Unfinished {
             None => (1, began),
         };
         let why = match self.begun {
-            Begun::Maybe => "the machine went down before its end was recorded; it may have run",
+            Begun::Maybe => {
+                "its end is not recorded: the machine went down, or a backup was restored; it may have run"
+            }
             _ => "the host ended while it ran; what it had done by then is not known",
         };
         Arc::new(FinishedRun {

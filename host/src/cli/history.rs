@@ -44,16 +44,22 @@ impl Data {
     /// # Errors
     /// There is none, or it cannot be read.
     pub(super) fn open(&self) -> Result<Past, Refusal> {
-        let place = self.data.clone().or_else(app::usual_data);
-        let Some(place) = place else {
-            return Err(Refusal::failure(
-                "no home directory to look for a history in: name one with --data DIR",
-            ));
-        };
+        let place = self.place()?;
         let history = history::open_history(&place).map_err(Refusal::failure)?;
         Ok(Past {
             history,
             place: place.display().to_string(),
+        })
+    }
+
+    /// The directory, be there a history in it or not.
+    ///
+    /// # Errors
+    /// There is no home directory.
+    pub(super) fn place(&self) -> Result<PathBuf, Refusal> {
+        let place = self.data.clone().or_else(app::usual_data);
+        place.ok_or_else(|| {
+            Refusal::failure("no home directory to look for a history in: name one with --data DIR")
         })
     }
 }

@@ -6,6 +6,7 @@
 //! start no engine and no async runtime.
 
 mod accept;
+mod backup;
 mod check;
 mod compile;
 mod explain;
@@ -184,6 +185,12 @@ enum Verb {
     /// Repeat a past run as its record says it was, and compare
     #[command(hide = true)]
     Rerun(Box<rerun::Rerun>),
+    /// Copy the history to a file, while a host runs or not
+    #[command(hide = true)]
+    Backup(backup::Backup),
+    /// Put a backup in the place of the history
+    #[command(hide = true)]
+    Restore(backup::Restore),
     /// Find every mistake in job files, plugins and grants
     Check(check::Check),
     /// Show when an expression or a job fires next
@@ -232,6 +239,8 @@ fn run_with(arguments: Vec<OsString>) -> Exit {
         Verb::Jobs(verb) => verb.execute(screen),
         Verb::Stats(verb) => verb.execute(screen),
         Verb::Rerun(verb) => verb.execute(screen),
+        Verb::Backup(verb) => verb.execute(),
+        Verb::Restore(verb) => verb.execute(),
         Verb::Check(verb) => verb.execute(screen),
         Verb::Next(verb) => verb.execute(screen),
         Verb::Explain(verb) => verb.execute(screen),

@@ -117,7 +117,7 @@ fn attempt(run: &Arc<Run>, second: i64) -> Attempt {
 }
 
 /// Records one firing, which must not be a duplicate.
-async fn record(store: &impl Store, firing: Firing) -> Arc<Run> {
+pub async fn record(store: &impl Store, firing: Firing) -> Arc<Run> {
     let now = firing.scheduled_at;
     match store.fire(vec![firing], now).await.unwrap().remove(0) {
         FireResult::Recorded(run) => run,

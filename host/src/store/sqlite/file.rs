@@ -79,6 +79,22 @@ pub enum OpenError {
         /// What was found.
         why: String,
     },
+    /// A file that is to be put in the place of a store, and is none.
+    #[error("{} is no sound backup of a history: {why}", path.display())]
+    NoBackup {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// A copy that cannot be written.
+    #[error("cannot write {}: {why}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// Anything else.
     #[error("cannot open {}: {why}", path.display())]
     Other {
