@@ -197,3 +197,47 @@ fn what_was_missed_between_two_hosts_is_made_up_for() {
     assert!(host.record("a").succeeded().instant("scheduled_at") > first);
     host.stop().in_order();
 }
+
+#[test]
+fn a_backup_is_taken_from_a_host_that_works_and_put_back() {
+    let project = Project::with(&["hello"]);
+    project.jobs(&json!([{ "id": "a", "component": "hello.wasm", "trigger": "@every 300ms" }]));
+    let host = project.serve(&["--data", "data"]);
+    let first = host.record("a");
+    let (run, definition) = (first.text("run"), first.text("definition"));
+    let backup = ["backup", "copy.db", "--data", "data"];
+    let taken = project.run(&backup).exits(0);
+    taken.says(&["copy.db", "of history from data"]);
+    project.run(&backup).exits(1).says(&["replaces none"]);
+    let mark = host.mark();
+    let later = host.fresh_record(mark, "a");
+    let restore = ["restore", "copy.db", "--data", "data"];
+    project
+        .run(&restore)
+        .exits(1)
+        .says(&["in use by another host"]);
+    host.stop().in_order();
+
+    let show = |run: &str| project.run(&["show", run, "--data", "data"]);
+    show(later.text("run")).exits(0);
+    let restored = project.run(&restore).exits(0);
+    restored.says(&[
+        "restored from copy.db",
+        "kept as data/quarterjack.db.before-",
+    ]);
+    show(later.text("run")).exits(1);
+    let shown = show(run).exits(0).stdout;
+    assert!(shown.contains("hello.wasm, sha256"), "{shown}");
+    assert!(shown.contains(definition), "{shown}");
+    project.write("text", "no database, be it as long as it may");
+    let wrong = ["restore", "text", "--data", "data"];
+    project
+        .run(&wrong)
+        .exits(1)
+        .says(&["text is no sound backup"]);
+    show(run).exits(0);
+    // The next host goes on from there.
+    let host = project.serve(&["--data", "data"]);
+    host.record("a").succeeded();
+    host.stop().in_order();
+}

@@ -17,7 +17,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::clock::{Jump, Timestamp, rfc3339_option};
-use crate::job::{Diagnostic, Job, JobId};
+use crate::job::{DefinitionDigest, Diagnostic, Job, JobId};
 use crate::run::{
     Attempt, Cause, Denial, Execution, FinishedRun, Level, LogEntry, Outcome, Output, Progress,
     RunId, SkipReason,
@@ -402,6 +402,8 @@ pub struct EventJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    definition: Option<DefinitionDigest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     replaced: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shape: Option<&'static str>,
@@ -624,6 +626,7 @@ impl<'a> EventJson<'a> {
         json.last_success_at = run.attempt.run.last_success;
         json.deterministic = run.attempt.run.job.deterministic.then_some(true);
         json.plugin = Some(&run.attempt.run.job.component);
+        json.definition = run.attempt.run.job.origin.definition;
         json.end(run.finished_at, &run.execution);
         json
     }
@@ -677,6 +680,7 @@ impl<'a> EventJson<'a> {
             job: Some(&job.id),
             origin: Some(job.origin.to_string()),
             plugin: Some(&job.component),
+            definition: job.origin.definition,
             ..EventJson::default()
         }
     }

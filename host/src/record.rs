@@ -11,7 +11,7 @@ pub use pattern::RunPattern;
 pub use summary::{JobStats, JobSummary, LastRun, Tally, is_failure};
 
 use crate::clock::Timestamp;
-use crate::job::JobId;
+use crate::job::{DefinitionDigest, JobId};
 use crate::run::{Cause, Execution, FinishedRun, Outcome, Run, RunId, SkipReason};
 
 /// A run, or a firing that did not become one, as a store remembers it.
@@ -21,6 +21,10 @@ pub struct RunRecord {
     pub id: RunId,
     /// The job.
     pub job: JobId,
+    /// The name of the plugin's file, as the job was defined then.
+    pub component: Arc<str>,
+    /// How the job was defined then; nothing where it came from no file.
+    pub definition: Option<DefinitionDigest>,
     /// What made it start, or would have.
     pub cause: Cause,
     /// The instant it is for; the first of them where it stands for several that were missed.
@@ -85,6 +89,8 @@ impl RunRecord {
         RunRecord {
             id: run.id,
             job: run.job.id.clone(),
+            component: run.job.component.clone(),
+            definition: run.job.origin.definition,
             cause: run.cause,
             scheduled_at: run.scheduled_at,
             recorded_at: now,

@@ -45,6 +45,7 @@ const EVENT_KEYS: &[&str] = &[
     "duration_ms",
     "next_at",
     "fields",
+    "definition",
     "origin",
     "file",
     "sections",

@@ -225,8 +225,8 @@ mod tests {
     #[test]
     fn programs_get_an_object_for_each_attempt() {
         insta::assert_snapshot!(logged(&["C5E3", "--json"], false).0, @r#"
-        {"event":"run.log","at":"2026-11-23T11:55:00.081Z","job":"report","run":"01M8444TGPR3D9T6B4RX2VC5E3","attempt":1,"cause":"schedule","scheduled_at":"2026-11-23T11:55:00Z","started_at":"2026-11-23T11:55:00.001Z","finished_at":"2026-11-23T11:55:00.081Z","log":"no such table\n\u001b[31mgiving up","duration_ms":80.0}
-        {"event":"run.log","at":"2026-11-23T11:56:00.082Z","job":"report","run":"01M8444TGPR3D9T6B4RX2VC5E3","attempt":2,"cause":"schedule","scheduled_at":"2026-11-23T11:55:00Z","started_at":"2026-11-23T11:55:00.082Z","finished_at":"2026-11-23T11:56:00.082Z","log":"waiting for a lock","duration_ms":60000.0}
+        {"event":"run.log","at":"2026-11-23T11:55:00.081Z","job":"report","run":"01M8444TGPR3D9T6B4RX2VC5E3","attempt":1,"cause":"schedule","scheduled_at":"2026-11-23T11:55:00Z","started_at":"2026-11-23T11:55:00.001Z","finished_at":"2026-11-23T11:55:00.081Z","log":"no such table\n\u001b[31mgiving up","duration_ms":80.0,"plugin":"report.wasm","definition":"9f0c5e1b0000beef"}
+        {"event":"run.log","at":"2026-11-23T11:56:00.082Z","job":"report","run":"01M8444TGPR3D9T6B4RX2VC5E3","attempt":2,"cause":"schedule","scheduled_at":"2026-11-23T11:55:00Z","started_at":"2026-11-23T11:55:00.082Z","finished_at":"2026-11-23T11:56:00.082Z","log":"waiting for a lock","duration_ms":60000.0,"plugin":"report.wasm","definition":"9f0c5e1b0000beef"}
         "#);
     }
 }

@@ -124,7 +124,7 @@ impl From<io::Error> for Refusal {
     name = "quarterjack",
     version,
     about = "Runs sandboxed WebAssembly jobs on time, inside their limits",
-    after_help = "What happened: runs, show, logs, jobs, stats, rerun (`quarterjack help VERB`).\n\
+    after_help = "What happened: runs, show, logs, jobs, stats, rerun, backup, restore (`quarterjack help VERB`).\n\
         Try `quarterjack serve examples/jobs.json`. Exit codes: 0 ok, 1 failure, 2 usage.",
     subcommand_value_name = "VERB",
     subcommand_help_heading = "Verbs",
@@ -379,6 +379,8 @@ fn meant(error: &clap::Error) -> Option<String> {
     }
     let verb = match word.to_lowercase().as_str() {
         "start" | "up" | "daemon" | "watch" | "server" => "serve",
+        "dump" | "export" | "save" => "backup",
+        "load" | "recover" => "restore",
         "replay" | "repeat" | "again" | "redo" => "rerun",
         "exec" | "execute" | "once" | "fire" | "trigger" => "run",
         "validate" | "lint" | "test" | "verify" => "check",
@@ -420,7 +422,7 @@ mod tests {
             assert!(place("check") < place(later), "{help}");
         }
         assert!(
-            help.contains("runs, show, logs, jobs, stats, rerun"),
+            help.contains("runs, show, logs, jobs, stats, rerun, backup, restore"),
             "{help}"
         );
     }

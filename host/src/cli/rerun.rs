@@ -190,6 +190,15 @@ fn caveats(before: &Record, job: &Job) -> Vec<String> {
     if before.digest.is_none() {
         caveats.push("the record does not say which plugin ran".to_owned());
     }
+    if let (Some(then), Some(now)) = (&before.definition, job.origin.definition)
+        && *then != now.to_string()
+    {
+        caveats.push(format!(
+            "the definition of `{}` has changed since: it was {}, and is {now}",
+            harmless(job.id.as_str()),
+            harmless(then)
+        ));
+    }
     let outside = outside(&job.grants);
     if !outside.is_empty() {
         caveats.push(format!(

@@ -123,7 +123,8 @@ mod tests {
         attempts    1
           NO  OUTCOME  STARTED              TOOK   FUEL  MEMORY    CPU  PLUGIN
            1  ok       today 13:05:00.001  41 ms  2.1 M   3 MiB  36 ms  9f9f9f9f…
-        plugin      sha256 9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f
+        plugin      report.wasm, sha256 9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f
+        definition  9f0c5e1b0000beef
         denied      3 times
                     GET https://api.example.com/v1/sales
                       to allow it: "grants": { "http": ["https://api.example.com"] }
@@ -168,7 +169,8 @@ mod tests {
           NO  OUTCOME    STARTED              TOOK   FUEL  MEMORY     CPU  PLUGIN     ERROR
            1  FAILED     today 12:55:00.001  80 ms  1.9 G  64 MiB   72 ms  9f9f9f9f…  exit code 3
            2  TIMED OUT  today 12:55:00.082  1 min  1.9 G  64 MiB  54.0 s  9f9f9f9f…  limit: timeout 1 min
-        plugin      sha256 9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f
+        plugin      report.wasm, sha256 9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f
+        definition  9f0c5e1b0000beef
         log         1 line, 18 B
           | waiting for a lock
           … all of it: quarterjack logs 01M84…C5E3
@@ -189,6 +191,7 @@ mod tests {
         attempts    1
           NO  OUTCOME  STARTED
            1  running  today 13:04:00.001
+        definition  9f0c5e1b0000beef
 
         run         01M844R1R6R3D9T6B4RX2VC5E7
         job         tidy
@@ -215,6 +218,7 @@ mod tests {
         attempts    1
           NO  OUTCOME  STARTED
            1  LOST     24 Dec 2025 18:00:00.001
+        definition  9f0c5e1b0000beef
         ");
     }
 
@@ -232,7 +236,8 @@ mod tests {
         attempts    1
           NO  OUTCOME  STARTED               TOOK  FUEL   MEMORY    CPU  PLUGIN
            1  ok       Sat 21 Nov 10:30:00  5.2 s  12 k  200 KiB  4.7 s  9f9f9f9f…
-        plugin      sha256 9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f
+        plugin      backup.wasm, sha256 9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f
+        definition  9f0c5e1b0000beef
         output      2 KiB of data that is not text: show it with --output
         ");
     }
@@ -258,8 +263,10 @@ mod tests {
         attempts    1
           NO  OUTCOME        STARTED                  TOOK   FUEL  …
            1  OUT OF MEMORY  yesterday 23:59:59.501  1.5 s  1.9 G  …
-        plugin      sha256 9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9
+        plugin      Grüße 你好 �evil and so on for a while.wasm,
+                    sha256 9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9
                     f9f9f9f9f9f9f9f9f9f9f9f
+        definition  9f0c5e1b0000beef
         ");
         for width in [40, 60, 80] {
             for run in ["C5EH", "C5E3", "C5E2", "C5E4", "C5E5", "C5E6", "C5E8"] {
@@ -272,7 +279,7 @@ mod tests {
 
     #[test]
     fn programs_get_all_of_it() {
-        insta::assert_snapshot!(shown(&["C5E3", "--json"], 80), @r#"{"event":"run.finished","at":"2026-11-23T11:56:00.082Z","job":"report","run":"01M8444TGPR3D9T6B4RX2VC5E3","attempt":2,"max_attempts":3,"cause":"schedule","scheduled_at":"2026-11-23T11:55:00Z","started_at":"2026-11-23T11:55:00.082Z","run_started_at":"2026-11-23T11:55:00.001Z","finished_at":"2026-11-23T11:56:00.082Z","deterministic":true,"outcome":"timed_out","error":"limit: timeout 1 min","log":"waiting for a lock","fuel_used":1900000000,"memory_peak_bytes":67108864,"cpu_ms":54000.0,"duration_ms":60000.0,"digest":"9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f","recorded_at":"2026-11-23T11:54:59.990Z","attempts":[{"event":"run.attempt","at":"2026-11-23T11:55:00.081Z","attempt":1,"started_at":"2026-11-23T11:55:00.001Z","finished_at":"2026-11-23T11:55:00.081Z","outcome":"failed","error":"exit code 3\nand more of it","log":"no such table\n\u001b[31mgiving up","fuel_used":1900000000,"memory_peak_bytes":67108864,"cpu_ms":72.0,"duration_ms":80.0,"digest":"9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f"},{"event":"run.attempt","at":"2026-11-23T11:56:00.082Z","attempt":2,"started_at":"2026-11-23T11:55:00.082Z","finished_at":"2026-11-23T11:56:00.082Z","outcome":"timed_out","error":"limit: timeout 1 min","log":"waiting for a lock","fuel_used":1900000000,"memory_peak_bytes":67108864,"cpu_ms":54000.0,"duration_ms":60000.0,"digest":"9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f"}]}"#);
+        insta::assert_snapshot!(shown(&["C5E3", "--json"], 80), @r#"{"event":"run.finished","at":"2026-11-23T11:56:00.082Z","job":"report","run":"01M8444TGPR3D9T6B4RX2VC5E3","attempt":2,"max_attempts":3,"cause":"schedule","scheduled_at":"2026-11-23T11:55:00Z","started_at":"2026-11-23T11:55:00.082Z","run_started_at":"2026-11-23T11:55:00.001Z","finished_at":"2026-11-23T11:56:00.082Z","deterministic":true,"outcome":"timed_out","error":"limit: timeout 1 min","log":"waiting for a lock","fuel_used":1900000000,"memory_peak_bytes":67108864,"cpu_ms":54000.0,"duration_ms":60000.0,"plugin":"report.wasm","digest":"9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f","definition":"9f0c5e1b0000beef","recorded_at":"2026-11-23T11:54:59.990Z","attempts":[{"event":"run.attempt","at":"2026-11-23T11:55:00.081Z","attempt":1,"started_at":"2026-11-23T11:55:00.001Z","finished_at":"2026-11-23T11:55:00.081Z","outcome":"failed","error":"exit code 3\nand more of it","log":"no such table\n\u001b[31mgiving up","fuel_used":1900000000,"memory_peak_bytes":67108864,"cpu_ms":72.0,"duration_ms":80.0,"digest":"9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f"},{"event":"run.attempt","at":"2026-11-23T11:56:00.082Z","attempt":2,"started_at":"2026-11-23T11:55:00.082Z","finished_at":"2026-11-23T11:56:00.082Z","outcome":"timed_out","error":"limit: timeout 1 min","log":"waiting for a lock","fuel_used":1900000000,"memory_peak_bytes":67108864,"cpu_ms":54000.0,"duration_ms":60000.0,"digest":"9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f9f"}]}"#);
     }
 
     #[test]

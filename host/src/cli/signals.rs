@@ -74,6 +74,8 @@ async fn wait(mut heard: impl FnMut(u32, Exit), ready: &Ready) -> std::io::Resul
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // Whoever limits the size of files gets an error from each write, and not a dead host.
+    let _too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
     let _ = ready.send(Ok(()));
     let mut count = Count::default();
     loop {

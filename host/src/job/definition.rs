@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::calendars::Calendars;
 use super::decode::{Decoder, JOB, PlacedLimits};
 use super::diagnostic::{Diagnostic, SourceText, quoted};
+use super::digest::Digester;
 use super::document::{Member, Node, Value};
 use super::execution::Policies;
 use super::execution::decode::{self as policies, Groups};
@@ -33,6 +34,7 @@ pub(super) struct Reader<'s> {
     source: &'s Arc<SourceText>,
     options: &'s Options,
     settings: Settings,
+    digester: Digester,
     /// One text for all jobs that run the same component.
     components: HashSet<Arc<str>>,
     /// The line at which each id was first used.
@@ -71,12 +73,14 @@ impl<'s> Reader<'s> {
         source: &'s Arc<SourceText>,
         options: &'s Options,
         settings: Settings,
+        digester: Digester,
         expected: usize,
     ) -> Self {
         Reader {
             source,
             options,
             settings,
+            digester,
             components: HashSet::new(),
             first_lines: HashMap::with_capacity(expected),
             entries: Vec::with_capacity(expected),
@@ -310,6 +314,7 @@ impl<'s> Reader<'s> {
                 file: self.source.name().clone(),
                 line: self.source.line(node.span.start),
                 limit_lines: limits.lines,
+                definition: Some(self.digester.of_job(node)),
             },
         })
     }

@@ -25,6 +25,7 @@ use super::calendars::Calendars;
 use super::decode::{DEFAULTS, Decoder, FILE, JOB, PlacedLimits};
 use super::definition::{Reader, Settings, max_instances};
 use super::diagnostic::{Diagnostic, SourceText};
+use super::digest::Digester;
 use super::document::{self, Member, Node, Repeated, Value};
 use super::execution::decode as policies;
 use super::grants::GrantPlaces;
@@ -131,7 +132,10 @@ impl Manifest {
         let mut file = Decoder::new(&source);
         let (mut settings, jobs) = read_file(&mut file, &document.root, options);
         let files = std::mem::take(&mut settings.calendars.files);
-        let mut reader = Reader::new(&source, options, settings, jobs.len());
+        let mut digester = Digester::default();
+        digester.add_settings(&document.root);
+        files.iter().for_each(|file| digester.add_file(file.digest));
+        let mut reader = Reader::new(&source, options, settings, digester, jobs.len());
         let mut repeated = document.repeated.iter().peekable();
         for node in jobs {
             while let Some(outside) = repeated.next_if(|it| it.span.start < node.span.start) {

@@ -8,6 +8,7 @@ mod chains;
 mod decode;
 mod definition;
 mod diagnostic;
+mod digest;
 mod document;
 mod execution;
 pub mod grants;
@@ -28,6 +29,7 @@ use serde::{Serialize, Serializer};
 pub use calendars::ReadFile;
 pub use chains::Circles;
 pub use diagnostic::{Diagnostic, MAX_SOURCE_BYTES, Severity, SourceText};
+pub use digest::DefinitionDigest;
 pub use execution::{Coalesce, Failure, Failures, Group, OnLost, Overlap, Policies, RetryPolicy};
 pub use grants::{
     Access, DirGrant, EnvValue, Grants, HttpGrant, SocketGrant, StateQuota, check_env_name,
@@ -152,6 +154,8 @@ pub struct Origin {
     /// order timeout, fuel, memory, output, log_rate, handles; 0 where the host's default
     /// holds.
     pub limit_lines: [u32; 6],
+    /// What the definition says; nothing for a job from the command line.
+    pub definition: Option<DefinitionDigest>,
 }
 
 impl PartialEq for Origin {

@@ -140,7 +140,8 @@ impl Diff {
             diff.unchanged += 1;
             let same_place = old.origin.file == job.origin.file
                 && old.origin.line == job.origin.line
-                && old.origin.limit_lines == job.origin.limit_lines;
+                && old.origin.limit_lines == job.origin.limit_lines
+                && old.origin.definition == job.origin.definition;
             if !same_place {
                 diff.moved.push(job.clone());
             }

@@ -264,6 +264,8 @@ impl Skip {
         RunRecord {
             id: self.run.unwrap_or_else(|| RunId::new(self.at)),
             job: self.job.id.clone(),
+            component: self.job.component.clone(),
+            definition: self.job.origin.definition,
             cause: self.cause,
             scheduled_at: self.scheduled_at,
             recorded_at: self.at,

@@ -11,6 +11,7 @@ use crate::app::history::tests::MemoryHistory;
 use crate::cli::Refusal;
 use crate::cli::output::{Paint, Viewer};
 use crate::clock::{Timestamp, parse_instant};
+use crate::job::DefinitionDigest;
 use crate::record::{AttemptEnd, AttemptRecord, RunRecord, Status};
 use crate::run::{
     Cause, Denial, Execution, Outcome, Output, PluginDigest, Progress, Retry, RunId, SkipReason,
@@ -65,6 +66,8 @@ fn record(job: &str, due: &str, tail: &str) -> RunRecord {
             .parse()
             .unwrap(),
         job: job.into(),
+        component: format!("{job}.wasm").into(),
+        definition: Some(DefinitionDigest(0x9f0c_5e1b_0000_beef)),
         cause: Cause::Schedule,
         scheduled_at: due,
         recorded_at,

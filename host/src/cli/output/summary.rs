@@ -252,6 +252,7 @@ mod tests {
             file: "jobs.json".into(),
             line: 3,
             limit_lines: [21, 0, 0, 0, 0, 0],
+            definition: None,
         };
         let said = Some("limit: timeout 1 min");
         assert_eq!(

@@ -42,6 +42,8 @@ pub(super) struct Record {
     pub(super) plugin: Option<String>,
     /// SHA-256 of the plugin's file, in hexadecimal.
     pub(super) digest: Option<String>,
+    /// How the job was defined, in short.
+    pub(super) definition: Option<String>,
     /// Whether randomness and time came from the record.
     #[serde(default)]
     pub(super) deterministic: bool,

@@ -254,9 +254,12 @@ impl Report<'_> {
             ]);
         }
         grid.write(view.paint, view.width, to)?;
-        let digest = record.execution().and_then(|it| it.plugin);
-        match digest {
-            Some(digest) => self.line("plugin", &format!("sha256 {digest}"), to),
+        if let Some(digest) = record.execution().and_then(|it| it.plugin) {
+            let name = harmless(&record.component);
+            self.line("plugin", &format!("{name}, sha256 {digest}"), to)?;
+        }
+        match record.definition {
+            Some(digest) => self.line("definition", &digest.to_string(), to),
             None => Ok(()),
         }
     }

@@ -71,7 +71,10 @@ pub fn restore(
     from: &Path,
     now: Timestamp,
 ) -> Result<Option<PathBuf>, OpenError> {
-    check(from)?;
+    check(from).map_err(|error| match error {
+        OpenError::Damaged { path, why } => OpenError::NoBackup { path, why },
+        other => other,
+    })?;
     let _hold = Hold::take(directory, now)?;
     let copy = directory.join(format!("{FILE}.new"));
     let put = put(directory, from, &copy, now);
@@ -122,10 +125,7 @@ fn put(directory: &Path, from: &Path, copy: &Path, now: Timestamp) -> io::Result
 
 /// Whether a file is a sound store that this version knows.
 fn check(path: &Path) -> Result<(), OpenError> {
-    let named = |error: rusqlite::Error| match file::name(path, &error) {
-        OpenError::Damaged { path, why } => OpenError::NoBackup { path, why },
-        other => other,
-    };
+    let named = |error: rusqlite::Error| file::name(path, &error);
     let readable = File::open(path).and_then(|file| file.metadata());
     match readable {
         Ok(found) if found.is_file() => {}
@@ -150,7 +150,7 @@ fn check(path: &Path) -> Result<(), OpenError> {
         ("ok", _) => "it has other tables".to_owned(),
         _ => said,
     };
-    Err(OpenError::NoBackup {
+    Err(OpenError::Damaged {
         path: path.to_owned(),
         why: wrong,
     })

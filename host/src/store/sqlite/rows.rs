@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
-use crate::job::JobId;
+use crate::job::{DefinitionDigest, JobId};
 use crate::record::{AttemptEnd, AttemptRecord, RunQuery, RunRecord, Status};
 use crate::run::{
     Cause, Denial, Denials, Execution, Level, LogEntry, Outcome, Output, PluginDigest, Progress,
@@ -61,9 +61,14 @@ fn strange(column: &str, value: impl std::fmt::Debug) -> rusqlite::Error {
     )
 }
 
-/// The columns of [`run_of`], of `runs` joined with `jobs`.
+/// The columns of [`run_of`].
 const RUN: &str = "runs.id, jobs.name, cause, scheduled_at, recorded_at, max_attempts, \
-     runs.last_success, deterministic, status, reason, reason_number, reason_text";
+     runs.last_success, deterministic, status, reason, reason_number, reason_text, \
+     components.name, definition";
+
+/// What [`RUN`] is of.
+const OF_RUN: &str = "runs JOIN jobs ON jobs.id = runs.job \
+     JOIN components ON components.id = runs.component";
 
 fn run_of(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
     let cause: String = row.get(2)?;
@@ -86,6 +91,10 @@ fn run_of(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
     Ok(RunRecord {
         id: from_key(row.get(0)?),
         job: JobId::from(&*row.get::<_, String>(1)?),
+        component: row.get::<_, String>(12)?.into(),
+        definition: row
+            .get::<_, Option<i64>>(13)?
+            .map(|digest| DefinitionDigest(digest.cast_unsigned())),
         cause: Cause::from_name(&cause).ok_or_else(|| strange("cause", cause))?,
         scheduled_at: from_nanos(row.get(3)?),
         recorded_at: from_nanos(row.get(4)?),
@@ -341,7 +350,7 @@ pub(super) fn read_runs(
     }
     values.push(to_count(query.limit as u64).into());
     let sql = format!(
-        "SELECT {RUN} FROM runs JOIN jobs ON jobs.id = runs.job WHERE {wanted} \
+        "SELECT {RUN} FROM {OF_RUN} WHERE {wanted} \
          ORDER BY runs.id DESC LIMIT ?"
     );
     let mut runs = connection
@@ -360,7 +369,7 @@ pub(super) fn read_runs(
 
 /// A record with all of its attempts and what they left behind.
 pub(super) fn read_run(connection: &Connection, id: RunId) -> rusqlite::Result<Option<RunRecord>> {
-    let sql = format!("SELECT {RUN} FROM runs JOIN jobs ON jobs.id = runs.job WHERE runs.id = ?");
+    let sql = format!("SELECT {RUN} FROM {OF_RUN} WHERE runs.id = ?");
     let run = connection
         .prepare_cached(&sql)?
         .query_row([to_key(id)], run_of)

@@ -21,10 +21,19 @@ CREATE TABLE jobs (
   state_version INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
+-- The names of plugins' files.
+CREATE TABLE components (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE
+) STRICT;
+
 -- Runs, and firings that did not become one.
 CREATE TABLE runs (
   id BLOB PRIMARY KEY,
   job INTEGER NOT NULL REFERENCES jobs(id),
+  -- The plugin's file and the definition, as they were then.
+  component INTEGER NOT NULL REFERENCES components(id),
+  definition INTEGER,
   cause TEXT NOT NULL,
   scheduled_at INTEGER NOT NULL,
   -- 1 if the run is the only one of its instant.

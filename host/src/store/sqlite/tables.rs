@@ -31,6 +31,7 @@ pub(super) struct Known {
 #[derive(Default)]
 pub(super) struct Caches {
     jobs: HashMap<JobId, Known>,
+    components: HashMap<Arc<str>, i64>,
     states: HashMap<JobId, Snapshot>,
     /// Bytes of all states.
     held: u64,
@@ -126,6 +127,22 @@ impl Tables<'_> {
         Ok(known)
     }
 
+    /// The number of a plugin's name.
+    fn component(&mut self, name: &Arc<str>) -> rusqlite::Result<i64> {
+        if let Some(id) = self.caches.components.get(name) {
+            return Ok(*id);
+        }
+        self.connection
+            .prepare_cached("INSERT INTO components (name) VALUES (?) ON CONFLICT DO NOTHING")?
+            .execute([&**name])?;
+        let id = self
+            .connection
+            .prepare_cached("SELECT id FROM components WHERE name = ?")?
+            .query_row([&**name], |row| row.get(0))?;
+        self.caches.components.insert(name.clone(), id);
+        Ok(id)
+    }
+
     /// An instant of a job became a run, or was skipped.
     fn dealt_with(&mut self, job: i64, instant: Timestamp) -> rusqlite::Result<()> {
         self.connection
@@ -161,7 +178,8 @@ impl Tables<'_> {
     }
 
     /// Inserts a record. False if its instant has one already.
-    fn insert(&self, record: &RunRecord, job: i64, unique: bool) -> rusqlite::Result<bool> {
+    fn insert(&mut self, record: &RunRecord, job: i64, unique: bool) -> rusqlite::Result<bool> {
+        let component = self.component(&record.component)?;
         let reason = match &record.status {
             Status::Skipped(reason) => Some(reason.to_parts()),
             _ => None,
@@ -169,14 +187,16 @@ impl Tables<'_> {
         let inserted = self
             .connection
             .prepare_cached(
-                "INSERT INTO runs (id, job, cause, scheduled_at, is_unique, recorded_at, \
+                "INSERT INTO runs (id, job, component, definition, cause, scheduled_at, is_unique, recorded_at, \
                  max_attempts, last_success, deterministic, status, reason, reason_number, \
-                 reason_text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+                 reason_text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
                  ON CONFLICT DO NOTHING",
             )?
             .execute(params![
                 to_key(record.id),
                 job,
+                component,
+                record.definition.map(|digest| digest.0.cast_signed()),
                 record.cause.as_str(),
                 to_nanos(record.scheduled_at),
                 unique,
