@@ -6,6 +6,7 @@
 //!      └───────────────┴──────────────┴────────────────────┴──────▶ run.skipped, with the reason
 //! ```
 
+mod by_hand;
 mod planner;
 
 use std::cmp::Reverse;
@@ -16,6 +17,7 @@ use crate::run::{Firing, SkipReason};
 use crate::scheduler::{Due, Scheduler};
 use crate::store::FireResult;
 
+pub use by_hand::fire_one;
 pub use planner::{Planner, Turn};
 
 /// How many firings are recorded in one group: enough that a commit is cheap for each, and few
@@ -151,9 +153,9 @@ mod tests {
 
     use super::*;
     use crate::clock::ManualClock;
-    use crate::dispatcher::{Ends, Parts, Scope, Session};
+    use crate::dispatcher::{Ends, Parts, Session};
     use crate::event::{Event, Events};
-    use crate::job::{Coalesce, Job, JobId, Overlap, Policies};
+    use crate::job::{Coalesce, Job, JobId, Overlap, Policies, Scope};
     use crate::record::{Kind, RunQuery, Status};
     use crate::run::{Attempt, Cause, Execution, Outcome};
     use crate::store::conformance::{execution, instant, job, newest};

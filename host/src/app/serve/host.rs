@@ -13,6 +13,7 @@ use super::config::FollowedConfig;
 use super::readers::Message;
 use super::stop::{Stop, Stopping};
 use crate::clock::{self, Clock, ClockWatch, Readings, Timestamp};
+use crate::control::Command;
 use crate::dispatcher::{Dispatcher, Ends, RunEnded};
 use crate::event::{Event, Events};
 use crate::firing::{Planner, Turn, fire, fire_due};
@@ -54,6 +55,16 @@ pub(super) struct Host {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
     pub(super) events: Events,
+    /// When it began to fire.
+    pub(super) started_at: Timestamp,
+}
+
+/// What comes to the control loop.
+pub(super) struct Arriving {
+    /// What its own tasks have found.
+    pub(super) messages: mpsc::Receiver<Message>,
+    /// What others tell it to do.
+    pub(super) commands: mpsc::Receiver<Command>,
 }
 
 impl Host {
@@ -62,10 +73,14 @@ impl Host {
         &mut self,
         first: Vec<Result<Snapshot, SourceError>>,
         unfinished: Vec<Unfinished>,
-        mut messages: mpsc::Receiver<Message>,
+        arriving: Arriving,
         ended: &mut UnboundedReceiver<RunEnded>,
         stop: &Stop,
     ) {
+        let Arriving {
+            mut messages,
+            mut commands,
+        } = arriving;
         for snapshot in first.iter().flatten() {
             let jobs = snapshot.manifest.jobs();
             let at_start = jobs.filter(|job| job.trigger.fires_at_start());
@@ -99,6 +114,7 @@ impl Host {
         });
         self.forget_the_undefined().await;
         let now = self.clock.now();
+        self.started_at = now;
         recovery::settle(
             unfinished,
             &self.scheduler,
@@ -133,6 +149,8 @@ impl Host {
                     Some(message) => self.handle(message).await,
                     None => return,
                 },
+                // What is told before the host has started waits until it has.
+                Some(command) = commands.recv() => self.command(command).await,
                 Some(run) = ended.recv() => {
                     let due = self.scheduler.ended(&run.job, run.succeeded, run.at);
                     fire(due, &self.dispatcher, self.clock.now()).await;

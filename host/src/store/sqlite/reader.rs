@@ -5,11 +5,11 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::file::{self, OpenError};
-use super::{read_error, rows};
+use super::{by_hand, read_error, rows};
 use crate::clock::Timestamp;
-use crate::job::JobId;
+use crate::job::{JobId, Scope};
 use crate::record::{
-    JobStats, JobSummary, LastRun, RunPattern, RunQuery, RunRecord, Tally, is_failure,
+    JobStats, JobSummary, LastRun, Pause, RunPattern, RunQuery, RunRecord, Tally, is_failure,
 };
 use crate::run::{Outcome, RunId};
 use crate::store::StoreError;
@@ -107,6 +107,10 @@ impl Reader {
                 Ok((id, row.get::<_, bool>(1)?, last_success))
             })?
             .collect::<rusqlite::Result<Vec<_>>>()?;
+        let paused: Vec<Scope> = self.paused()?.into_iter().map(|it| it.scope).collect();
+        let is_paused = |id: &JobId| {
+            paused.first() == Some(&Scope::All) || paused.contains(&Scope::Job(id.clone()))
+        };
         let mut summaries = Vec::with_capacity(jobs.len());
         for (id, in_service, last_success) in jobs {
             let newest = rows::read_runs(&self.connection, &RunQuery::newest(1).of(&id))?;
@@ -115,9 +119,9 @@ impl Reader {
             }
             let failures = self.failures(&id)?;
             summaries.push(JobSummary {
+                paused: is_paused(&id),
                 id,
                 in_service,
-                paused: false,
                 last_run: newest.first().map(LastRun::of),
                 last_success,
                 next: None,
@@ -125,6 +129,18 @@ impl Reader {
             });
         }
         Ok(summaries)
+    }
+
+    /// What is paused, the widest first.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        self.paused().map_err(|error| read_error(&error))
+    }
+
+    fn paused(&self) -> rusqlite::Result<Vec<Pause>> {
+        by_hand::read_pauses(&self.connection)
     }
 
     /// How many runs of a job have failed since the last one that succeeded.
