@@ -1,8 +1,11 @@
 //! What is held back, and which instants of a job have a run: what is asked about a host that
 //! somebody steers by hand.
 
+use std::path::Path;
+
 use rusqlite::{Connection, params};
 
+use super::file::{self, FILE, Hold, OpenError};
 use super::rows::{from_nanos, to_nanos};
 use crate::clock::Timestamp;
 use crate::job::{JobId, Scope};
@@ -42,6 +45,29 @@ pub(super) fn set_paused(
             .execute(params![kind, name])?,
     };
     Ok(changed > 0)
+}
+
+/// Pauses something in a data directory that no host works with, or lets it go on. Says whether
+/// that was a change. What the last host left is for the next one to look at.
+///
+/// # Errors
+/// [`OpenError`]: there is no store, or a host works with it.
+pub fn set_paused_at_rest(
+    directory: &Path,
+    scope: &Scope,
+    paused: bool,
+    now: Timestamp,
+) -> Result<bool, OpenError> {
+    let path = directory.join(FILE);
+    if !path.exists() {
+        return Err(OpenError::Missing {
+            path: directory.to_owned(),
+        });
+    }
+    let _hold = Hold::take(directory, now)?;
+    let connection = file::open(directory)?;
+    let since = paused.then_some(now);
+    set_paused(&connection, scope, since).map_err(|error| file::name(&path, &error))
 }
 
 /// The instants of a job from `from` on and before `until` that have a run.

@@ -48,6 +48,7 @@ use starts::Starts;
 use writer::{Command, Note, Reply, Writer};
 
 pub use backup::{backup, restore};
+pub use by_hand::set_paused_at_rest;
 pub use file::{FILE, OpenError};
 pub use reader::Reader;
 
