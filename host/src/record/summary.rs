@@ -104,8 +104,9 @@ pub struct Tally {
     jobs: BTreeMap<JobId, Counts>,
 }
 
+/// The counts of one job.
 #[derive(Debug, Default)]
-struct Counts {
+pub(crate) struct Counts {
     outcomes: [u64; Outcome::ALL.len()],
     skips: BTreeMap<&'static str, u64>,
     times: Vec<Duration>,
@@ -116,36 +117,23 @@ struct Counts {
 impl Tally {
     /// Counts one.
     pub fn count(&mut self, record: &RunRecord) {
-        let counts = match self.jobs.get_mut(&record.job) {
-            Some(counts) => counts,
-            None => self.jobs.entry(record.job.clone()).or_default(),
-        };
+        let counts = self.of(&record.job);
         match &record.status {
             Status::Recorded | Status::Running => return,
-            Status::Skipped(reason) => {
-                let firings = match reason {
-                    SkipReason::Missed(Some(count)) => *count,
-                    _ => 1,
-                };
-                *counts.skips.entry(reason.to_parts().0).or_default() += firings;
-                return;
-            }
+            Status::Skipped(reason) => return counts.skipped(reason),
             Status::Finished(outcome) => {
-                if let Some(count) = counts.outcomes.get_mut(*outcome as usize) {
-                    *count += 1;
-                }
+                let last = record.execution().map(|execution| execution.elapsed);
+                counts.ended(*outcome, last);
             }
-        }
-        // What took no time at all never came to a guest, or was lost with its host.
-        if let Some(execution) = record.execution()
-            && !execution.elapsed.is_zero()
-        {
-            counts.times.push(execution.elapsed);
         }
         for end in record.attempts.iter().filter_map(|it| it.end.as_ref()) {
-            counts.fuel = counts.fuel.saturating_add(end.execution.fuel_used);
-            counts.cpu = counts.cpu.saturating_add(end.execution.cpu_time);
+            counts.used(end.execution.fuel_used, end.execution.cpu_time);
         }
+    }
+
+    /// The counts of a job.
+    pub(crate) fn of(&mut self, job: &JobId) -> &mut Counts {
+        self.jobs.entry(job.clone()).or_default()
     }
 
     /// What has been counted, in the order of the jobs' ids; nothing of jobs with nothing that
@@ -160,6 +148,30 @@ impl Tally {
 }
 
 impl Counts {
+    /// Counts firings that did not become a run.
+    pub(crate) fn skipped(&mut self, reason: &SkipReason) {
+        let firings = match reason {
+            SkipReason::Missed(Some(count)) => *count,
+            _ => 1,
+        };
+        *self.skips.entry(reason.to_parts().0).or_default() += firings;
+    }
+
+    /// Counts a run that has ended, and how long its last attempt took.
+    pub(crate) fn ended(&mut self, outcome: Outcome, last: Option<Duration>) {
+        if let Some(count) = self.outcomes.get_mut(outcome as usize) {
+            *count += 1;
+        }
+        // What took no time at all never came to a guest, or was lost with its host.
+        self.times.extend(last.filter(|last| !last.is_zero()));
+    }
+
+    /// Counts what an attempt used.
+    pub(crate) fn used(&mut self, fuel: u64, cpu: Duration) {
+        self.fuel = self.fuel.saturating_add(fuel);
+        self.cpu = self.cpu.saturating_add(cpu);
+    }
+
     fn stats(mut self, id: JobId) -> JobStats {
         self.times.sort_unstable();
         let mut skips: Vec<(String, u64)> = self

@@ -22,6 +22,7 @@ pub async fn run<S: Store>(mut make: impl FnMut() -> S) {
     what_people_start_is_never_a_duplicate(&make()).await;
     the_last_success_is_of_the_job_alone(&make()).await;
     the_newest_comes_first(&make()).await;
+    of_each_kind_those_are_found(&make()).await;
     state_lands_with_the_end_of_a_run(&make()).await;
     state_lands_whole_or_not_at_all(&make()).await;
     what_is_old_or_too_much_goes(&make()).await;
@@ -278,6 +279,57 @@ pub async fn the_newest_comes_first(store: &impl Store) {
     assert_eq!(newest.finished_at(), Some(instant(6)));
     assert_eq!(newest.status, Status::Finished(Outcome::Succeeded));
     assert_eq!(newest.recorded_at, instant(6));
+}
+
+/// Whatever is asked for, exactly the records that it names are found, the newest first.
+pub async fn of_each_kind_those_are_found(store: &impl Store) {
+    let jobs = [job("a"), job("b")];
+    for second in 1..=16 {
+        let which = &jobs[usize::from(second % 3 == 0)];
+        if second % 5 == 0 {
+            store.skipped(skip(which, second));
+            continue;
+        }
+        let run = record(store, firing(which, Cause::Schedule, second)).await;
+        let outcome = match second % 4 {
+            0 => continue,
+            1 => Outcome::Succeeded,
+            2 => Outcome::Failed,
+            _ => Outcome::Lost,
+        };
+        let end = finished(&run, second, execution(outcome));
+        store.finished(end, None).await.unwrap();
+    }
+    let all = store.runs(RunQuery::newest(100)).await.unwrap();
+    assert_eq!(all.len(), 16);
+    let [well, failed, lost] =
+        [Outcome::Succeeded, Outcome::Failed, Outcome::Lost].map(Kind::Finished);
+    let kinds: [&[Kind]; 8] = [
+        &[],
+        &[Kind::Recorded],
+        &[Kind::Recorded, Kind::Running],
+        &[Kind::Skipped],
+        &[failed, lost],
+        &[failed, Kind::Skipped],
+        &[well],
+        &[well, lost, Kind::Recorded],
+    ];
+    for kinds in kinds {
+        for job in [None, Some("a"), Some("b"), Some("c")] {
+            for limit in [2, 100] {
+                let query = RunQuery {
+                    job: job.map(JobId::from),
+                    since: Some(instant(3)),
+                    ..RunQuery::newest(limit).only(kinds.to_vec())
+                };
+                let wanted = all.iter().filter(|record| query.wants(record));
+                let wanted: Vec<_> = wanted.map(|record| record.id).take(limit).collect();
+                let found = store.runs(query.clone()).await.unwrap();
+                let found: Vec<_> = found.iter().map(|record| record.id).collect();
+                assert_eq!(found, wanted, "{query:?}");
+            }
+        }
+    }
 }
 
 /// A job that may keep three keys.

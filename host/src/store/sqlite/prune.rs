@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::rows::{from_key, to_count};
+use super::rows::{first_key, from_key, to_count};
 use crate::clock::Timestamp;
 use crate::record::Retention;
 use crate::run::RunId;
@@ -29,8 +29,7 @@ pub(super) fn find(
             .ok()
             .and_then(|age| now.checked_sub_signed(age));
         if let Some(since) = since {
-            let millis = u64::try_from(since.timestamp_millis()).unwrap_or(0);
-            let first_kept = (u128::from(millis) << 80).to_be_bytes();
+            let first_kept = first_key(since);
             let sql = format!("SELECT id FROM runs WHERE id < ? AND {ENDED} ORDER BY id LIMIT ?");
             found = ids(connection, &sql, params![first_kept, FOUND])?;
         }

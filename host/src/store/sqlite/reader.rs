@@ -1,24 +1,24 @@
 //! A look into the file of a store, beside a running host or without one. Nothing here writes.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
 use super::file::{self, OpenError};
 use super::{by_hand, read_error, rows};
 use crate::clock::Timestamp;
 use crate::job::{JobId, Scope};
 use crate::record::{
-    JobStats, JobSummary, LastRun, Pause, RunPattern, RunQuery, RunRecord, Tally, is_failure,
+    JobStats, JobSummary, LastRun, Pause, RunPattern, RunQuery, RunRecord, Status, Tally,
+    is_failure,
 };
 use crate::run::{Outcome, RunId};
 use crate::store::StoreError;
 
 /// How many runs of a job are looked at to count its failures in a row.
 const FAILURES: u32 = 1_000;
-
-/// How many records are read at a time where all are looked at.
-const PAGE: usize = 10_000;
 
 /// The records in a data directory.
 #[derive(Debug)]
@@ -98,34 +98,45 @@ impl Reader {
     }
 
     fn summaries(&self) -> rusqlite::Result<Vec<JobSummary>> {
-        let jobs = self
-            .connection
-            .prepare("SELECT name, trigger IS NOT NULL, last_success FROM jobs ORDER BY name")?
-            .query_map([], |row| {
-                let id = JobId::from(&*row.get::<_, String>(0)?);
-                let last_success = row.get::<_, Option<i64>>(2)?.map(rows::from_nanos);
-                Ok((id, row.get::<_, bool>(1)?, last_success))
-            })?
-            .collect::<rusqlite::Result<Vec<_>>>()?;
-        let paused: Vec<Scope> = self.paused()?.into_iter().map(|it| it.scope).collect();
-        let is_paused = |id: &JobId| {
-            paused.first() == Some(&Scope::All) || paused.contains(&Scope::Job(id.clone()))
-        };
-        let mut summaries = Vec::with_capacity(jobs.len());
-        for (id, in_service, last_success) in jobs {
-            let newest = rows::read_runs(&self.connection, &RunQuery::newest(1).of(&id))?;
-            if newest.is_empty() && !in_service {
-                continue;
-            }
-            let failures = self.failures(&id)?;
+        let paused: HashSet<Scope> = self.paused()?.into_iter().map(|it| it.scope).collect();
+        let mut jobs = self.connection.prepare(
+            "SELECT jobs.id, name, jobs.trigger IS NOT NULL, jobs.last_success, \
+             newest.id, status, reason, reason_number, reason_text, coalesce( \
+               (SELECT started_at FROM attempts WHERE run = newest.id ORDER BY number LIMIT 1), \
+               recorded_at \
+             ) FROM jobs LEFT JOIN runs AS newest ON newest.id = \
+               (SELECT id FROM runs WHERE job = jobs.id ORDER BY id DESC LIMIT 1) \
+             ORDER BY name",
+        )?;
+        let mut jobs = jobs.query([])?;
+        let mut summaries = Vec::new();
+        while let Some(row) = jobs.next()? {
+            let in_service: bool = row.get(2)?;
+            let last_run = match row.get::<_, Option<[u8; 16]>>(4)? {
+                Some(key) => Some(LastRun {
+                    id: rows::from_key(key),
+                    at: rows::from_nanos(row.get(9)?),
+                    status: rows::status_of(row, 5)?,
+                }),
+                None if !in_service => continue,
+                None => None,
+            };
+            let is_well = last_run
+                .as_ref()
+                .is_none_or(|last| last.status == Status::Finished(Outcome::Succeeded));
+            let id = JobId::from(&*row.get::<_, String>(1)?);
             summaries.push(JobSummary {
-                paused: is_paused(&id),
+                paused: paused.contains(&Scope::All) || paused.contains(&Scope::Job(id.clone())),
                 id,
                 in_service,
-                last_run: newest.first().map(LastRun::of),
-                last_success,
+                last_success: row.get::<_, Option<i64>>(3)?.map(rows::from_nanos),
                 next: None,
-                failures,
+                failures: if is_well {
+                    0
+                } else {
+                    self.failures(row.get(0)?)?
+                },
+                last_run,
             });
         }
         Ok(summaries)
@@ -144,17 +155,12 @@ impl Reader {
     }
 
     /// How many runs of a job have failed since the last one that succeeded.
-    fn failures(&self, job: &JobId) -> rusqlite::Result<u64> {
-        let id: Option<i64> = self
-            .connection
-            .prepare_cached("SELECT id FROM jobs WHERE name = ?")?
-            .query_row([job.as_str()], |row| row.get(0))
-            .optional()?;
+    fn failures(&self, job: i64) -> rusqlite::Result<u64> {
         let mut statuses = self
             .connection
             .prepare_cached("SELECT status FROM runs WHERE job = ? ORDER BY id DESC LIMIT ?")?;
         let mut failures = 0;
-        for status in statuses.query_map(params![id, FAILURES], |row| row.get(0))? {
+        for status in statuses.query_map(params![job, FAILURES], |row| row.get(0))? {
             let status: String = status?;
             match Outcome::from_name(&status) {
                 Some(Outcome::Succeeded) => break,
@@ -170,25 +176,69 @@ impl Reader {
     /// # Errors
     /// It cannot be read.
     pub fn stats(&self, since: Option<Timestamp>) -> Result<Vec<JobStats>, StoreError> {
-        let mut tally = Tally::default();
-        let mut query = RunQuery {
-            since,
-            ..RunQuery::newest(PAGE)
+        self.tally(since)
+            .map(Tally::stats)
+            .map_err(|error| read_error(&error))
+    }
+
+    /// Counts in one pass over the rows: of a long history there may be millions.
+    fn tally(&self, since: Option<Timestamp>) -> rusqlite::Result<Tally> {
+        let ids = self
+            .connection
+            .prepare("SELECT id, name FROM jobs")?
+            .query_map([], |row| {
+                Ok((row.get(0)?, JobId::from(&*row.get::<_, String>(1)?)))
+            })?
+            .collect::<rusqlite::Result<HashMap<i64, JobId>>>()?;
+        let (first, since) = match since {
+            Some(since) => (rows::first_key(since), rows::to_nanos(since)),
+            None => ([0; 16], i64::MIN),
         };
-        loop {
-            let page = self.runs(&query)?;
-            let Some(last) = page.last() else {
-                return Ok(tally.stats());
-            };
-            query.before = Some(last.id);
-            for record in &page {
-                let retried = record.attempt().is_some_and(|attempt| attempt.number > 1);
-                match retried.then(|| self.run(record.id)).transpose()?.flatten() {
-                    Some(whole) => tally.count(&whole),
-                    None => tally.count(record),
+        // Side by side in the order of the runs: a look for the attempts of each takes far longer.
+        let mut runs = self.connection.prepare(
+            "SELECT id, job, status, reason, reason_number, reason_text FROM runs \
+             WHERE id >= ? AND recorded_at >= ? ORDER BY id",
+        )?;
+        let mut runs = runs.query(params![first, since])?;
+        let mut attempts = self.connection.prepare(
+            "SELECT run, ended_at IS NOT NULL, elapsed, fuel, cpu FROM attempts \
+             WHERE run >= ? ORDER BY run, number",
+        )?;
+        let mut attempts = attempts.query(params![first])?;
+        let mut attempt = attempts.next()?;
+        let mut tally = Tally::default();
+        while let Some(row) = runs.next()? {
+            let run: [u8; 16] = row.get(0)?;
+            let status = rows::status_of(row, 2)?;
+            let job = ids.get(&row.get(1)?).filter(|_| status.is_final());
+            let mut counts = job.map(|job| tally.of(job));
+            let mut last = None;
+            while let Some(row) = attempt {
+                let of: [u8; 16] = row.get(0)?;
+                if of > run {
+                    break;
                 }
+                if of == run
+                    && let Some(counts) = &mut counts
+                {
+                    let length = |column| -> rusqlite::Result<Duration> {
+                        let nanos: Option<i64> = row.get(column)?;
+                        Ok(Duration::from_nanos(rows::from_count(nanos.unwrap_or(0))))
+                    };
+                    let has_ended: bool = row.get(1)?;
+                    last = has_ended.then(|| length(2)).transpose()?;
+                    let fuel: Option<i64> = row.get(3)?;
+                    counts.used(rows::from_count(fuel.unwrap_or(0)), length(4)?);
+                }
+                attempt = attempts.next()?;
+            }
+            match (status, counts) {
+                (Status::Skipped(reason), Some(counts)) => counts.skipped(&reason),
+                (Status::Finished(outcome), Some(counts)) => counts.ended(outcome, last),
+                _ => {}
             }
         }
+        Ok(tally)
     }
 }
 
@@ -196,7 +246,6 @@ impl Reader {
 mod tests {
 
     use super::*;
-    use crate::record::Status;
     use crate::run::Cause;
     use crate::store::conformance::{execution, finished, firing, instant, job, skip};
     use crate::store::{FireResult, SqliteStore, Store};

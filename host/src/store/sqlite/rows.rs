@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
 use crate::job::{DefinitionDigest, JobId};
-use crate::record::{AttemptEnd, AttemptRecord, RunQuery, RunRecord, Status};
+use crate::record::{AttemptEnd, AttemptRecord, Kind, RunQuery, RunRecord, Status};
 use crate::run::{
     Cause, Denial, Denials, Execution, Level, LogEntry, Outcome, Output, PluginDigest, Progress,
     Retry, RunId, SkipReason,
@@ -36,7 +36,7 @@ pub(super) fn to_count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn from_count(count: i64) -> u64 {
+pub(super) fn from_count(count: i64) -> u64 {
     u64::try_from(count).unwrap_or(0)
 }
 
@@ -50,6 +50,12 @@ pub(super) fn to_key(run: RunId) -> [u8; 16] {
 
 pub(super) fn from_key(key: [u8; 16]) -> RunId {
     RunId::from_u128(u128::from_be_bytes(key))
+}
+
+/// The first key that a record of an instant or a later one may have.
+pub(super) fn first_key(instant: Timestamp) -> [u8; 16] {
+    let millis = u64::try_from(instant.timestamp_millis()).unwrap_or(0);
+    (u128::from(millis) << 80).to_be_bytes()
 }
 
 /// A value that no version has written: the file is not what it should be.
@@ -66,28 +72,12 @@ const RUN: &str = "runs.id, jobs.name, cause, scheduled_at, recorded_at, max_att
      runs.last_success, deterministic, status, reason, reason_number, reason_text, \
      components.name, definition";
 
-/// What [`RUN`] is of.
-const OF_RUN: &str = "runs JOIN jobs ON jobs.id = runs.job \
-     JOIN components ON components.id = runs.component";
+/// What [`RUN`] needs besides `runs`.
+const NAMES: &str = "CROSS JOIN jobs ON jobs.id = runs.job \
+     CROSS JOIN components ON components.id = runs.component";
 
 fn run_of(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
     let cause: String = row.get(2)?;
-    let status: String = row.get(8)?;
-    let status = match &*status {
-        "recorded" => Status::Recorded,
-        "running" => Status::Running,
-        "skipped" => {
-            let name: String = row.get(9)?;
-            let number: Option<i64> = row.get(10)?;
-            let text: Option<String> = row.get(11)?;
-            SkipReason::from_parts(&name, number.map(from_count), text.as_deref())
-                .map(Status::Skipped)
-                .ok_or_else(|| strange("reason", name))?
-        }
-        outcome => Outcome::from_name(outcome)
-            .map(Status::Finished)
-            .ok_or_else(|| strange("status", outcome))?,
-    };
     Ok(RunRecord {
         id: from_key(row.get(0)?),
         job: JobId::from(&*row.get::<_, String>(1)?),
@@ -101,8 +91,28 @@ fn run_of(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         max_attempts: row.get(5)?,
         last_success: row.get::<_, Option<i64>>(6)?.map(from_nanos),
         deterministic: row.get(7)?,
-        status,
+        status: status_of(row, 8)?,
         attempts: Vec::new(),
+    })
+}
+
+/// The status, of the column `status` and the three of a reason after it.
+pub(super) fn status_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Status> {
+    let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+    Ok(match text(column)? {
+        "recorded" => Status::Recorded,
+        "running" => Status::Running,
+        "skipped" => {
+            let name = text(column + 1)?;
+            let number: Option<i64> = row.get(column + 2)?;
+            let more: Option<String> = row.get(column + 3)?;
+            SkipReason::from_parts(name, number.map(from_count), more.as_deref())
+                .map(Status::Skipped)
+                .ok_or_else(|| strange("reason", name))?
+        }
+        outcome => Outcome::from_name(outcome)
+            .map(Status::Finished)
+            .ok_or_else(|| strange("status", outcome))?,
     })
 }
 
@@ -306,11 +316,33 @@ fn output_of(kind: &str, bytes: Vec<u8>) -> rusqlite::Result<Output> {
     })
 }
 
+/// The index over the few records among which those of a query are, if there is one, and what
+/// holds for all that it is over.
+fn index_for(query: &RunQuery) -> Option<(&'static str, &'static str)> {
+    let kinds = query.kind.as_ref()?;
+    let is_open = |kind: &Kind| matches!(kind, Kind::Recorded | Kind::Running);
+    if kinds.iter().all(is_open) {
+        return Some(("INDEXED BY runs_open", "status IN ('recorded', 'running')"));
+    }
+    let is_well = |kind: &Kind| *kind == Kind::Finished(Outcome::Succeeded);
+    if kinds.iter().any(|kind| is_open(kind) || is_well(kind)) {
+        return None;
+    }
+    let name = match query.job {
+        Some(_) => "INDEXED BY runs_apart_of_job",
+        None => "INDEXED BY runs_apart",
+    };
+    Some((name, "status NOT IN ('recorded', 'running', 'succeeded')"))
+}
+
 /// The records that are wanted, each with its last attempt and without what that left behind.
 pub(super) fn read_runs(
     connection: &Connection,
     query: &RunQuery,
 ) -> rusqlite::Result<Vec<RunRecord>> {
+    if query.kind.as_ref().is_some_and(|kinds| kinds.is_empty()) {
+        return Ok(Vec::new());
+    }
     let mut wanted = String::from("1");
     let mut values: Vec<Value> = Vec::new();
     let mut and = |condition: &str, value: Value| {
@@ -329,10 +361,7 @@ pub(super) fn read_runs(
         and("runs.job = ?", id.into());
     }
     // Ids sort by the time of the record, to the millisecond: what is left is sorted out below.
-    let from = |instant: Timestamp| {
-        let millis = u64::try_from(instant.timestamp_millis()).unwrap_or(0);
-        (u128::from(millis) << 80).to_be_bytes().to_vec()
-    };
+    let from = |instant| first_key(instant).to_vec();
     if let Some(since) = query.since {
         and("runs.id >= ?", from(since).into());
         and("recorded_at >= ?", to_nanos(since).into());
@@ -343,16 +372,20 @@ pub(super) fn read_runs(
     if let Some(before) = query.before {
         and("runs.id < ?", to_key(before).to_vec().into());
     }
+    let index = index_for(query);
+    if let Some((_, holds)) = index {
+        wanted.push_str(" AND ");
+        wanted.push_str(holds);
+    }
     if let Some(kinds) = &query.kind {
         let marks = vec!["?"; kinds.len()].join(", ");
         wanted.push_str(&format!(" AND status IN ({marks})"));
         values.extend(kinds.iter().map(|kind| kind.as_str().to_owned().into()));
     }
     values.push(to_count(query.limit as u64).into());
-    let sql = format!(
-        "SELECT {RUN} FROM {OF_RUN} WHERE {wanted} \
-         ORDER BY runs.id DESC LIMIT ?"
-    );
+    let by = index.map(|(name, _)| name).unwrap_or_default();
+    let sql =
+        format!("SELECT {RUN} FROM runs {by} {NAMES} WHERE {wanted} ORDER BY runs.id DESC LIMIT ?");
     let mut runs = connection
         .prepare_cached(&sql)?
         .query_map(params_from_iter(values), run_of)?
@@ -369,7 +402,7 @@ pub(super) fn read_runs(
 
 /// A record with all of its attempts and what they left behind.
 pub(super) fn read_run(connection: &Connection, id: RunId) -> rusqlite::Result<Option<RunRecord>> {
-    let sql = format!("SELECT {RUN} FROM {OF_RUN} WHERE runs.id = ?");
+    let sql = format!("SELECT {RUN} FROM runs {NAMES} WHERE runs.id = ?");
     let run = connection
         .prepare_cached(&sql)?
         .query_row([to_key(id)], run_of)

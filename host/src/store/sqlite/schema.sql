@@ -65,6 +65,11 @@ CREATE UNIQUE INDEX runs_of_instant ON runs(job, scheduled_at) WHERE is_unique =
 CREATE INDEX runs_of_job ON runs(job, id);
 -- What has no end.
 CREATE INDEX runs_open ON runs(id) WHERE status IN ('recorded', 'running');
+-- What did not go well: few among many, which are looked for.
+CREATE INDEX runs_apart ON runs(id, status)
+  WHERE status NOT IN ('recorded', 'running', 'succeeded');
+CREATE INDEX runs_apart_of_job ON runs(job, id, status)
+  WHERE status NOT IN ('recorded', 'running', 'succeeded');
 
 -- What each run tried. An attempt without `ended_at` has not ended.
 CREATE TABLE attempts (
