@@ -139,11 +139,10 @@ fn a_run_is_cancelled_wherever_it_is() {
     refused.says(&["job `one` was not started: previous run still going"]);
     project.run(&["cancel", "one"]).exits(0);
     host.record("one").ended("cancelled", &[]);
-    project
-        .run(&["cancel", "one"])
-        .exits(1)
-        .says(&["job `one` has no such run"]);
-    project.run(&["cancel", "hello"]).exits(1);
+    let told = project.run(&["cancel", "one"]).exits(1);
+    assert!(told.stdout.contains("has ended already"), "{told:?}");
+    let never = project.run(&["cancel", "hello"]).exits(1);
+    never.says(&["job `hello` has no such run"]);
 
     // Nobody knows such a run.
     let nobodys = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
@@ -318,9 +317,15 @@ fn pauses_hold_until_they_are_lifted_whatever_becomes_of_the_host() {
     assert_eq!(body["paused"][0]["scope"], "all");
     assert_eq!(body["paused"][1]["scope"], json!({ "group": "db" }));
     let told = project.run(&["resume", "--all"]).exits(0);
-    assert_eq!(told.stdout, "all jobs are paused no more (2 jobs)\n");
+    assert_eq!(
+        told.stdout,
+        "all jobs are paused no more (2 jobs); still paused: the group db\n"
+    );
     assert_eq!(next(&host, "a"), "succeeded");
     assert_eq!(next(&host, "b"), "paused (the group db)");
+    let told = project.run(&["resume", "--all"]).exits(0);
+    let still = "nothing paused all jobs (2 jobs); still paused: the group db\n";
+    assert_eq!(told.stdout, still);
     project.run(&["resume", "--group", "db"]).exits(0);
     assert_eq!(next(&host, "b"), "succeeded");
     host.stop().in_order();

@@ -164,6 +164,9 @@ pub struct PauseSet {
     /// What else is paused that it is part of: it does not go on before that does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_by: Option<Scope>,
+    /// What stays paused by itself where all jobs were to go on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub still_paused: Vec<Scope>,
 }
 
 /// What has become of a backfill.

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::problem::{self, Problem};
 use super::{BASE, decode_segment};
 use crate::clock::{Timestamp, parse_instant};
-use crate::control::{Backfill, Control, Trigger};
+use crate::control::{Backfill, Control, ControlError, Trigger};
 use crate::job::{JobId, Scope};
 use crate::run::RunId;
 
@@ -161,9 +161,10 @@ async fn carry_out(control: &Control, action: Action<'_>, body: &[u8]) -> Result
             struct Jobs<T> {
                 jobs: T,
             }
-            Answer::ok(&Jobs {
-                jobs: control.jobs().await?,
-            })
+            let jobs = control.jobs().await?;
+            // They may be a million, and the host is not to wait for them to be written.
+            let written = tokio::task::spawn_blocking(move || Answer::ok(&Jobs { jobs }));
+            written.await.map_err(|_| ControlError::Stopping)?
         }
         Action::Trigger(job) => {
             let body: TriggerBody = read(body)?;

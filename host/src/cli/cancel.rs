@@ -7,11 +7,12 @@ use clap::Args;
 use super::client::{Client, NoAnswer};
 use super::history::{Data, Past, View};
 use super::output::json::json_line;
-use super::output::{Screen, harmless, status_word};
+use super::output::{Screen, harmless, outcome_word, status_word};
 use super::{Exit, Refusal};
 use crate::control::{Cancelled, Was};
 use crate::job::JobId;
 use crate::record::{Kind, RunQuery, RunRecord};
+use crate::run::Outcome;
 
 /// The arguments of `cancel`.
 #[derive(Debug, Args)]
@@ -71,7 +72,8 @@ fn find(typed: &str, past: &Past, view: &View) -> Result<RunRecord, Refusal> {
     let of_job = RunQuery::newest(20).of(&JobId::new(typed)).only(open);
     let of_job = past.history.runs(of_job).map_err(Refusal::failure)?;
     if of_job.len() < 2 {
-        return past.find(typed, view, Some(&open));
+        let kinds = of_job.first().map(|_| &open[..]);
+        return past.find(typed, view, kinds);
     }
     let mut message = format!(
         "job `{}` has several runs that have not ended; name one of them:",
@@ -94,10 +96,9 @@ fn words(told: &Cancelled) -> String {
         (Was::Running, _) => format!("run {run} of {job} was running, and is asked to end"),
         (Was::Waiting, _) => format!("run {run} of {job} was waiting, and does not start"),
         (Was::Ended, Some(outcome)) => {
-            format!(
-                "run {run} of {job} has ended already: {}",
-                harmless(outcome).replace('_', " ")
-            )
+            let known = Outcome::from_name(outcome).map(|it| outcome_word(it).0.to_owned());
+            let word = known.unwrap_or_else(|| harmless(outcome));
+            format!("run {run} of {job} has ended already: {word}")
         }
         (Was::Ended, None) => format!("run {run} of {job} is not this host's: it is not running"),
     }
@@ -116,7 +117,9 @@ mod tests {
         };
         assert!(found("backup").ends_with("C5E2"));
         assert!(found("C5E3").ends_with("C5E3"));
-        insta::assert_snapshot!(found("report"), @"job `report` has no such run in the history in DIR: `quarterjack runs report` lists what it has");
+        // Of those that have, the newest: it can be said how it ended.
+        assert!(found("report").ends_with("C5EH"));
+        assert!(found("reprot").contains("did you mean `report`?"));
         let mut several = past();
         let mut records = several.history.runs(RunQuery::newest(99)).unwrap();
         records.iter_mut().for_each(|record| {
@@ -154,7 +157,7 @@ mod tests {
         insta::assert_snapshot!(all.join("\n"), @"
         run 01M844Q4EPR3D9T6B4RX2VC5EH of report was running, and is asked to end
         run 01M844Q4EPR3D9T6B4RX2VC5EH of report was waiting, and does not start
-        run 01M844Q4EPR3D9T6B4RX2VC5EH of report has ended already: timed out
+        run 01M844Q4EPR3D9T6B4RX2VC5EH of report has ended already: TIMED OUT
         run 01M844Q4EPR3D9T6B4RX2VC5EH of report is not this host's: it is not running
         ");
     }

@@ -14,6 +14,9 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::control::PauseSet;
 use crate::job::{JobId, Scope};
 
+/// How many other pauses are named.
+const LISTED: usize = 6;
+
 /// What is to be paused, or to go on.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -116,14 +119,18 @@ fn set(what: &What, paused: bool, data: &Data, json: bool) -> Result<Exit, Refus
                     "{error}; it does not listen on its control socket, as its log says"
                 ))
             })?;
-            let others = pauses.into_iter().map(|pause| pause.scope);
-            let held_by = others.min().filter(|it| *it == Scope::All && scope != *it);
+            let others: Vec<Scope> = (pauses.into_iter().map(|pause| pause.scope))
+                .filter(|other| *other != scope)
+                .collect();
+            let held_by = others.first().filter(|it| **it == Scope::All).cloned();
+            let is_all = !paused && scope == Scope::All;
             PauseSet {
                 scope,
                 paused,
                 changed,
                 jobs: None,
                 held_by,
+                still_paused: if is_all { others } else { Vec::new() },
             }
         }
         Err(why) => return Err(client.explain(why, "")),
@@ -154,6 +161,7 @@ fn words(told: &PauseSet) -> String {
         (true, true) => format!("{scope} {is} paused"),
         (true, false) => format!("{scope} {is} paused already"),
         (false, true) => format!("{scope} {is} paused no more"),
+        (false, false) if told.scope == Scope::All => "nothing paused all jobs".to_owned(),
         (false, false) => format!("{scope} {is} not paused"),
     };
     match (&told.scope, told.jobs) {
@@ -168,6 +176,13 @@ fn words(told: &PauseSet) -> String {
             other => (harmless(&other.to_string()), "is"),
         };
         text.push_str(&format!("; but {holder} {are} paused"));
+    }
+    for (index, scope) in told.still_paused.iter().take(LISTED).enumerate() {
+        let before = if index == 0 { "; still paused: " } else { ", " };
+        text.push_str(&format!("{before}{}", harmless(&scope.to_string())));
+    }
+    if told.still_paused.len() > LISTED {
+        text.push_str(", …");
     }
     text
 }
@@ -215,11 +230,15 @@ mod tests {
             (Scope::All, false, false, None, None),
         ] {
             said.push_str(&words(&PauseSet {
-                scope,
                 paused,
                 changed,
                 jobs,
+                still_paused: match scope {
+                    Scope::All if !paused => vec![group(), job()],
+                    _ => Vec::new(),
+                },
                 held_by,
+                scope,
             }));
             said.push('\n');
         }
@@ -232,7 +251,7 @@ mod tests {
         the group db is paused (1 job)
         the group db is paused no more (3 jobs); but all jobs are paused
         all jobs are paused (12 jobs)
-        all jobs are not paused
+        nothing paused all jobs; still paused: the group db, the job report
         ");
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::*;
 use crate::clock::parse_instant;
 use crate::control::{
-    Backfilled, Cancelled, Command, ControlError, HostStatus, LiveJob, PauseSet, Triggered, Was,
+    Backfilled, Cancelled, Command, HostStatus, LiveJob, PauseSet, Triggered, Was,
 };
 
 const RUN: &str = "01M844Q4EPR3D9T6B4RX2VC5EH";
@@ -42,6 +42,7 @@ fn yes_man() -> Control {
                     changed: true,
                     jobs: Some(1),
                     held_by: None,
+                    still_paused: Vec::new(),
                 }))),
                 Command::Backfill(request, reply) => drop(reply.send(Ok(Backfilled {
                     job: request.job,

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 
@@ -38,17 +39,29 @@ impl From<StoreError> for ControlError {
     }
 }
 
-/// Answers when it is known what has become of a command. Whoever asked may not wait any more.
-fn answer_later<T: Send + 'static>(
-    reply: Reply<T>,
-    answer: impl Future<Output = Result<T, ControlError>> + Send + 'static,
-) {
-    tokio::spawn(async move {
-        let _ = reply.send(answer.await);
-    });
-}
+/// How long commands that are being carried out are waited for when the host stops.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 impl Host {
+    /// Answers when it is known what has become of a command. Whoever asked may not wait any more.
+    fn answer_later<T: Send + 'static>(
+        &mut self,
+        reply: Reply<T>,
+        answer: impl Future<Output = Result<T, ControlError>> + Send + 'static,
+    ) {
+        while self.answering.try_join_next().is_some() {}
+        self.answering.spawn(async move {
+            let _ = reply.send(answer.await);
+        });
+    }
+
+    /// Waits until what was begun is carried out.
+    pub(super) async fn answer_the_last(&mut self) {
+        let all = async { while self.answering.join_next().await.is_some() {} };
+        // Nothing of it takes so long, unless the store hangs.
+        let _ = tokio::time::timeout(LAST_WORDS, all).await;
+    }
+
     /// Puts what is paused in force again that was so when the host before this one ended.
     pub(super) async fn restore_pauses(
         store: &dyn Store,
@@ -63,13 +76,27 @@ impl Host {
     /// Carries out a command, or begins to.
     pub(super) async fn command(&mut self, command: Command) {
         match command {
-            Command::Status(reply) => answer_later(reply, self.status()),
+            Command::Status(reply) => {
+                let status = self.status();
+                self.answer_later(reply, status);
+            }
             Command::Jobs(reply) => {
-                // Whoever asked may not wait any more, here and below.
-                let _ = reply.send(Ok(self.live_jobs()));
+                let mut jobs = self.live_jobs();
+                self.answer_later(reply, async move {
+                    // They may be a million.
+                    let sorted = tokio::task::spawn_blocking(move || {
+                        jobs.sort_unstable_by(|one, other| one.job.cmp(&other.job));
+                        jobs
+                    });
+                    sorted.await.map_err(|_| ControlError::Stopping)
+                });
             }
             Command::Trigger(request, reply) => match self.in_service(&request.job) {
-                Ok(job) => answer_later(reply, self.trigger(job, request)),
+                Ok(job) => {
+                    let triggered = self.trigger(job, request);
+                    self.answer_later(reply, triggered);
+                }
+                // Whoever asked may not wait any more, here and below.
                 Err(error) => drop(reply.send(Err(error))),
             },
             Command::SetPaused(scope, paused, reply) => {
@@ -78,12 +105,13 @@ impl Host {
                 let _ = reply.send(set);
             }
             Command::Backfill(request, reply) => match self.backfill(request) {
-                Ok(backfill) => answer_later(reply, backfill),
+                Ok(backfill) => self.answer_later(reply, backfill),
                 Err(error) => drop(reply.send(Err(error))),
             },
             Command::Cancel(run, reply) => {
                 let not_due = self.planner.take(run);
-                answer_later(reply, cancel(run, not_due, self.dispatcher.clone()));
+                let cancelled = cancel(run, not_due, self.dispatcher.clone());
+                self.answer_later(reply, cancelled);
             }
         }
     }
@@ -112,11 +140,11 @@ impl Host {
         }
     }
 
+    /// How each job stands, in no order.
     fn live_jobs(&self) -> Vec<LiveJob> {
         let counts: HashMap<JobId, (usize, usize)> = self.dispatcher.by_job();
         let pauses = self.dispatcher.pauses();
-        let mut jobs: Vec<LiveJob> = self
-            .scheduler
+        self.scheduler
             .iter()
             .map(|(job, next)| {
                 let (in_flight, waiting) = counts.get(&job.id).copied().unwrap_or_default();
@@ -130,9 +158,7 @@ impl Host {
                     waiting,
                 }
             })
-            .collect();
-        jobs.sort_unstable_by(|one, other| one.job.cmp(&other.job));
-        jobs
+            .collect()
     }
 
     /// The job of this id.
@@ -223,6 +249,10 @@ impl Host {
             changed,
             jobs: Some(members.len()),
             held_by,
+            still_paused: match scope {
+                Scope::All if !paused => pauses.list(),
+                _ => Vec::new(),
+            },
             scope,
         })
     }
@@ -457,8 +487,6 @@ fn hint(name: &str, mut known: Vec<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::clock::parse_instant;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
 
 use super::super::catalog::{Catalog, Change};
 use super::super::recovery;
@@ -57,6 +58,8 @@ pub(super) struct Host {
     pub(super) events: Events,
     /// When it began to fire.
     pub(super) started_at: Timestamp,
+    /// Commands that are being carried out.
+    pub(super) answering: JoinSet<()>,
 }
 
 /// What comes to the control loop.
@@ -381,6 +384,7 @@ impl Host {
         if in_flight > 0 {
             self.tell(Event::HostStopping { in_flight, grace });
         }
+        self.answer_the_last().await;
         let drained = tokio::select! {
             biased;
             () = stop.reached(Stopping::AtOnce) => None,

@@ -214,6 +214,7 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
         store,
         events,
         started_at: SystemClock.now(),
+        answering: tokio::task::JoinSet::new(),
     };
     let arriving = Arriving { messages, commands };
     host.run(first, recovered.unfinished, arriving, &mut ended, &stop)

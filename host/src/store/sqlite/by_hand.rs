@@ -105,3 +105,43 @@ pub(super) fn reopen(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::Cause;
+    use crate::store::conformance::{firing, instant, job, record};
+    use crate::store::sqlite::Reader;
+    use crate::store::{SqliteStore, Store};
+
+    #[tokio::test]
+    async fn a_pause_at_rest_takes_nothing_from_the_next_host() {
+        let dir = tempfile::tempdir().unwrap();
+        let set = |paused| set_paused_at_rest(dir.path(), &Scope::All, paused, instant(7));
+        assert!(matches!(set(true), Err(OpenError::Missing { .. })));
+        let a = job("a");
+        let store = SqliteStore::open(dir.path(), instant(0)).unwrap();
+        let run = record(&store, firing(&a, Cause::Schedule, 60)).await;
+        assert!(matches!(set(true), Err(OpenError::InUse { .. })));
+        drop(store);
+        assert!(set(true).unwrap());
+        assert!(!set(true).unwrap());
+        let all = Pause {
+            scope: Scope::All,
+            since: instant(7),
+        };
+        assert_eq!(
+            Reader::open(dir.path()).unwrap().pauses().unwrap(),
+            std::slice::from_ref(&all)
+        );
+
+        let store = SqliteStore::open(dir.path(), instant(99)).unwrap();
+        let recovered = store.recover().await.unwrap();
+        assert_eq!(recovered.unfinished.len(), 1);
+        assert_eq!(recovered.unfinished[0].record.id, run.id);
+        assert_eq!(store.pauses().await.unwrap(), [all]);
+        drop(store);
+        assert!(set(false).unwrap());
+        assert!(!set(false).unwrap());
+    }
+}
