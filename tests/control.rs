@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Child, ChildStderr, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -113,6 +113,12 @@ fn a_run_is_cancelled_wherever_it_is() {
     let running = trigger(&project, &["sleep"]);
     host.event("run.started", "sleep");
     let waiting = trigger(&project, &["sleep"]);
+    let jobs = project.run(&["jobs", "--json"]).exits(0).stdout;
+    let sleep = jobs
+        .lines()
+        .find(|line| line.contains(r#""job":"sleep""#))
+        .unwrap();
+    assert!(sleep.contains(r#""in_flight":1,"waiting":1"#), "{sleep}");
     // Either may be meant.
     let both = project.run(&["cancel", "sleep"]).exits(1);
     both.says(&["several runs", &running, &waiting, "waiting"]);
@@ -161,11 +167,8 @@ fn a_run_is_cancelled_wherever_it_is() {
     assert!(ended.stdout.contains("has ended already"), "{ended:?}");
 }
 
-#[test]
-fn an_interrupt_leaves_the_run_alone_that_somebody_waits_for() {
-    let project = Project::with(&["sleep"]);
-    project.jobs(&json!([by_hand("sleep", "sleep.wasm", &json!({}))]));
-    let host = project.serve(&[]);
+/// Somebody who waits for a run of the job `sleep`, and what they are told.
+fn waiting(project: &Project) -> (Child, BufReader<ChildStderr>) {
     let mut waiter = project
         .command(&["trigger", "sleep", "--wait"])
         .stdout(Stdio::piped())
@@ -176,6 +179,15 @@ fn an_interrupt_leaves_the_run_alone_that_somebody_waits_for() {
     let mut first = String::new();
     stderr.read_line(&mut first).unwrap();
     assert!(first.starts_with("run 01"), "{first}");
+    (waiter, stderr)
+}
+
+#[test]
+fn an_interrupt_leaves_the_run_alone_that_somebody_waits_for() {
+    let project = Project::with(&["sleep"]);
+    project.jobs(&json!([by_hand("sleep", "sleep.wasm", &json!({}))]));
+    let host = project.serve(&[]);
+    let (mut waiter, mut stderr) = waiting(&project);
     kill_process(Pid::from_child(&waiter), Signal::INT).unwrap();
     assert_eq!(waiter.wait().unwrap().code(), Some(130));
     let mut rest = String::new();
@@ -193,18 +205,13 @@ fn who_waits_learns_that_the_host_has_ended() {
     let project = Project::with(&["sleep"]);
     project.jobs(&json!([by_hand("sleep", "sleep.wasm", &json!({}))]));
     let host = project.serve(&[]);
-    let waiter = project
-        .command(&["trigger", "sleep", "--wait"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let (mut waiter, mut stderr) = waiting(&project);
     host.event("run.started", "sleep");
     host.signal(Signal::KILL);
     assert_eq!(host.end().code, None);
-    let waiter = waiter.wait_with_output().unwrap();
-    assert_eq!(waiter.status.code(), Some(1));
-    let said = String::from_utf8(waiter.stderr).unwrap();
+    assert_eq!(waiter.wait().unwrap().code(), Some(1));
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).unwrap();
     assert!(said.contains("the host has ended before run"), "{said}");
     // What it left in the place of its socket is in nobody's way.
     assert!(project.path(SOCKET).exists());

@@ -121,13 +121,18 @@ impl Client {
             uri.push('/');
             uri.push_str(&encode_segment(segment));
         }
+        let unknown = if method == Method::POST {
+            "; whether it has done what it was told is not known"
+        } else {
+            ""
+        };
         let asked = block_on(async {
             let stream = self.connect(socket).await?;
             match timeout(ANSWERING, exchange(stream, method, &uri, body)).await {
                 Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(why)) => Err(self.trouble(format_args!("broke off: {why}"))),
+                Ok(Err(why)) => Err(self.trouble(format_args!("broke off: {why}{unknown}"))),
                 Err(_) => Err(self.trouble(format_args!(
-                    "has not answered within {} s; it may be overloaded, or stopped by a debugger or SIGSTOP",
+                    "has not answered within {} s; it may be overloaded, or stopped by a debugger or SIGSTOP{unknown}",
                     ANSWERING.as_secs()
                 ))),
             }
