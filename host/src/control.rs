@@ -91,7 +91,7 @@ pub struct HostStatus {
     pub jobs: usize,
     /// How many runs have started and not ended.
     pub in_flight: usize,
-    /// How many runs wait for others to end.
+    /// How many runs are recorded and wait, for others to end or until they are due.
     pub waiting: usize,
     /// Whether runs can be recorded: nothing starts while they cannot.
     pub recording: bool,

@@ -86,7 +86,7 @@ pub struct LockOptions {
 }
 
 /// Runs the host until it is asked to stop. Everything that it has to say, it says in `events`;
-/// the last one is [`Event::HostStopped`].
+/// the last one is [`Event::HostStopped`](crate::event::Event::HostStopped).
 ///
 /// # Errors
 /// If it cannot start: no engine, no plugins directory, a job file that is not there. Nothing
