@@ -4,6 +4,7 @@
 //! for on the command line.
 
 mod catalog;
+mod chains;
 mod check;
 mod data;
 pub mod history;

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::super::catalog::{Catalog, Change};
-use super::super::recovery;
+use super::super::{chains, recovery};
 use super::config::FollowedConfig;
 use super::readers::Message;
 use super::stop::{Stop, Stopping};
@@ -127,6 +127,7 @@ impl Host {
             now,
         )
         .await;
+        self.follow_the_last_ends(now).await;
 
         let mut looked = clock::monotonic();
         let mut watch = ClockWatch::new(Readings::take());
@@ -167,6 +168,14 @@ impl Host {
                 },
                 () = self.clock.sleep_until(wake) => {}
             }
+        }
+    }
+
+    /// Fires what was to come after runs that ended just before the host did.
+    async fn follow_the_last_ends(&mut self, now: Timestamp) {
+        match chains::unfollowed(&mut self.scheduler, &*self.store, now).await {
+            Ok(due) => drop(fire(due, &self.dispatcher, now).await),
+            Err(error) => tracing::error!(%error, "what comes after the last runs is not known"),
         }
     }
 
