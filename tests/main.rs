@@ -21,6 +21,7 @@ mod history;
 mod hostile;
 mod limits;
 mod lock;
+mod logs;
 mod network;
 mod outcomes;
 mod plugins;
