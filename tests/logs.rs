@@ -16,7 +16,7 @@ fn talking(millis: &str) -> Project {
     project.jobs(&json!([
         { "id": "talk", "component": "talk.wasm", "trigger": "@reboot", "args": [millis] },
         { "id": "leveled", "component": "capabilities.wasm", "trigger": "@reboot",
-          "params": "l" },
+          "args": ["l"] },
     ]));
     project
 }

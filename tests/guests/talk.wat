@@ -30,6 +30,9 @@
             (i64.extend_i32_u (local.get $digit))))
         (local.set $at (i32.add (local.get $at) (i32.const 1)))
         (br $next)))
+    ;; Where the count of what was written is, the kind of what is waited for is to be: a clock.
+    (i64.store (i32.const 0) (i64.const 0))
+    (i64.store (i32.const 8) (i64.const 0))
     (i32.store (i32.const 16) (i32.const 1))
     (i64.store (i32.const 24) (i64.mul (local.get $millis) (i64.const 1_000_000)))
     (drop (call $poll_oneoff (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)))

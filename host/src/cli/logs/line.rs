@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use chrono::SecondsFormat;
 use serde::Serialize;
 
 use super::super::history::{View, short};
@@ -87,7 +88,8 @@ pub(super) fn write(
     }
     if look != Look::Plain {
         let time = match (look, on_terminal) {
-            (_, false) => format_instant(line.at),
+            // As many digits in each, so that lines stand below each other.
+            (_, false) => line.at.to_rfc3339_opts(SecondsFormat::Millis, true),
             (Look::Across, true) => view.when_exactly(line.at),
             (_, true) => view.viewer.clock(line.at),
         };

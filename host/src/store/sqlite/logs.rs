@@ -53,7 +53,7 @@ pub struct SqliteLogs {
     messages: Mutex<Option<Sender<Message>>>,
     /// Bytes that have been sent and not been taken up.
     waiting: Arc<AtomicU64>,
-    reader: Mutex<Connection>,
+    reader: Mutex<Option<Connection>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -110,7 +110,7 @@ impl SqliteLogs {
         Ok(SqliteLogs {
             messages: Mutex::new(Some(sender)),
             waiting,
-            reader: Mutex::new(reader),
+            reader: Mutex::new(Some(reader)),
             writer: Mutex::new(Some(writer)),
         })
     }
@@ -118,6 +118,8 @@ impl SqliteLogs {
     /// Waits until all that was told is written. What is told after that is lost.
     pub(super) fn close(&self) {
         self.messages.lock().take();
+        // Before the one that writes, which tidies up as the last one.
+        self.reader.lock().take();
         if let Some(writer) = self.writer.lock().take() {
             // A panic of its own has been told.
             let _ = writer.join();
@@ -126,7 +128,18 @@ impl SqliteLogs {
 
     /// How many bytes of the file are in use.
     pub(super) fn used(&self) -> rusqlite::Result<u64> {
-        prune::used(&self.reader.lock())
+        self.reader.lock().as_ref().map_or(Ok(0), prune::used)
+    }
+
+    /// Reads what is written.
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        match &*self.reader.lock() {
+            Some(reader) => read(reader).map_err(|error| read_error(&error)),
+            None => Err(gone()),
+        }
     }
 
     fn send(&self, message: Message) {
@@ -174,11 +187,11 @@ impl LogStore for SqliteLogs {
         self.send(Message::Flush(reply));
         // Whether or not it could be written: what is there is told.
         let _ = answer.blocking_recv();
-        lines::read(&self.reader.lock(), query, each).map_err(|error| read_error(&error))
+        self.read(|reader| lines::read(reader, query, each))
     }
 
     fn summaries(&self, run: RunId) -> Result<Vec<LogSummary>, StoreError> {
-        lines::summaries(&self.reader.lock(), run).map_err(|error| read_error(&error))
+        self.read(|reader| lines::summaries(reader, run))
     }
 
     fn remove(&self, runs: Vec<RunId>) -> BoxFuture<'_, Result<(), StoreError>> {
