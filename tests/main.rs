@@ -12,6 +12,7 @@ mod cache;
 mod capabilities;
 mod cli;
 mod compile;
+mod control;
 mod definitions;
 mod durable;
 mod escape;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::AppError;
 use crate::clock::Timestamp;
+use crate::job::Scope;
 use crate::log::LogSink;
 use crate::store::sqlite::{self, OpenError};
 use crate::store::{MemoryLogs, MemoryStore, SqliteStore, Store};
@@ -80,6 +81,20 @@ pub fn backup(data: &Path, to: &Path) -> Result<u64, OpenError> {
 /// It is no sound backup, or a host works with the directory; all is as it was then.
 pub fn restore(data: &Path, from: &Path, now: Timestamp) -> Result<Option<PathBuf>, OpenError> {
     sqlite::restore(data, from, now)
+}
+
+/// Pauses something in a data directory that no host works with, or lets it go on. Says whether that
+/// was a change.
+///
+/// # Errors
+/// There is no history, or a host works with the directory.
+pub fn set_paused(
+    data: &Path,
+    scope: &Scope,
+    paused: bool,
+    now: Timestamp,
+) -> Result<bool, OpenError> {
+    sqlite::set_paused_at_rest(data, scope, paused, now)
 }
 
 /// Where a host keeps what must outlive it if nothing else is said:

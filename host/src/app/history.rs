@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::clock::Timestamp;
 use crate::log::{LogQuery, LogSummary};
-use crate::record::{JobStats, JobSummary, RunPattern, RunQuery, RunRecord};
+use crate::record::{JobStats, JobSummary, Pause, RunPattern, RunQuery, RunRecord};
 use crate::run::RunId;
 use crate::store::StoreError;
 use crate::store::logs::EachLine;
@@ -42,6 +42,12 @@ pub trait History {
     /// # Errors
     /// It cannot be read.
     fn jobs(&self) -> Result<Vec<JobSummary>, StoreError>;
+
+    /// What is paused, the widest first.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn pauses(&self) -> Result<Vec<Pause>, StoreError>;
 
     /// How the runs of each job have been that were recorded at this instant or later, in the
     /// order of their ids: as a [`Tally`](crate::record::Tally) of them counts.
@@ -152,6 +158,10 @@ impl History for Kept {
         self.records.jobs()
     }
 
+    fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        self.records.pauses()
+    }
+
     fn stats(&self, since: Option<Timestamp>) -> Result<Vec<JobStats>, StoreError> {
         self.records.stats(since)
     }
@@ -168,7 +178,7 @@ impl History for Kept {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::job::JobId;
+    use crate::job::{JobId, Scope};
     use crate::record::{LastRun, Status, Tally, is_failure};
     use crate::run::Outcome;
     use crate::store::{LogStore, MemoryLogs};
@@ -243,6 +253,15 @@ pub(crate) mod tests {
             ids.sort();
             ids.dedup();
             Ok(ids.iter().map(|id| self.summary(id)).collect())
+        }
+
+        fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+            let jobs = self.paused.iter().cloned();
+            let pause = |job| Pause {
+                scope: Scope::Job(job),
+                since: Timestamp::UNIX_EPOCH,
+            };
+            Ok(jobs.map(pause).collect())
         }
 
         fn stats(&self, since: Option<Timestamp>) -> Result<Vec<JobStats>, StoreError> {

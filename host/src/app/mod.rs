@@ -28,7 +28,7 @@ use crate::store::StoreError;
 use crate::store::sqlite::OpenError;
 
 pub use check::{CheckReport, check};
-pub use data::{DataPlace, backup, restore, usual_data};
+pub use data::{DataPlace, backup, restore, set_paused, usual_data};
 pub use once::{Identity, RunOnce, run_once};
 pub use serve::{LockOptions, ServeOptions, Stop, serve};
 

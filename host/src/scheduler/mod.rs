@@ -563,6 +563,11 @@ impl Scheduler {
         self.slot(id)?.due
     }
 
+    /// The trigger of a job, where its runs are counted with from when.
+    pub fn trigger_of(&self, id: &JobId) -> Option<&Trigger> {
+        self.slot(id)?.trigger()
+    }
+
     /// The definition that a job has now.
     pub fn job(&self, id: &JobId) -> Option<&Arc<Job>> {
         self.slot(id)?.job.as_ref()

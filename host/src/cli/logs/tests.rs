@@ -298,6 +298,10 @@ impl History for Shared {
         self.0.lock().jobs()
     }
 
+    fn pauses(&self) -> Read<Vec<crate::record::Pause>> {
+        self.0.lock().pauses()
+    }
+
     fn stats(&self, since: Option<crate::clock::Timestamp>) -> Read<Vec<JobStats>> {
         self.0.lock().stats(since)
     }

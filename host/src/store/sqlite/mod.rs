@@ -11,6 +11,7 @@
 //! opens a [`Reader`], beside a running host or without one.
 
 mod backup;
+mod by_hand;
 mod checkpoints;
 mod file;
 mod lines;
@@ -40,8 +41,8 @@ use super::{
     StoreError, Totals, Unfinished, quota_of,
 };
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId};
-use crate::record::{Retention, RunQuery, RunRecord, Status};
+use crate::job::{Job, JobId, Scope};
+use crate::record::{Pause, Retention, RunQuery, RunRecord, Status};
 use crate::run::{Attempt, FinishedRun, Firing, Run, RunId};
 use crate::state::{Changes, Snapshot, StateError};
 use checkpoints::{Checkpoints, Log};
@@ -50,6 +51,7 @@ use starts::Starts;
 use writer::{Command, Note, Reply, Writer};
 
 pub use backup::{backup, restore};
+pub use by_hand::set_paused_at_rest;
 pub use file::{FILE, OpenError};
 pub use lines::LogReader;
 pub use logs::SqliteLogs;
@@ -353,6 +355,40 @@ impl Store for SqliteStore {
                 .clone()
                 .read(move |reader| rows::read_run(reader, id)),
         )
+    }
+
+    fn instants(
+        &self,
+        job: &JobId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<Timestamp>, StoreError>> {
+        let job = job.clone();
+        let read = move |reader: &Connection| by_hand::instants(reader, &job, from, until);
+        Box::pin(self.inner.clone().read(read))
+    }
+
+    fn reopen(
+        &self,
+        job: &JobId,
+        instants: Vec<Timestamp>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        let job = job.clone();
+        let reopen = move |reply| Command::Reopen(job, instants, reply);
+        Box::pin(self.inner.ask(reopen))
+    }
+
+    fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>> {
+        Box::pin(self.inner.clone().read(by_hand::read_pauses))
+    }
+
+    fn set_paused(
+        &self,
+        scope: Scope,
+        since: Option<Timestamp>,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let set = move |reply| Command::SetPaused(scope, since, reply);
+        Box::pin(self.inner.ask(set))
     }
 
     fn last_success(&self, job: &JobId) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {
