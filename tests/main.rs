@@ -22,6 +22,7 @@ mod history;
 mod hostile;
 mod limits;
 mod lock;
+mod logs;
 mod network;
 mod outcomes;
 mod plugins;

@@ -24,6 +24,7 @@
 //! | [`source`] | where definitions come from, and what has changed in them |
 //! | [`run`], [`event`] | runs, attempts, outcomes; what the host tells of itself |
 //! | [`record`] | what is remembered of runs |
+//! | [`log`] | what runs say along the way, line by line |
 //! | [`secret`] | the operator's secrets, and how they are kept out of what is told |
 //! | [`state`] | what a job keeps between its runs |
 //! | [`store`] | what the host remembers |
@@ -58,6 +59,7 @@ pub mod dispatcher;
 pub mod event;
 pub mod firing;
 pub mod job;
+pub mod log;
 pub mod plan;
 pub mod policy;
 pub mod record;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::AppError;
 use crate::clock::Timestamp;
 use crate::job::Scope;
+use crate::log::LogSink;
 use crate::store::sqlite::{self, OpenError};
-use crate::store::{MemoryStore, SqliteStore, Store};
+use crate::store::{MemoryLogs, MemoryStore, SqliteStore, Store};
 
 /// Where a host keeps its history, its schedules and the states of its jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,16 +35,34 @@ impl DataPlace {
         }
     }
 
-    /// Opens the store that is kept there.
+    /// Opens the store that is kept there, and where the lines of its runs go.
     ///
     /// # Errors
     /// It cannot be opened.
-    pub(super) fn open(&self, now: Timestamp) -> Result<Arc<dyn Store>, AppError> {
+    pub(super) fn open(&self, now: Timestamp) -> Result<Opened, AppError> {
         Ok(match self.directory()? {
-            None => Arc::new(MemoryStore::default()),
-            Some(directory) => Arc::new(SqliteStore::open(&directory, now)?),
+            None => Opened {
+                store: Arc::new(MemoryStore::default()),
+                logs: Arc::new(MemoryLogs::default()),
+            },
+            Some(directory) => {
+                let store = SqliteStore::open(&directory, now)?;
+                let logs = store.logs();
+                Opened {
+                    store: Arc::new(store),
+                    logs,
+                }
+            }
         })
     }
+}
+
+/// What a host keeps, opened.
+pub(super) struct Opened {
+    /// Its runs, schedules and states.
+    pub(super) store: Arc<dyn Store>,
+    /// Where the lines of its runs go.
+    pub(super) logs: Arc<dyn LogSink>,
 }
 
 /// Copies the history of a data directory to a file, whether or not a host works with it, and

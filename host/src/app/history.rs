@@ -9,10 +9,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::clock::Timestamp;
+use crate::log::{LogQuery, LogSummary};
 use crate::record::{JobStats, JobSummary, Pause, RunPattern, RunQuery, RunRecord};
 use crate::run::RunId;
 use crate::store::StoreError;
-use crate::store::sqlite::{FILE, OpenError, Reader};
+use crate::store::logs::EachLine;
+use crate::store::sqlite::{FILE, LogReader, OpenError, Reader};
 
 /// The records that a host has left, or is leaving while they are read.
 pub trait History {
@@ -53,6 +55,18 @@ pub trait History {
     /// # Errors
     /// It cannot be read.
     fn stats(&self, since: Option<Timestamp>) -> Result<Vec<JobStats>, StoreError>;
+
+    /// Tells of the lines of logs that are wanted, one after the other, until that is enough.
+    ///
+    /// # Errors
+    /// They cannot be read; some may have been told of.
+    fn lines(&self, query: &LogQuery, each: EachLine<'_>) -> Result<(), StoreError>;
+
+    /// What is known of the logs of a run's attempts, as far as they have logged anything.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn logs(&self, run: RunId) -> Result<Vec<LogSummary>, StoreError>;
 }
 
 /// How many ids [`History::find_run`] gives at most: enough to choose from.
@@ -97,7 +111,10 @@ pub enum HistoryError {
 pub fn open_history(data: &Path) -> Result<Box<dyn History>, HistoryError> {
     let database = data.join(FILE);
     match std::fs::metadata(&database) {
-        Ok(found) if found.is_file() => Ok(Box::new(Reader::open(data)?)),
+        Ok(found) if found.is_file() => Ok(Box::new(Kept {
+            records: Reader::open(data)?,
+            lines: LogReader::open(data)?,
+        })),
         Ok(_) => Err(HistoryError::Missing {
             data: data.to_owned(),
         }),
@@ -118,29 +135,43 @@ pub fn open_history(data: &Path) -> Result<Box<dyn History>, HistoryError> {
     }
 }
 
-impl History for Reader {
+/// The records and the lines in a data directory.
+struct Kept {
+    records: Reader,
+    lines: LogReader,
+}
+
+impl History for Kept {
     fn runs(&self, query: RunQuery) -> Result<Vec<RunRecord>, StoreError> {
-        Reader::runs(self, &query)
+        self.records.runs(&query)
     }
 
     fn run(&self, id: RunId) -> Result<Option<RunRecord>, StoreError> {
-        Reader::run(self, id)
+        self.records.run(id)
     }
 
     fn find_run(&self, pattern: &RunPattern) -> Result<Vec<RunId>, StoreError> {
-        Reader::find_run(self, pattern, CANDIDATES)
+        self.records.find_run(pattern, CANDIDATES)
     }
 
     fn jobs(&self) -> Result<Vec<JobSummary>, StoreError> {
-        Reader::jobs(self)
+        self.records.jobs()
     }
 
     fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
-        Reader::pauses(self)
+        self.records.pauses()
     }
 
     fn stats(&self, since: Option<Timestamp>) -> Result<Vec<JobStats>, StoreError> {
-        Reader::stats(self, since)
+        self.records.stats(since)
+    }
+
+    fn lines(&self, query: &LogQuery, each: EachLine<'_>) -> Result<(), StoreError> {
+        self.lines.lines(query, each)
+    }
+
+    fn logs(&self, run: RunId) -> Result<Vec<LogSummary>, StoreError> {
+        self.lines.summaries(run)
     }
 }
 
@@ -150,6 +181,7 @@ pub(crate) mod tests {
     use crate::job::{JobId, Scope};
     use crate::record::{LastRun, Status, Tally, is_failure};
     use crate::run::Outcome;
+    use crate::store::{LogStore, MemoryLogs};
 
     /// A history of records in memory, in any order.
     #[derive(Debug, Default)]
@@ -158,6 +190,7 @@ pub(crate) mod tests {
         /// The jobs in service, and when they are due next.
         pub(crate) in_service: Vec<(JobId, Option<Timestamp>)>,
         pub(crate) paused: Vec<JobId>,
+        pub(crate) lines: MemoryLogs,
     }
 
     impl MemoryHistory {
@@ -238,6 +271,14 @@ pub(crate) mod tests {
                 .filter(|record| since.is_none_or(|since| record.recorded_at >= since))
                 .for_each(|record| tally.count(record));
             Ok(tally.stats())
+        }
+
+        fn lines(&self, query: &LogQuery, each: EachLine<'_>) -> Result<(), StoreError> {
+            LogStore::lines(&self.lines, query, each)
+        }
+
+        fn logs(&self, run: RunId) -> Result<Vec<LogSummary>, StoreError> {
+            self.lines.summaries(run)
         }
     }
 

@@ -14,6 +14,7 @@
 //!
 //! A store never reads the time: it is told.
 
+pub mod logs;
 pub mod memory;
 pub mod sqlite;
 
@@ -36,6 +37,7 @@ use crate::record::{Pause, Retention, RunQuery, RunRecord, Status};
 use crate::run::{Attempt, Cause, FinishedRun, Firing, Outcome, Run, RunId, SkipReason};
 use crate::state::{Changes, Snapshot, StateError};
 
+pub use logs::{LogStore, MemoryLogs};
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
 

@@ -26,6 +26,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::catalog::Catalog;
+use super::data::Opened;
 use super::machine::memory_for_runs;
 use super::watch::{Watcher, directory_of};
 use super::{AppError, CachePlace, DataPlace, Guests, engine_for, loader_for};
@@ -94,7 +95,7 @@ pub struct LockOptions {
 pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<(), AppError> {
     allow_many_files();
     // Before anything that takes its time: another host may hold it.
-    let store = options.data.open(SystemClock.now())?;
+    let Opened { store, logs } = options.data.open(SystemClock.now())?;
     let recovered = store.recover().await?;
     let (control, commands) = Control::new();
     // Dropped before the store is: as long as it is there, nobody else listens.
@@ -151,7 +152,8 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     let secrets = CurrentSettings::new(policy.secrets.clone());
     let sandbox = Sandbox::new(engine, clock.clone(), threads)
         .under(current.clone())
-        .with_secrets(Providers::following(secrets.clone()));
+        .with_secrets(Providers::following(secrets.clone()))
+        .with_logs(logs);
     let runtime = Runtime::new(sandbox, plugins.clone());
     let (ends, mut ended) = Ends::new();
     let dispatcher = Dispatcher::new(

@@ -4,6 +4,7 @@
 //! Store ──Command──▶ writer thread ──▶ quarterjack.db (write-ahead log, synchronous=FULL)
 //!   │  └──started──▶ starts, a list without waiting          ▲
 //!   └──queries──▶ a connection of their own ─────────────────┘
+//! LogSink ──LogBatch──▶ a thread of its own ──▶ logs.db (synchronous=NORMAL)
 //! ```
 //!
 //! What is answered is on the disk. Two hosts never share a data directory. Whoever only reads
@@ -13,6 +14,8 @@ mod backup;
 mod by_hand;
 mod checkpoints;
 mod file;
+mod lines;
+mod logs;
 mod prune;
 mod reader;
 mod rows;
@@ -34,8 +37,8 @@ use rusqlite::{Connection, OptionalExtension as _};
 use tokio::sync::oneshot;
 
 use super::{
-    Begun, BoxFuture, FinishError, FireResult, Recovered, Schedule, Skip, Store, StoreError,
-    Totals, Unfinished, quota_of,
+    Begun, BoxFuture, FinishError, FireResult, LogStore as _, Recovered, Schedule, Skip, Store,
+    StoreError, Totals, Unfinished, quota_of,
 };
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, Scope};
@@ -50,6 +53,8 @@ use writer::{Command, Note, Reply, Writer};
 pub use backup::{backup, restore};
 pub use by_hand::set_paused_at_rest;
 pub use file::{FILE, OpenError};
+pub use lines::LogReader;
+pub use logs::SqliteLogs;
 pub use reader::Reader;
 
 /// How long before it is due a run is recorded: many times what a commit takes, and little enough
@@ -61,6 +66,7 @@ const LEAD: Duration = Duration::from_millis(200);
 pub struct SqliteStore {
     inner: Arc<Inner>,
     writer: Option<JoinHandle<()>>,
+    logs: Arc<SqliteLogs>,
     _checkpoints: Checkpoints,
 }
 
@@ -117,7 +123,9 @@ impl SqliteStore {
             .spawn(move || writer.run())
             .map_err(failed)?;
         let checkpoints = Checkpoints::start(&path)?;
+        let logs = Arc::new(SqliteLogs::open(directory)?);
         Ok(SqliteStore {
+            logs,
             inner: Arc::new(Inner {
                 commands: Mutex::new(Some(sender)),
                 reader: Mutex::new(reader),
@@ -130,6 +138,11 @@ impl SqliteStore {
             _checkpoints: checkpoints,
         })
     }
+
+    /// Where the lines of its runs are kept: in a file beside it, until this store is dropped.
+    pub fn logs(&self) -> Arc<SqliteLogs> {
+        self.logs.clone()
+    }
 }
 
 impl Drop for SqliteStore {
@@ -140,6 +153,7 @@ impl Drop for SqliteStore {
             // A panic of its own has been told.
             let _ = writer.join();
         }
+        self.logs.close();
     }
 }
 
@@ -392,12 +406,24 @@ impl Store for SqliteStore {
 
     fn prune(&self, keep: Retention, now: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move {
-            let find = move |reader: &Connection| prune::find(reader, &keep, now);
-            let found = self.inner.clone().read(find).await?;
+            let logs = self.logs.clone();
+            let find = move |reader: &Connection| {
+                let found = prune::find(reader, &keep, now, || logs.used())?;
+                Ok((found, prune::oldest(reader)?))
+            };
+            let (found, oldest) = self.inner.clone().read(find).await?;
             for group in found.chunks(prune::GROUP) {
-                let group = group.to_vec();
-                let remove = move |reply| Command::Remove(group, reply);
-                self.inner.ask(remove).await?;
+                let runs = group.to_vec();
+                self.inner
+                    .ask(move |reply| Command::Remove(runs, reply))
+                    .await?;
+                self.logs.remove(group.to_vec()).await?;
+            }
+            // Whatever came of runs whose records went before their lines.
+            if let Some(oldest) = oldest
+                && found.is_empty()
+            {
+                self.logs.remove_before(oldest).await?;
             }
             Ok(found.len() as u64)
         })
