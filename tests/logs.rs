@@ -95,12 +95,15 @@ fn what_a_run_said_before_its_host_was_killed_is_there() {
     let host = project.serve(&[]);
     host.event("run.started", "talk");
     let since = monotonic();
-    while project.run(&["logs", "talk"]).exits(0).stdout != "begun\n" {
+    while project.run(&["logs", "talk"]).stdout != "begun\n" {
         assert!(since.elapsed() < Duration::from_secs(20), "it never comes");
     }
     host.signal(Signal::KILL);
     host.end();
     assert_eq!(project.run(&["logs", "talk"]).exits(0).stdout, "begun\n");
+    let followed = project.run(&["logs", "talk", "--follow"]).exits(0);
+    assert_eq!(followed.stdout, "begun\n");
+    followed.says(&["no host is at work"]);
     let file = project.path(".local/state/quarterjack/logs.db");
     let connection = rusqlite::Connection::open(file).unwrap();
     let check = "PRAGMA integrity_check";

@@ -56,6 +56,9 @@ pub trait History {
     /// It cannot be read.
     fn stats(&self, since: Option<Timestamp>) -> Result<Vec<JobStats>, StoreError>;
 
+    /// Whether a host is at work, so that what has not ended may go on.
+    fn is_written(&self) -> bool;
+
     /// Tells of the lines of logs that are wanted, one after the other, until that is enough.
     ///
     /// # Errors
@@ -166,6 +169,10 @@ impl History for Kept {
         self.records.stats(since)
     }
 
+    fn is_written(&self) -> bool {
+        self.records.is_written()
+    }
+
     fn lines(&self, query: &LogQuery, each: EachLine<'_>) -> Result<(), StoreError> {
         self.lines.lines(query, each)
     }
@@ -271,6 +278,10 @@ pub(crate) mod tests {
                 .filter(|record| since.is_none_or(|since| record.recorded_at >= since))
                 .for_each(|record| tally.count(record));
             Ok(tally.stats())
+        }
+
+        fn is_written(&self) -> bool {
+            true
         }
 
         fn lines(&self, query: &LogQuery, each: EachLine<'_>) -> Result<(), StoreError> {

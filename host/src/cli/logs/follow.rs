@@ -83,6 +83,8 @@ impl Logs {
         let mut first = true;
         let mut looked = 0;
         loop {
+            // Asked first: what is read after it is all that there will be.
+            let is_written = past.history.is_written();
             let now = past.history.run(record.id).map_err(Refusal::failure)?;
             let Some(now) = now else {
                 (out.say)(&format!("the record of run {} is gone", record.id));
@@ -138,6 +140,13 @@ impl Logs {
                     (out.say)(&closing(&now));
                     return Ok(ControlFlow::Continue(()));
                 }
+            }
+            if !now.status.is_final() && !is_written {
+                (out.say)(&format!(
+                    "run {} has no end, and no host is at work: the next one says what became of it",
+                    record.id
+                ));
+                return Ok(ControlFlow::Break(()));
             }
             if pause().is_break() {
                 return Ok(ControlFlow::Break(()));

@@ -282,6 +282,10 @@ struct Shared(std::sync::Arc<parking_lot::Mutex<MemoryHistory>>);
 type Read<T> = Result<T, crate::store::StoreError>;
 
 impl History for Shared {
+    fn is_written(&self) -> bool {
+        true
+    }
+
     fn runs(&self, query: RunQuery) -> Read<Vec<RunRecord>> {
         self.0.lock().runs(query)
     }

@@ -21,6 +21,10 @@ const HOLDER: &str = "host.lock";
 /// How long another process is waited for that writes to the file, such as one that pauses a job.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often a hold is tried for, and how long after the last time.
+const TRIES: u32 = 4;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+
 /// The most bytes of a holder's word.
 const LONGEST_WORD: u64 = 1024;
 
@@ -129,7 +133,7 @@ impl Hold {
             .truncate(false)
             .open(directory.join(HOLDER))
             .map_err(failed)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if !lock(&file) {
             let mut word = String::new();
             // Whoever holds it may not have said so yet.
             let _ = (&file).take(LONGEST_WORD).read_to_string(&mut word);
@@ -149,6 +153,25 @@ impl Hold {
         file.write_all(word.as_bytes()).map_err(failed)?;
         Ok(Hold { _file: file })
     }
+}
+
+/// Takes the lock of a holder, if no other process has it. Whoever only asks has it for a moment.
+fn lock(file: &File) -> bool {
+    (0..TRIES).any(|tried| {
+        if tried > 0 {
+            std::thread::sleep(BETWEEN_TRIES);
+        }
+        flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
+    })
+}
+
+/// Whether a process holds a data directory.
+pub(super) fn is_held(directory: &Path) -> bool {
+    let Ok(file) = File::open(directory.join(HOLDER)) else {
+        return false;
+    };
+    // It is let go with the file.
+    flock(&file, FlockOperation::NonBlockingLockShared).is_err()
 }
 
 /// Makes a directory that only its owner may look into: outputs may be private.

@@ -1,7 +1,7 @@
 //! A look into the file of a store, beside a running host or without one. Nothing here writes.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
@@ -24,6 +24,7 @@ const FAILURES: u32 = 1_000;
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
+    directory: PathBuf,
 }
 
 impl Reader {
@@ -34,7 +35,13 @@ impl Reader {
     pub fn open(directory: &Path) -> Result<Reader, OpenError> {
         Ok(Reader {
             connection: file::open_to_read(directory)?,
+            directory: directory.to_owned(),
         })
+    }
+
+    /// Whether a host works with the data directory.
+    pub fn is_written(&self) -> bool {
+        file::is_held(&self.directory)
     }
 
     /// Records, the newest first, each with its last attempt and without what that left behind.
