@@ -454,12 +454,7 @@ fn bombs() -> Vec<Bomb> {
             Loads,
             Refused("compile_"),
         ),
-        (
-            "a-million-types",
-            Box::new(a_million_types),
-            Loads,
-            Loads,
-        ),
+        ("a-million-types", Box::new(a_million_types), Loads, Loads),
         (
             "many-locals",
             Box::new(|| commands(2_000, &[1, 0xd0, 0x86, 0x03, 0x7b, 0x0b])),
