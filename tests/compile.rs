@@ -40,7 +40,7 @@ fn heavy(functions: usize, instructions: usize) -> Vec<u8> {
     wasm
 }
 
-fn leb(mut number: usize) -> Vec<u8> {
+pub(super) fn leb(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         let low = u8::try_from(number & 0x7f).unwrap();

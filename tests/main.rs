@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod architecture;
+mod bombs;
 mod cache;
 mod capabilities;
 mod cli;

@@ -14,9 +14,10 @@ use super::output::{Screen, harmless};
 use super::{Exit, Refusal};
 use crate::clock::SystemClock;
 use crate::policy::PluginSettings;
+use crate::runtime::compiler::inspect_apart;
 use crate::runtime::lock::{DEFAULT_LOCK, LockFile, Verdict};
 use crate::runtime::plugin::read_file;
-use crate::runtime::shape::{Inspection, inspect};
+use crate::runtime::shape::{Inspection, listed};
 use crate::suggest::nearest;
 
 /// The arguments of `accept`.
@@ -135,7 +136,7 @@ fn look(plugins: &Path, typed: &str) -> Result<(String, Inspection), Refusal> {
     let failure = |why: String| Refusal::failure(format_args!("{}: {why}", path.display()));
     let bytes =
         read_file(&path, PluginSettings::MAX_SIZE).map_err(|error| failure(error.to_string()))?;
-    let inspection = inspect(&bytes).map_err(|error| failure(error.to_string()))?;
+    let inspection = inspect_apart(&bytes).map_err(|error| failure(error.to_string()))?;
     let unknown: Vec<String> = inspection
         .unknown_imports()
         .map(|import| harmless(&import.name))
@@ -143,7 +144,7 @@ fn look(plugins: &Path, typed: &str) -> Result<(String, Inspection), Refusal> {
     if !unknown.is_empty() {
         return Err(failure(format!(
             "it imports {}, which this host does not offer to any job: to accept it would be of no use",
-            unknown.join(", ")
+            listed(&unknown)
         )));
     }
     Ok((name, inspection))
@@ -241,6 +242,7 @@ fn conclusion(verdict: &Verdict, accept: bool, lock: &Path) -> String {
 mod tests {
     use super::*;
     use crate::runtime::lock::Lock;
+    use crate::runtime::shape::inspect;
 
     fn judged(lock: &Lock, name: &str, inspection: &Inspection) -> Verdict {
         lock.judge(name, inspection.digest, &names_of(inspection))

@@ -4,7 +4,7 @@
 use clap::Args;
 
 use super::{Exit, Refusal};
-use crate::runtime::compiler::compile_for_host;
+use crate::runtime::compiler::{Task, compile_for_host};
 
 /// The arguments of `compile-plugin`.
 #[derive(Debug, Args)]
@@ -15,12 +15,20 @@ pub(super) struct CompilePlugin {
     /// The most CPU time that it may take, in seconds
     #[arg(long, value_name = "SECONDS")]
     cpu: u64,
+    /// Only inspect it
+    #[arg(long)]
+    inspect: bool,
 }
 
 impl CompilePlugin {
     /// Compiles standard input to standard output.
     pub(super) fn execute(self) -> Result<Exit, Refusal> {
-        compile_for_host(self.memory, self.cpu)
+        let task = if self.inspect {
+            Task::Inspect
+        } else {
+            Task::Compile
+        };
+        compile_for_host(task, self.memory, self.cpu)
             .map_err(|error| Refusal::failure(format_args!("cannot compile: {error}")))?;
         Ok(Exit::Ok)
     }

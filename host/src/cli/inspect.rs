@@ -11,8 +11,9 @@ use serde::Serialize;
 use super::output::{Paint, Screen, Tone, harmless};
 use super::{Exit, Refusal};
 use crate::policy::PluginSettings;
+use crate::runtime::compiler::inspect_apart;
 use crate::runtime::plugin::read_file;
-use crate::runtime::shape::{Inspection, Shape, inspect};
+use crate::runtime::shape::{Inspection, Shape};
 use crate::units::format_size;
 
 /// The arguments of `inspect`.
@@ -55,7 +56,7 @@ impl Inspect {
         let failure = |why: String| Refusal::failure(format_args!("{shown}: {why}"));
         let bytes = read_file(&self.file, PluginSettings::MAX_SIZE)
             .map_err(|error| failure(error.to_string()))?;
-        let seen = inspect(&bytes).map_err(|error| failure(error.to_string()))?;
+        let seen = inspect_apart(&bytes).map_err(|error| failure(error.to_string()))?;
         let text = if self.json {
             let json = serde_json::to_string(&to_json(&self.file, &seen));
             json.map_err(io::Error::from)?
@@ -207,6 +208,7 @@ fn example(key: &str) -> Option<(&'static str, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::shape::inspect;
 
     fn command() -> Inspection {
         let text = r#"(module

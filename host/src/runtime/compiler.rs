@@ -8,6 +8,8 @@
 //!
 //! The child does all that reads the file: it validates, inspects and compiles. It has an empty
 //! environment and is killed when it takes too long, when the host stops, and when the host dies.
+//!
+//! A file that a person asks about is inspected in such a process first ([`inspect_apart`]), too.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -27,7 +29,7 @@ use wasmtime::component::Component;
 use super::cache::Code;
 use super::engine::{self, Engine, Kind};
 use super::plugin::PluginError;
-use super::shape::{self, Shape};
+use super::shape::{self, Inspection, Shape, brief, listed};
 use crate::clock;
 use crate::policy::PluginSettings;
 use crate::units::{format_duration_exact, format_size};
@@ -46,6 +48,17 @@ const MAX_ANSWER: u64 = 16 << 20;
 
 /// How much of what a child complains of is kept, in bytes.
 const MAX_COMPLAINT: u64 = 4 << 10;
+
+/// The stack on which a child inspects a file, in bytes. How deep a file nests decides how much of
+/// it a parse takes, and no parse may take more: the process ends.
+const STACK: usize = 8 << 20;
+
+/// What inspecting a file may take that a person asks about; compiling it is not asked for.
+const INSPECTION: PluginSettings = PluginSettings {
+    max_size: PluginSettings::MAX_SIZE,
+    compile_timeout: Duration::from_secs(30),
+    compile_memory: 4 << 30,
+};
 
 /// How often a host that waits for a child sees whether it is to stop.
 const LOOK: Duration = Duration::from_millis(50);
@@ -77,6 +90,15 @@ pub struct Children {
 struct State {
     running: usize,
     stopped: bool,
+}
+
+/// What a child is to do with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Inspect it, and no more.
+    Inspect,
+    /// Inspect and compile it.
+    Compile,
 }
 
 /// What the host must know of a plugin besides its code.
@@ -132,12 +154,7 @@ enum Answer {
 impl Compiler {
     /// One that starts this executable again for each plugin, as many at once as there are cores.
     pub fn child() -> Compiler {
-        Compiler::Child(Arc::new(Children {
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            most: cores(),
-            told: AtomicBool::new(false),
-        }))
+        Compiler::Child(Arc::new(Children::new()))
     }
 
     /// Kills the children, and starts no more.
@@ -164,8 +181,7 @@ impl Compiler {
             return compile_here(here, bytes);
         };
         let _place = children.enter()?;
-        let answer = children.start(limits);
-        match answer.and_then(|child| children.wait(child, bytes, limits)) {
+        match children.ask(Task::Compile, bytes, limits) {
             Ok(answer) => answer,
             // Nothing was heard that could come from a child: there is none to be had.
             Err(error) => {
@@ -193,11 +209,11 @@ fn compile_here(
     let inspection = shape::inspect(bytes)?;
     let unknown: Vec<String> = inspection
         .unknown_imports()
-        .map(|import| format!("`{}`", import.name))
+        .map(|import| import.name.clone())
         .collect();
     if !unknown.is_empty() {
         return Err(PluginError::Imports {
-            imports: unknown.join(", "),
+            imports: listed(&unknown),
         });
     }
     let engine = engine(inspection.shape)?;
@@ -228,8 +244,24 @@ pub(super) fn does_not_compile(error: &wasmtime::Error) -> PluginError {
         let why = error.root_cause();
         PluginError::TooMuch(format!("it declares more than a job may have: {why}"))
     } else {
-        PluginError::Compile(whole)
+        PluginError::Compile(brief(&whole))
     }
+}
+
+/// Reads what a file is, after a process of its own has done it and come to no harm: one made to be
+/// slow, large or endlessly deep to read is refused. For a verb that a person runs, of the
+/// executable `quarterjack`, which starts itself.
+///
+/// # Errors
+/// Why it is no job, or what of the limits it exceeds.
+pub fn inspect_apart(bytes: &[u8]) -> Result<Inspection, PluginError> {
+    // Where no process is to be had, it is read here, as ever.
+    if let Ok(answer) = Children::new().ask(Task::Inspect, bytes, &INSPECTION) {
+        answer?;
+    }
+    // Twice the stack: what was deep enough there is so here.
+    let seen = on_stack(2 * STACK, || shape::inspect(bytes)).map_err(PluginError::Read)?;
+    Ok(seen?)
 }
 
 // --- the host's side
@@ -256,6 +288,15 @@ impl Drop for Running {
 }
 
 impl Children {
+    fn new() -> Children {
+        Children {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            most: cores(),
+            told: AtomicBool::new(false),
+        }
+    }
+
     /// Waits until another child may be started.
     fn enter(&self) -> Result<Place<'_>, PluginError> {
         let mut state = self.state.lock();
@@ -269,11 +310,21 @@ impl Children {
         Ok(Place(self))
     }
 
-    fn start(&self, limits: &PluginSettings) -> io::Result<Running> {
+    /// Has a child do something with a file.
+    ///
+    /// # Errors
+    /// If there is no child to be had.
+    fn ask(
+        &self,
+        task: Task,
+        bytes: &[u8],
+        limits: &PluginSettings,
+    ) -> io::Result<Result<Compiled, PluginError>> {
         let cpu = cpu_seconds(limits.compile_timeout);
-        Command::new(own_executable()?)
+        let child = Command::new(own_executable()?)
             .arg0("quarterjack")
             .arg(VERB)
+            .args((task == Task::Inspect).then_some("--inspect"))
             .arg(format!("--memory={}", limits.compile_memory))
             .arg(format!("--cpu={cpu}"))
             .env_clear()
@@ -282,8 +333,8 @@ impl Children {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .spawn()
-            .map(Running)
+            .spawn()?;
+        self.wait(task, Running(child), bytes, limits)
     }
 
     /// Hands the file to a child, and takes what it makes of it.
@@ -292,6 +343,7 @@ impl Children {
     /// If it is no child of this program: it does not greet.
     fn wait(
         &self,
+        task: Task,
         mut child: Running,
         bytes: &[u8],
         limits: &PluginSettings,
@@ -322,7 +374,7 @@ impl Children {
                         break Err(PluginError::Stopping);
                     }
                     Err(RecvTimeoutError::Timeout) if passed(deadline) => {
-                        break Err(too_slow(limits));
+                        break Err(too_slow(task, limits));
                     }
                     Err(RecvTimeoutError::Timeout) => {}
                 }
@@ -338,16 +390,16 @@ impl Children {
             let complaint = complaint.join().unwrap_or_default();
             match ended {
                 Err(error) => Ok(Err(error)),
-                Ok(Ok((answer, code))) => Ok(taken(answer, code, limits)),
+                Ok(Ok((answer, code))) => Ok(taken(task, answer, code, limits)),
                 // One that was killed before it could greet is a child all the same.
                 Ok(Err(Silence::NoGreeting))
                     if status.is_none_or(|status| status.signal().is_some()) =>
                 {
                     let error = io::ErrorKind::UnexpectedEof.into();
-                    Ok(Err(failed(status, &complaint, &error, limits)))
+                    Ok(Err(failed(task, status, &complaint, &error, limits)))
                 }
                 Ok(Err(Silence::Broken(error))) => {
-                    Ok(Err(failed(status, &complaint, &error, limits)))
+                    Ok(Err(failed(task, status, &complaint, &error, limits)))
                 }
                 Ok(Err(Silence::NoGreeting)) => Err(io::Error::other(format!(
                     "this program does not compile plugins: {}",
@@ -445,7 +497,12 @@ fn read_answer(stdout: impl Read) -> Result<(Answer, Vec<u8>), Silence> {
 }
 
 /// What an answer means.
-fn taken(answer: Answer, code: Vec<u8>, limits: &PluginSettings) -> Result<Compiled, PluginError> {
+fn taken(
+    task: Task,
+    answer: Answer,
+    code: Vec<u8>,
+    limits: &PluginSettings,
+) -> Result<Compiled, PluginError> {
     Err(match answer {
         Answer::Compiled { face, .. } => {
             return Ok(Compiled {
@@ -457,18 +514,26 @@ fn taken(answer: Answer, code: Vec<u8>, limits: &PluginSettings) -> Result<Compi
         Answer::Imports(imports) => PluginError::Imports { imports },
         Answer::Compile(why) => PluginError::Compile(why),
         Answer::TooMuch(why) => PluginError::TooMuch(why),
-        Answer::OutOfMemory => too_large(limits),
+        Answer::OutOfMemory => too_large(task, limits),
     })
 }
 
-fn too_slow(limits: &PluginSettings) -> PluginError {
+fn too_slow(task: Task, limits: &PluginSettings) -> PluginError {
+    if task == Task::Inspect {
+        let timeout = format_duration_exact(limits.compile_timeout);
+        return PluginError::NotAJob(format!("it takes longer than {timeout} to read"));
+    }
     PluginError::Compile(format!(
         "it takes longer than {} to compile; allow more with `compile_timeout` under [plugins] in quarterjack.toml, or build it smaller",
         format_duration_exact(limits.compile_timeout)
     ))
 }
 
-fn too_large(limits: &PluginSettings) -> PluginError {
+fn too_large(task: Task, limits: &PluginSettings) -> PluginError {
+    if task == Task::Inspect {
+        let size = format_size(limits.compile_memory);
+        return PluginError::NotAJob(format!("it needs more than {size} of memory to read"));
+    }
     PluginError::Compile(format!(
         "it needs more than {} of memory to compile; allow more with `compile_memory` under [plugins] in quarterjack.toml, or build it smaller",
         format_size(limits.compile_memory)
@@ -477,23 +542,34 @@ fn too_large(limits: &PluginSettings) -> PluginError {
 
 /// Why a child ended without an answer.
 fn failed(
+    task: Task,
     status: Option<ExitStatus>,
     complaint: &str,
     error: &io::Error,
     limits: &PluginSettings,
 ) -> PluginError {
     if is_out_of_memory(complaint) {
-        return too_large(limits);
+        return too_large(task, limits);
     }
     let signal = status.and_then(|status| status.signal());
     let is = |of: Signal| signal == Some(of.as_raw());
     if is(Signal::XCPU) {
-        return too_slow(limits);
+        return too_slow(task, limits);
     }
-    PluginError::Compile(if complaint.contains("overflowed its stack") {
+    let refused = match task {
+        Task::Inspect => PluginError::NotAJob,
+        Task::Compile => PluginError::Compile,
+    };
+    refused(if complaint.contains("overflowed its stack") {
         "it is nested too deeply for the compiler".into()
     } else if is(Signal::KILL) {
-        "the compiler was killed from outside, perhaps because the machine has too little memory; touch the file to try again".into()
+        let again = match task {
+            Task::Inspect => "try again",
+            Task::Compile => "touch the file to try again",
+        };
+        format!(
+            "the compiler was killed from outside, perhaps because the machine has too little memory; {again}"
+        )
     } else {
         let ended = match status {
             Some(status) => status.to_string(),
@@ -519,19 +595,23 @@ fn is_out_of_memory(complaint: &str) -> bool {
 
 // --- the child's side
 
-/// Compiles the file on standard input for a host, and answers on standard output. `memory` is in
-/// bytes, `cpu` in seconds; both are limits of this process from now on.
+/// Compiles the file on standard input for a host, or only inspects it, and answers on standard
+/// output. `memory` is in bytes, `cpu` in seconds; both are limits of this process from now on.
 ///
 /// # Errors
 /// If the answer cannot be written, or the limits cannot be set.
-pub fn compile_for_host(memory: u64, cpu: u64) -> io::Result<()> {
+pub fn compile_for_host(task: Task, memory: u64, cpu: u64) -> io::Result<()> {
     limit_myself(memory, cpu)?;
     let mut out = io::stdout().lock();
     out.write_all(GREETING)?;
     out.flush()?;
     let mut bytes = Vec::new();
     io::stdin().lock().read_to_end(&mut bytes)?;
-    let (answer, code) = match compile_and_serialize(&bytes) {
+    let made = match task {
+        Task::Inspect => on_stack(STACK, || look(&bytes))?,
+        Task::Compile => compile_and_serialize(&bytes),
+    };
+    let (answer, code) = match made {
         Ok((face, code)) => {
             let bytes = code.len() as u64;
             (Answer::Compiled { face, bytes }, code)
@@ -545,6 +625,25 @@ pub fn compile_for_host(memory: u64, cpu: u64) -> io::Result<()> {
     out.write_all(b"\n")?;
     out.write_all(&code)?;
     out.flush()
+}
+
+/// Inspects a file for its own sake.
+fn look(bytes: &[u8]) -> Result<(Face, Vec<u8>), PluginError> {
+    let shape = shape::inspect(bytes)?.shape.id().to_owned();
+    let imports = Vec::new(); // whoever asked reads them
+    Ok((Face { shape, imports }, Vec::new()))
+}
+
+/// Runs something on a stack of its own.
+///
+/// # Errors
+/// If there is no thread to be had.
+fn on_stack<T: Send>(size: usize, run: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(size);
+        let done = thread.spawn_scoped(scope, run)?.join();
+        done.map_err(|_| io::Error::other("it panicked"))
+    })
 }
 
 fn compile_and_serialize(bytes: &[u8]) -> Result<(Face, Vec<u8>), PluginError> {

@@ -12,7 +12,7 @@ fn limits() -> PluginSettings {
 fn said(status: i32, complaint: &str) -> String {
     let status = ExitStatus::from_raw(status);
     let error = io::Error::from(io::ErrorKind::UnexpectedEof);
-    failed(Some(status), complaint, &error, &limits()).to_string()
+    failed(Task::Compile, Some(status), complaint, &error, &limits()).to_string()
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn an_answer_must_be_whole() {
     whole.extend(b"abc");
     let (answer, code) = read_answer(&*whole).unwrap();
     assert_eq!(code, b"abc");
-    let compiled = taken(answer, code, &limits()).map_err(|error| error.to_string());
+    let compiled = taken(Task::Compile, answer, code, &limits()).map_err(|error| error.to_string());
     assert_eq!(compiled.unwrap().face.shape(), Some(Shape::Typed));
     for length in 0..whole.len() {
         let silence = read_answer(&whole[..length]).unwrap_err();

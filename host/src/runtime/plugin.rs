@@ -21,7 +21,7 @@ use super::compiler::{Artifact, Compiled, Compiler, Face, does_not_compile};
 use super::engine::{Engine, EngineError};
 use super::guest::GuestState;
 use super::lock::Held;
-use super::shape::{Digest, Shape, ShapeError};
+use super::shape::{Digest, Shape, ShapeError, brief};
 #[cfg(feature = "wasi-03")]
 use super::wasi03;
 use crate::clock;
@@ -271,7 +271,7 @@ impl Loader {
 
     fn link(&self, code: Code, shape: Shape) -> Result<(Entry, u32), PluginError> {
         let engine = self.engine.for_shape(shape)?;
-        let link = |error: wasmtime::Error| PluginError::Link(format!("{error:#}"));
+        let link = |error: wasmtime::Error| PluginError::Link(brief(&format!("{error:#}")));
         match code {
             Code::Component(component) => {
                 let needs = component.resources_required().ok_or_else(|| {

@@ -232,7 +232,7 @@ fn validate(bytes: &[u8]) -> Result<(), ShapeError> {
 fn invalid(error: &wasmparser::BinaryReaderError, size: usize) -> ShapeError {
     let offset = error.offset();
     ShapeError::Invalid {
-        message: error.message().to_owned(),
+        message: brief(error.message()),
         offset,
         size,
         hint: if offset >= size || error.message().contains("unexpected end") {
@@ -240,6 +240,35 @@ fn invalid(error: &wasmparser::BinaryReaderError, size: usize) -> ShapeError {
         } else {
             ""
         },
+    }
+}
+
+/// Names of a file in a list: as many, and as much of each, as a person reads. A file may have a
+/// million, of 100 000 bytes each.
+pub fn listed(names: &[impl AsRef<str>]) -> String {
+    const SHOWN: usize = 12;
+    const LONGEST: usize = 200;
+    let shown = names.iter().take(SHOWN).map(|name| {
+        let name = name.as_ref();
+        match name.get(..name.floor_char_boundary(LONGEST)) {
+            Some(start) if start.len() < name.len() => format!("`{start}...`"),
+            _ => format!("`{name}`"),
+        }
+    });
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// What a parser, compiler or linker says of a file, without the rest of a text that quotes names
+/// of the file at length.
+pub(super) fn brief(message: &str) -> String {
+    const LONGEST: usize = 2 << 10;
+    match message.get(..message.floor_char_boundary(LONGEST)) {
+        Some(start) if start.len() < message.len() => format!("{start}..."),
+        _ => message.to_owned(),
     }
 }
 
@@ -335,17 +364,10 @@ impl Surface {
     }
 
     fn no_entry(&self, encoding: &'static str) -> ShapeError {
-        const SHOWN: usize = 12;
-        let names: Vec<String> = self
-            .exports
-            .iter()
-            .take(SHOWN)
-            .map(|(name, _)| format!("`{name}`"))
-            .collect();
-        let exports = match (names.len(), self.exports.len() - names.len()) {
-            (0, _) => "nothing".to_owned(),
-            (_, 0) => names.join(", "),
-            (_, more) => format!("{} and {more} more", names.join(", ")),
+        let names: Vec<&str> = self.exports.iter().map(|(name, _)| &**name).collect();
+        let exports = match names.as_slice() {
+            [] => "nothing".to_owned(),
+            names => listed(names),
         };
         ShapeError::NoEntry { encoding, exports }
     }
@@ -418,6 +440,26 @@ mod tests {
         }
         let draft = inspect_text(&exporting("0.3.0-rc-2025-09-16")).unwrap_err();
         assert_eq!(draft.to_string().contains("draft"), WASI_03, "{draft}");
+    }
+
+    #[test]
+    fn names_without_number_and_end_are_told_in_short() {
+        assert_eq!(listed(&["a", "b"]), "`a`, `b`");
+        assert_eq!(
+            listed(&["n"; 14]),
+            format!("{} and 2 more", ["`n`"; 12].join(", "))
+        );
+        let long = "\u{e9}".repeat(50_000);
+        let shown = listed(&[&long]);
+        assert_eq!(shown, format!("`{}...`", "\u{e9}".repeat(100)));
+        let twice = format!(
+            r#"(module (func $f) (export "{long}" (func $f)) (export "{long}" (func $f)))"#
+        );
+        let error = inspect_text(&twice).unwrap_err().to_string();
+        assert!(
+            error.contains("duplicate export name") && error.len() < 3_000,
+            "{error}"
+        );
     }
 
     #[test]
