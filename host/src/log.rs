@@ -187,10 +187,10 @@ impl LogQuery {
             && self
                 .level
                 .is_none_or(|least| line.level.is_some_and(|level| level >= least))
-            && self
-                .text
-                .as_ref()
-                .is_none_or(|text| line.to_string().contains(text))
+            && self.text.as_ref().is_none_or(|text| match line.level {
+                Some(_) => line.to_string().contains(text),
+                None => line.text.contains(text),
+            })
     }
 }
 

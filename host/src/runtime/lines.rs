@@ -14,6 +14,9 @@ use crate::secret::{Redactor, Stream};
 /// The longest line that is kept whole, in bytes.
 pub(super) const LONGEST_LINE: usize = 64 << 10;
 
+/// How many bytes a line counts as at least: to keep it takes more than its text.
+const LEAST: u64 = 16;
+
 /// The lines of one attempt.
 pub(super) struct Lines {
     sink: Arc<dyn LogSink>,
@@ -60,6 +63,11 @@ impl Budget {
         self.left -= taken as u64;
         self.dropped += (wanted - taken) as u64;
         taken
+    }
+
+    /// Notes that a line is whole, so many of whose bytes have been taken.
+    fn end_line(&mut self, taken: u64) {
+        self.left = self.left.saturating_sub(LEAST.saturating_sub(taken));
     }
 }
 
@@ -131,6 +139,7 @@ impl Lines {
             self.budget.dropped += taken as u64;
             return;
         }
+        self.budget.end_line(size as u64);
         let end = text.floor_char_boundary(LONGEST_LINE);
         let cut = (text.len() - end) as u64;
         self.budget.dropped += cut;
@@ -190,6 +199,7 @@ impl Lines {
         };
         let Some(at) = half.at.take() else { return };
         let mut text = std::mem::take(&mut half.text);
+        self.budget.end_line(text.len() as u64 + 1);
         if text.last() == Some(&b'\r') {
             text.pop();
         }
@@ -354,13 +364,27 @@ mod tests {
     #[test]
     fn what_is_beyond_the_limit_is_counted() {
         let seen = Arc::new(Seen::default());
-        let mut of = lines(&seen, 8, None);
+        let mut of = lines(&seen, 20, None);
         of.push(LogStream::Stderr, b"one\nthirteen\nmore\n\n");
         of.note("too much");
         drop(of);
         let (lines, dropped) = told(&seen);
         assert_eq!(lines, ["1 stderr one", "2 stderr thir -4"]);
         assert_eq!(dropped, 4 + 1 + 5 + 1 + 9);
+    }
+
+    #[test]
+    fn many_short_lines_are_no_way_around_the_limit() {
+        let seen = Arc::new(Seen::default());
+        let mut of = lines(&seen, 1 << 10, None);
+        for _ in 0..100 {
+            of.push(LogStream::Stdout, &[b'\n'; 100]);
+            of.note("");
+        }
+        drop(of);
+        let (lines, dropped) = told(&seen);
+        assert_eq!(lines.len(), 64);
+        assert_eq!(dropped, 100 * 101 - 64);
     }
 
     #[test]

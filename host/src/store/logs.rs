@@ -41,15 +41,18 @@ pub trait LogStore: LogSink {
     /// Some may be there still.
     fn remove(&self, runs: Vec<RunId>) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Removes all lines of the runs that are older than this one: of those there are no records.
+    /// The runs with lines that are older than this one, the oldest first, at most so many. Blocks.
     ///
     /// # Errors
-    /// Some may be there still.
-    fn remove_before(&self, run: RunId) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// They cannot be read.
+    fn older(&self, than: RunId, most: u32) -> Result<Vec<RunId>, StoreError>;
 }
 
 /// How many bytes of lines a [`MemoryLogs`] keeps.
 const MEMORY: u64 = 32 << 20;
+
+/// About how many bytes a log takes of which no line is kept.
+const EMPTY: u64 = 64;
 
 /// Lines in memory, those of the newest runs. Nothing outlives the process.
 #[derive(Debug)]
@@ -74,7 +77,7 @@ struct Log {
 
 impl Log {
     fn weight(&self) -> u64 {
-        self.lines.values().map(LogLine::weight).sum()
+        EMPTY + self.lines.values().map(LogLine::weight).sum::<u64>()
     }
 }
 
@@ -109,11 +112,14 @@ impl LogSink for MemoryLogs {
         let mut kept = self.kept.lock();
         let kept = &mut *kept;
         let key = (batch.run, batch.attempt);
-        let log = kept.logs.entry(key).or_insert_with(|| Log {
-            job: batch.job,
-            lines: BTreeMap::new(),
-            dropped: 0,
-            ended: false,
+        let log = kept.logs.entry(key).or_insert_with(|| {
+            kept.bytes += EMPTY;
+            Log {
+                job: batch.job,
+                lines: BTreeMap::new(),
+                dropped: 0,
+                ended: false,
+            }
         });
         for line in batch.lines {
             if let std::collections::btree_map::Entry::Vacant(place) = log.lines.entry(line.number)
@@ -126,13 +132,14 @@ impl LogSink for MemoryLogs {
         log.ended |= batch.ended;
         // The oldest make room; a log that is alone in being too large keeps its newest lines.
         while kept.bytes > self.most
-            && let Some((oldest, log)) = kept.logs.iter_mut().find(|it| !it.1.lines.is_empty())
+            && let Some((oldest, log)) = kept.logs.iter_mut().next()
         {
             if *oldest == key {
-                if let Some((_, line)) = log.lines.pop_first() {
-                    kept.bytes -= line.weight();
-                    log.dropped += line.text.len() as u64 + 1;
-                }
+                let Some((_, line)) = log.lines.pop_first() else {
+                    break;
+                };
+                kept.bytes -= line.weight();
+                log.dropped += line.text.len() as u64 + 1;
             } else {
                 let oldest = *oldest;
                 kept.remove(&[oldest]);
@@ -184,11 +191,12 @@ impl LogStore for MemoryLogs {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn remove_before(&self, run: RunId) -> BoxFuture<'_, Result<(), StoreError>> {
-        let mut kept = self.kept.lock();
-        let keys: Vec<_> = kept.logs.range(..(run, 0)).map(|(key, _)| *key).collect();
-        kept.remove(&keys);
-        Box::pin(std::future::ready(Ok(())))
+    fn older(&self, than: RunId, most: u32) -> Result<Vec<RunId>, StoreError> {
+        let kept = self.kept.lock();
+        let mut runs: Vec<RunId> = kept.logs.range(..(than, 0)).map(|it| it.0.0).collect();
+        runs.dedup();
+        runs.truncate(most as usize);
+        Ok(runs)
     }
 }
 
@@ -216,5 +224,17 @@ mod tests {
         let summaries = logs.summaries(RunId::from_u128(3)).unwrap();
         assert_eq!(summaries[0].dropped, (30 - left.len() as u64) * 5);
         assert!(logs.kept.lock().bytes <= 400);
+    }
+
+    #[test]
+    fn logs_without_lines_make_room_too() {
+        let logs = MemoryLogs::new(400);
+        for run in 1..100 {
+            let mut silent = batch(run, "a", &[]);
+            silent.dropped = 5;
+            logs.append(silent);
+        }
+        let kept = logs.kept.lock();
+        assert_eq!((kept.logs.len(), kept.bytes), (6, 6 * EMPTY));
     }
 }

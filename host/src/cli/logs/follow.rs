@@ -124,6 +124,10 @@ impl Logs {
                     Some(log) => log.ended || looked > AFTER_END,
                     None => looked > AFTER_SILENCE,
                 };
+                if is_all && logs.is_empty() && has_log(&now) {
+                    // Its lines are not there, or never were: as without following.
+                    self.one(past, &now, &query, out)?;
+                }
                 if is_all {
                     for log in logs.iter().filter(|log| log.dropped > 0) {
                         if self.json {
@@ -153,6 +157,12 @@ impl Logs {
             }
         }
     }
+}
+
+/// Whether something of the log of a run is in its record.
+fn has_log(record: &RunRecord) -> bool {
+    let ends = record.attempts.iter().filter_map(|it| it.end.as_ref());
+    ends.into_iter().any(|end| !end.execution.log.is_empty())
 }
 
 /// How a run has ended, in a line.

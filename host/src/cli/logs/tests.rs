@@ -242,6 +242,11 @@ fn a_log_of_which_only_the_record_is_left_is_told_as_that_has_it() {
     );
     let out = logged(&past(), &["C5E3", "--attempt", "1"]).0;
     assert_eq!(out, "no such table\n\u{1b}[31mgiving up\n");
+    let mut wait = || ControlFlow::Continue(());
+    let follow = ["C5EH", "-f", "--tail", "2"];
+    let (out, said) = told(&past(), &follow, Eyes::default(), &mut wait);
+    assert_eq!(out.lines().count(), 2, "{out}");
+    assert!(said.ends_with("C5EH: ok after 41 ms\n"), "{said}");
 }
 
 #[test]

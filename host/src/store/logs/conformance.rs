@@ -13,6 +13,8 @@ use crate::run::{Level, RunId};
 pub async fn run(new: impl Fn() -> Box<dyn LogStore>) {
     lines_come_back_in_order(&*new());
     lines_are_chosen(&*new());
+    an_early_line_that_ends_late_hides_none(&*new());
+    many_lines_come_back_too(&*new());
     a_line_is_kept_once(&*new());
     what_was_not_kept_adds_up(&*new());
     whoever_has_seen_enough_is_told_no_more(&*new());
@@ -138,6 +140,53 @@ fn lines_are_chosen(logs: &dyn LogStore) {
     assert_eq!(whole, sent.lines);
 }
 
+/// Of two streams, the line that was begun first may be whole last.
+fn an_early_line_that_ends_late_hides_none(logs: &dyn LogStore) {
+    let mut some = batch(1, "a", &["late", "early"]);
+    some.lines[0].at += TimeDelta::seconds(9);
+    logs.append(some);
+    let query = LogQuery {
+        since: Some(Timestamp::UNIX_EPOCH + TimeDelta::seconds(5)),
+        ..LogQuery::default()
+    };
+    assert_eq!(read(logs, &query), ["1/1/1 a late"]);
+}
+
+/// More than anybody wants to hold at once, over several attempts and runs.
+fn many_lines_come_back_too(logs: &dyn LogStore) {
+    let text = "x".repeat(500);
+    let texts = vec![&*text; 700];
+    for (run, attempt) in [(3, 2), (1, 1), (3, 1), (2, 1)] {
+        let mut some = batch(run, if run == 2 { "b" } else { "a" }, &texts);
+        some.attempt = attempt;
+        logs.append(some);
+    }
+    let found = |query: LogQuery| -> Vec<String> {
+        let places = read(logs, &query).into_iter();
+        places
+            .map(|line| line.split_once(' ').unwrap().0.to_owned())
+            .collect()
+    };
+    let of = |attempts: &[(u128, u32)]| -> Vec<String> {
+        let lines = |(run, attempt)| (1..=700).map(move |line| format!("{run}/{attempt}/{line}"));
+        attempts.iter().copied().flat_map(lines).collect()
+    };
+    assert_eq!(
+        found(LogQuery::default()),
+        of(&[(1, 1), (2, 1), (3, 1), (3, 2)])
+    );
+    let of_job = LogQuery {
+        job: Some("a".into()),
+        ..LogQuery::default()
+    };
+    assert_eq!(found(of_job), of(&[(1, 1), (3, 1), (3, 2)]));
+    let rest = LogQuery {
+        after: Some((1, 100)),
+        ..LogQuery::of(RunId::from_u128(3))
+    };
+    assert_eq!(found(rest), of(&[(3, 1), (3, 2)])[100..]);
+}
+
 fn a_line_is_kept_once(logs: &dyn LogStore) {
     logs.append(batch(1, "a", &["one", "two"]));
     logs.append(batch(1, "a", &["one", "two", "three"]));
@@ -188,7 +237,11 @@ async fn lines_go_with_their_runs(logs: &dyn LogStore) {
     logs.remove(runs).await.unwrap();
     assert_eq!(read(logs, &LogQuery::default()).len(), 6);
     assert_eq!(logs.summaries(RunId::from_u128(2)).unwrap(), []);
-    logs.remove_before(RunId::from_u128(5)).await.unwrap();
+    let older = |most| logs.older(RunId::from_u128(5), most).unwrap();
+    assert_eq!(older(9), [1, 3].map(RunId::from_u128));
+    assert_eq!(older(1), [1].map(RunId::from_u128));
+    logs.remove(older(9)).await.unwrap();
+    assert_eq!(older(9), []);
     let left = read(logs, &LogQuery::default());
     assert_eq!(left, ["5/1/1 a one", "5/1/2 a two"]);
 }

@@ -26,7 +26,7 @@ pub(super) const STEPS: &[M<'static>] = &[M::up(include_str!("logs.sql"))];
 /// Writes a batch, within a transaction.
 pub(super) fn write(connection: &Connection, batch: &LogBatch) -> rusqlite::Result<()> {
     let key = to_key(batch.run);
-    let last_at = batch.lines.last().map(|line| to_nanos(line.at));
+    let last_at = batch.lines.iter().map(|line| to_nanos(line.at)).max();
     connection
         .prepare_cached(
             "INSERT INTO logs (run, attempt, job, last_at, dropped, ended) \
@@ -77,23 +77,56 @@ pub(super) fn remove(connection: &Connection, runs: &[RunId]) -> rusqlite::Resul
     Ok(())
 }
 
-/// Removes all that belongs to older runs.
-pub(super) fn remove_before(connection: &Connection, run: RunId) -> rusqlite::Result<()> {
-    for sql in [
-        "DELETE FROM lines WHERE run < ?",
-        "DELETE FROM logs WHERE run < ?",
-    ] {
-        connection.prepare_cached(sql)?.execute([to_key(run)])?;
-    }
-    Ok(())
+/// The runs with lines that are older than this one.
+pub(super) fn older(
+    connection: &Connection,
+    than: RunId,
+    most: u32,
+) -> rusqlite::Result<Vec<RunId>> {
+    connection
+        .prepare_cached("SELECT DISTINCT run FROM logs WHERE run < ? ORDER BY run LIMIT ?")?
+        .query_map(params![to_key(than), most], |row| row.get(0).map(from_key))?
+        .collect()
 }
 
-/// Tells of the lines that are wanted.
+/// How many bytes of lines are read at once.
+const PAGE: u64 = 256 << 10;
+
+/// Where a page ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    run: RunId,
+    attempt: u32,
+    number: u64,
+}
+
+/// Tells of the lines that are wanted. They are read in pages, and nothing is open while they are
+/// told of: whoever is told may take its time, and the log of the file would grow meanwhile.
 pub(super) fn read(
+    mut page: impl FnMut(Option<Place>) -> Result<(Vec<LoggedLine>, Option<Place>), StoreError>,
+    each: EachLine<'_>,
+) -> Result<(), StoreError> {
+    let mut from = None;
+    loop {
+        let (lines, next) = page(from)?;
+        for line in lines {
+            if each(line) == ControlFlow::Break(()) {
+                return Ok(());
+            }
+        }
+        if next.is_none() {
+            return Ok(());
+        }
+        from = next;
+    }
+}
+
+/// Some of the lines that are wanted, after a place; and where they end, if there may be more.
+pub(super) fn read_page(
     connection: &Connection,
     query: &LogQuery,
-    each: EachLine<'_>,
-) -> rusqlite::Result<()> {
+    from: Option<Place>,
+) -> rusqlite::Result<(Vec<LoggedLine>, Option<Place>)> {
     let mut wanted = String::from("1");
     let mut values: Vec<Value> = Vec::new();
     let mut and = |condition: &str, value: Value| {
@@ -110,18 +143,32 @@ pub(super) fn read(
     if let Some(attempt) = query.attempt {
         and("logs.attempt = ?", i64::from(attempt).into());
     }
-    if let Some((attempt, number)) = query.after {
-        and("logs.attempt >= ?", i64::from(attempt).into());
-        and(
-            "(logs.attempt, lines.number) > (?, ?)",
-            i64::from(attempt).into(),
+    let after = query.run.zip(query.after);
+    let after = after.map(|(run, (attempt, number))| Place {
+        run,
+        attempt,
+        number,
+    });
+    // A page of a run begins where the one before it ended, or else where it is asked for. It is
+    // said so that the keys lead there.
+    if let Some(place) = from.or(after) {
+        let (key, attempt) = (to_key(place.run).to_vec(), i64::from(place.attempt));
+        wanted.push_str(
+            " AND (logs.run, logs.attempt) >= (?, ?) AND lines.number > \
+             CASE WHEN logs.run = ? AND logs.attempt = ? THEN ? ELSE -1 END",
         );
-        values.push(to_count(number).into());
+        values.extend([key.clone().into(), attempt.into()]);
+        values.extend([key.into(), attempt.into(), to_count(place.number).into()]);
     }
     if let Some(since) = query.since {
         // Most logs end before that, and need not be looked through.
         wanted.push_str(" AND logs.last_at >= ? AND lines.at >= ?");
         values.extend([to_nanos(since).into(), to_nanos(since).into()]);
+    }
+    if let Some(text) = &query.text {
+        // What a line without a level says is its text: most others need not be built for that.
+        wanted.push_str(" AND (lines.level IS NOT NULL OR instr(lines.text, ?) > 0)");
+        values.push(text.clone().into());
     }
     // What is left is sorted out here: it is said in one place what a line has to have.
     let sql = format!(
@@ -131,13 +178,24 @@ pub(super) fn read(
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(values))?;
+    let (mut lines, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
-        let line = line_of(row)?;
-        if query.wants(&line) && each(line) == ControlFlow::Break(()) {
-            break;
+        let logged = line_of(row)?;
+        if !query.wants(&logged) {
+            continue;
+        }
+        let end = Place {
+            run: logged.run,
+            attempt: logged.attempt,
+            number: logged.line.number,
+        };
+        bytes += logged.line.weight();
+        lines.push(logged);
+        if bytes >= PAGE {
+            return Ok((lines, Some(end)));
         }
     }
-    Ok(())
+    Ok((lines, None))
 }
 
 fn line_of(row: &Row<'_>) -> rusqlite::Result<LoggedLine> {
@@ -210,7 +268,10 @@ impl LogReader {
     /// They cannot be read; some may have been told of.
     pub fn lines(&self, query: &LogQuery, each: EachLine<'_>) -> Result<(), StoreError> {
         match &self.connection {
-            Some(connection) => read(connection, query, each).map_err(|error| self.named(&error)),
+            Some(connection) => {
+                let page = |from| read_page(connection, query, from);
+                read(|from| page(from).map_err(|error| self.named(&error)), each)
+            }
             None => Ok(()),
         }
     }

@@ -10,6 +10,7 @@
 //! fit into memory meanwhile is lost, counted, and told.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,6 +45,9 @@ const WAITING: u64 = 32 << 20;
 /// How many bytes are kept for later when they cannot be written.
 const LATER: u64 = 4 << 20;
 
+/// How many bytes SQLite's own log keeps when all of it has been copied into the file.
+const JOURNAL: u32 = 16 << 20;
+
 /// How long until what could not be written is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -53,8 +57,42 @@ pub struct SqliteLogs {
     messages: Mutex<Option<Sender<Message>>>,
     /// Bytes that have been sent and not been taken up.
     waiting: Arc<AtomicU64>,
+    beyond: Arc<Mutex<Losses>>,
     reader: Mutex<Option<Connection>>,
     writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What has been given up of the logs of attempts, and must still be noted there: batches without
+/// lines, as few as there are attempts, however much they print.
+#[derive(Debug, Default)]
+struct Losses {
+    of_attempts: BTreeMap<(RunId, u32), LogBatch>,
+    lines: u64,
+}
+
+impl Losses {
+    /// Gives up the lines of a batch.
+    fn add(&mut self, mut batch: LogBatch) {
+        self.lines += batch.lines.len() as u64;
+        batch.lose();
+        match self.of_attempts.entry((batch.run, batch.attempt)) {
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                known.dropped += batch.dropped;
+                known.ended |= batch.ended;
+            }
+            Entry::Vacant(place) => {
+                place.insert(batch);
+            }
+        }
+    }
+
+    /// The batches to be noted, those of the newest runs where they are too many themselves.
+    fn into_batches(self) -> impl Iterator<Item = LogBatch> {
+        let room = usize::try_from(LATER / 2 / 64).unwrap_or(usize::MAX);
+        let old = self.of_attempts.len().saturating_sub(room);
+        self.of_attempts.into_values().skip(old)
+    }
 }
 
 /// Answered once it is known whether it is written.
@@ -64,7 +102,6 @@ type Reply = oneshot::Sender<Result<(), StoreError>>;
 enum Message {
     Append(LogBatch),
     Remove(Vec<RunId>, Reply),
-    RemoveBefore(RunId, Reply),
     /// Answered when all that came before it is written.
     Flush(Reply),
 }
@@ -88,17 +125,21 @@ impl SqliteLogs {
         let connection = file::open_with(&path, lines::STEPS)?;
         connection
             .pragma_update(None, "synchronous", "NORMAL")
+            .and_then(|()| connection.pragma_update(None, "journal_size_limit", JOURNAL))
             .map_err(|error| file::name(&path, &error))?;
         let reader = file::open_to_read_with(&path, lines::STEPS.len())?;
         let (sender, messages) = channel();
         let waiting = Arc::new(AtomicU64::new(0));
+        let beyond = Arc::<Mutex<Losses>>::default();
         let writer = Writer {
             connection,
             messages,
             waiting: waiting.clone(),
+            beyond: beyond.clone(),
             unwritten: Vec::new(),
             lost: 0,
             failing: false,
+            behind: false,
         };
         let writer = std::thread::Builder::new()
             .name("logs".to_owned())
@@ -110,6 +151,7 @@ impl SqliteLogs {
         Ok(SqliteLogs {
             messages: Mutex::new(Some(sender)),
             waiting,
+            beyond,
             reader: Mutex::new(Some(reader)),
             writer: Mutex::new(Some(writer)),
         })
@@ -170,12 +212,13 @@ impl Drop for SqliteLogs {
 }
 
 impl LogSink for SqliteLogs {
-    fn append(&self, mut batch: LogBatch) {
+    fn append(&self, batch: LogBatch) {
         let weight = batch.weight();
         if self.waiting.fetch_add(weight, Ordering::Relaxed) + weight > WAITING {
             self.waiting.fetch_sub(weight, Ordering::Relaxed);
-            batch.lose();
-            self.waiting.fetch_add(batch.weight(), Ordering::Relaxed);
+            // What waits is taken up, and this then: no message says so, or they would be many.
+            self.beyond.lock().add(batch);
+            return;
         }
         self.send(Message::Append(batch));
     }
@@ -187,7 +230,8 @@ impl LogStore for SqliteLogs {
         self.send(Message::Flush(reply));
         // Whether or not it could be written: what is there is told.
         let _ = answer.blocking_recv();
-        self.read(|reader| lines::read(reader, query, each))
+        let page = |from| self.read(|reader| lines::read_page(reader, query, from));
+        lines::read(page, each)
     }
 
     fn summaries(&self, run: RunId) -> Result<Vec<LogSummary>, StoreError> {
@@ -198,8 +242,8 @@ impl LogStore for SqliteLogs {
         self.ask(|reply| Message::Remove(runs, reply))
     }
 
-    fn remove_before(&self, run: RunId) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.ask(|reply| Message::RemoveBefore(run, reply))
+    fn older(&self, than: RunId, most: u32) -> Result<Vec<RunId>, StoreError> {
+        self.read(|reader| lines::older(reader, than, most))
     }
 }
 
@@ -208,12 +252,16 @@ struct Writer {
     connection: Connection,
     messages: Receiver<Message>,
     waiting: Arc<AtomicU64>,
+    /// What came while too much waited.
+    beyond: Arc<Mutex<Losses>>,
     /// What could not be written yet.
     unwritten: Vec<LogBatch>,
-    /// How many lines were lost since it failed.
+    /// How many lines were lost that have not been told of.
     lost: u64,
     /// Whether the last transaction failed.
     failing: bool,
+    /// Whether more came than could be written.
+    behind: bool,
 }
 
 impl Writer {
@@ -280,6 +328,7 @@ impl Writer {
                 other => others.push(other),
             }
         }
+        self.take_losses();
         let written = self.transact(&others);
         match &written {
             Ok(()) => {
@@ -304,10 +353,7 @@ impl Writer {
             why: explain(&error),
         });
         for other in others {
-            if let Message::Remove(_, reply)
-            | Message::RemoveBefore(_, reply)
-            | Message::Flush(reply) = other
-            {
+            if let Message::Remove(_, reply) | Message::Flush(reply) = other {
                 // Nobody waits any more.
                 let _ = reply.send(outcome.clone());
             }
@@ -324,7 +370,6 @@ impl Writer {
         for other in others {
             match other {
                 Message::Remove(runs, _) => lines::remove(&transaction, runs)?,
-                Message::RemoveBefore(run, _) => lines::remove_before(&transaction, *run)?,
                 Message::Append(_) | Message::Flush(_) => {}
             }
         }
@@ -336,24 +381,25 @@ impl Writer {
         if self.unwritten.iter().map(LogBatch::weight).sum::<u64>() <= LATER {
             return;
         }
-        let mut of_attempts: BTreeMap<(RunId, u32), LogBatch> = BTreeMap::new();
-        for mut batch in self.unwritten.drain(..) {
-            self.lost += batch.lines.len() as u64;
-            batch.lose();
-            match of_attempts.get_mut(&(batch.run, batch.attempt)) {
-                Some(known) => {
-                    known.dropped += batch.dropped;
-                    known.ended |= batch.ended;
-                }
-                None => {
-                    of_attempts.insert((batch.run, batch.attempt), batch);
-                }
-            }
+        let mut losses = Losses::default();
+        self.unwritten.drain(..).for_each(|batch| losses.add(batch));
+        self.lost += losses.lines;
+        self.unwritten = losses.into_batches().collect();
+    }
+
+    /// Takes up what was lost on its way here, and tells of it when that begins and when it ends.
+    fn take_losses(&mut self) {
+        let losses = std::mem::take(&mut *self.beyond.lock());
+        let is_behind = losses.lines > 0;
+        self.lost += losses.lines;
+        self.unwritten.extend(losses.into_batches());
+        match (std::mem::replace(&mut self.behind, is_behind), is_behind) {
+            (false, true) => tracing::warn!(
+                "runs log more than can be written; what does not fit into memory is lost"
+            ),
+            (true, false) if !self.failing => self.tell_of_loss(),
+            _ => {}
         }
-        // Those of the newest runs, where even these are too much.
-        let room = usize::try_from(LATER / 2 / 64).unwrap_or(usize::MAX);
-        let old = of_attempts.len().saturating_sub(room);
-        self.unwritten = of_attempts.into_values().skip(old).collect();
     }
 
     fn tell_of_loss(&mut self) {
@@ -396,8 +442,8 @@ mod tests {
             self.logs.remove(runs)
         }
 
-        fn remove_before(&self, run: RunId) -> BoxFuture<'_, Result<(), StoreError>> {
-            self.logs.remove_before(run)
+        fn older(&self, than: RunId, most: u32) -> Result<Vec<RunId>, StoreError> {
+            self.logs.older(than, most)
         }
     }
 
@@ -468,6 +514,70 @@ mod tests {
         assert_eq!(lost(1), 6);
         assert!(lost(2) > 4 << 20, "{}", lost(2));
         assert_eq!(lost(3), 0);
+    }
+
+    #[test]
+    fn what_comes_while_the_file_is_held_up_is_bounded_and_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = SqliteLogs::open(dir.path()).unwrap();
+        let other = Connection::open(dir.path().join(lines::FILE)).unwrap();
+        // The writer waits for this one, for seconds.
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let text = "x".repeat(1 << 20);
+        for run in 0..60 {
+            let mut some = batch(run, "a", &[&text]);
+            some.ended = true;
+            logs.append(some);
+        }
+        for _ in 0..200 {
+            logs.append(batch(59, "a", &[&text]));
+        }
+        assert!(logs.waiting.load(Ordering::Relaxed) <= WAITING);
+        assert!(logs.beyond.lock().of_attempts.len() <= 60);
+        other.execute_batch("COMMIT").unwrap();
+        let found = read(&logs, &LogQuery::default()).len();
+        let (mut kept, mut lost) = (0, 0);
+        for run in 0..60 {
+            let [of_run] = logs.summaries(RunId::from_u128(run)).unwrap()[..] else {
+                panic!("nothing is known of the log of run {run}");
+            };
+            assert!(of_run.ended);
+            match of_run.dropped {
+                0 => kept += 1,
+                dropped => lost += dropped,
+            }
+        }
+        assert_eq!(kept, found as u64, "each has one line, or has lost it");
+        assert!((20..60).contains(&kept), "{kept}");
+        assert_eq!(lost, (60 - kept + 200) * ((1 << 20) + 1));
+    }
+
+    #[test]
+    fn whoever_is_told_may_take_its_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = SqliteLogs::open(dir.path()).unwrap();
+        let text = "x".repeat(1_000);
+        logs.append(batch(1, "a", &vec![&*text; 2_000]));
+        logs.lines(&LogQuery::default(), &mut |_| {
+            std::ops::ControlFlow::Break(())
+        })
+        .unwrap();
+        let reader = LogReader::open(dir.path()).unwrap();
+        let other = Connection::open(dir.path().join(lines::FILE)).unwrap();
+        let mut seen = 0;
+        reader
+            .lines(&LogQuery::default(), &mut |_| {
+                seen += 1;
+                // Nobody who reads stands in its way.
+                if seen % 500 == 1 {
+                    let sql = "PRAGMA wal_checkpoint(TRUNCATE)";
+                    let busy: i64 = other.query_row(sql, [], |row| row.get(0)).unwrap();
+                    assert_eq!(busy, 0, "at line {seen}");
+                }
+                std::ops::ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(seen, 2_000);
     }
 
     #[test]

@@ -15,8 +15,8 @@ CREATE TABLE logs (
   PRIMARY KEY (run, attempt)
 ) STRICT, WITHOUT ROWID;
 
--- The logs of a job.
-CREATE INDEX logs_of_job ON logs(job, run);
+-- The logs of a job. Unique, so that SQLite sees that they come in order.
+CREATE UNIQUE INDEX logs_of_job ON logs(job, run, attempt);
 
 -- Their lines, numbered from 1 in each attempt.
 CREATE TABLE lines (

@@ -145,6 +145,29 @@ impl SqliteStore {
     }
 }
 
+impl SqliteStore {
+    async fn remove_lines(&self, of: &[RunId]) -> Result<(), StoreError> {
+        for some in of.chunks(prune::LINES_OF) {
+            self.logs.remove(some.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes lines of runs that are older than all records, some thousands of runs at most.
+    async fn remove_lines_before(&self, oldest: RunId) -> Result<(), StoreError> {
+        let logs = self.logs.clone();
+        let find = move |_: &Connection| Ok(logs.older(oldest, prune::FOUND));
+        let found = self.inner.clone().read(find).await??;
+        self.remove_lines(&found).await
+    }
+
+    async fn is_too_much(&self, keep: Retention) -> Result<bool, StoreError> {
+        let logs = self.logs.clone();
+        let ask = move |reader: &Connection| prune::is_too_much(reader, &keep, || logs.used());
+        self.inner.clone().read(ask).await
+    }
+}
+
 impl Drop for SqliteStore {
     /// Waits until all that was told is written.
     fn drop(&mut self) {
@@ -412,20 +435,36 @@ impl Store for SqliteStore {
                 Ok((found, prune::oldest(reader)?))
             };
             let (found, oldest) = self.inner.clone().read(find).await?;
-            for group in found.chunks(prune::GROUP) {
-                let runs = group.to_vec();
+            // Lines that cannot be removed are no reason to keep records.
+            let mut lines = Ok(());
+            let (mut removed, mut step) = (0, prune::GROUP);
+            if found.by_size {
+                step = prune::FIRST;
+            }
+            while removed < found.runs.len() {
+                let rest = found.runs.iter().skip(removed);
+                let group: Vec<RunId> = rest.take(step).copied().collect();
+                removed += group.len();
+                let runs = group.clone();
                 self.inner
                     .ask(move |reply| Command::Remove(runs, reply))
                     .await?;
-                self.logs.remove(group.to_vec()).await?;
+                lines = lines.and(self.remove_lines(&group).await);
+                if found.by_size {
+                    // What is too much goes, and hardly more.
+                    if lines.is_err() || !self.is_too_much(keep).await? {
+                        break;
+                    }
+                    step = (step * 2).min(prune::GROUP);
+                }
             }
             // Whatever came of runs whose records went before their lines.
             if let Some(oldest) = oldest
-                && found.is_empty()
+                && found.runs.is_empty()
             {
-                self.logs.remove_before(oldest).await?;
+                self.remove_lines_before(oldest).await?;
             }
-            Ok(found.len() as u64)
+            lines.map(|()| removed as u64)
         })
     }
 

@@ -9,23 +9,39 @@ use crate::record::Retention;
 use crate::run::RunId;
 
 /// How many records are found at most in one search.
-const FOUND: u32 = 10_000;
+pub(super) const FOUND: u32 = 10_000;
 
 /// How many are removed in one transaction: few enough that firings hardly wait.
 pub(super) const GROUP: usize = 250;
 
+/// How many are removed first where there is too much in all: what they take is not known before
+/// they are gone.
+pub(super) const FIRST: usize = 1;
+
+/// The lines of how many runs are removed in one transaction: each may have tens of thousands.
+pub(super) const LINES_OF: usize = 10;
+
+/// Records that are not to be kept any longer.
+pub(super) struct Found {
+    /// The oldest first.
+    pub(super) runs: Vec<RunId>,
+    /// Whether only as many of them are to go as are too much in all.
+    pub(super) by_size: bool,
+}
+
 /// That a record has an end.
 const ENDED: &str = "status NOT IN ('recorded', 'running')";
 
-/// The records that are not to be kept any longer, some thousands at most: the oldest first.
-/// `logs` says how many bytes the lines of the runs take.
+/// The records that are not to be kept any longer, some thousands at most. `logs` says how many
+/// bytes the lines of the runs take.
 pub(super) fn find(
     connection: &Connection,
     keep: &Retention,
     now: Timestamp,
     logs: impl FnOnce() -> rusqlite::Result<u64>,
-) -> rusqlite::Result<Vec<RunId>> {
+) -> rusqlite::Result<Found> {
     let mut found = Vec::new();
+    let mut by_size = false;
     if let Some(age) = keep.age {
         let since = chrono::TimeDelta::from_std(age)
             .ok()
@@ -41,14 +57,27 @@ pub(super) fn find(
     {
         found = beyond(connection, most)?;
     }
-    if let Some(size) = keep.size
-        && found.is_empty()
-        && used(connection)?.saturating_add(logs()?) > size
-    {
+    if found.is_empty() && is_too_much(connection, keep, logs)? {
+        by_size = true;
         let sql = format!("SELECT id FROM runs WHERE {ENDED} ORDER BY id LIMIT ?");
         found = ids(connection, &sql, params![FOUND])?;
     }
-    Ok(found)
+    Ok(Found {
+        runs: found,
+        by_size,
+    })
+}
+
+/// Whether there is more in all than is to be kept.
+pub(super) fn is_too_much(
+    connection: &Connection,
+    keep: &Retention,
+    logs: impl FnOnce() -> rusqlite::Result<u64>,
+) -> rusqlite::Result<bool> {
+    Ok(match keep.size {
+        Some(size) => used(connection)?.saturating_add(logs()?) > size,
+        None => false,
+    })
 }
 
 /// The oldest record there is.

@@ -324,7 +324,40 @@ async fn lines_go_with_their_records_and_count_towards_their_size() {
     assert_eq!(left(&LogQuery::of(ids[2])), 2);
     // The records alone are far from that.
     assert_eq!(prune(keep(None, Some(1 << 20))).await.unwrap(), 0);
-    assert_eq!(prune(keep(None, Some(300_000))).await.unwrap(), 4);
-    assert_eq!(left(&all), 0);
+    assert_eq!(prune(keep(None, Some(300_000))).await.unwrap(), 3);
+    assert_eq!(left(&all), 2);
     assert_eq!(prune(keep(None, Some(300_000))).await.unwrap(), 0);
+
+    // Not more goes than is too much, or hardly.
+    for second in 0..200 {
+        let run = fire(&store, firing(&job("b"), Cause::Schedule, 100 + second)).await;
+        let end = finished(&run, 100 + second, execution(Outcome::Succeeded));
+        store.finished(end, None).await.unwrap();
+        let text = "x".repeat(10_000);
+        logs.append(batch(run.id.to_u128(), "b", &[&text]));
+    }
+    assert_eq!(left(&all), 202);
+    let gone = prune(keep(None, Some(2_000_000))).await.unwrap();
+    assert!((10..=63).contains(&gone), "{gone}");
+    assert_eq!(left(&all) as u64, 201 - gone);
+    assert_eq!(prune(keep(None, Some(2_000_000))).await.unwrap(), 0);
+
+    // And records go though their lines cannot, unless it is for the sake of their size.
+    let other = Connection::open(dir.path().join(lines::FILE)).unwrap();
+    other
+        .execute_batch(
+            "CREATE TRIGGER full BEFORE DELETE ON lines \
+             BEGIN SELECT RAISE(ABORT, 'no room'); END",
+        )
+        .unwrap();
+    let records = || async { store.runs(RunQuery::newest(1_000)).await.unwrap().len() };
+    let before = records().await;
+    let failed = prune(keep(None, Some(1))).await.unwrap_err().to_string();
+    assert!(failed.contains("no room"), "{failed}");
+    assert_eq!(records().await, before - 1);
+    prune(keep(Some(1), None)).await.unwrap_err();
+    assert_eq!(records().await, 1);
+    other.execute_batch("DROP TRIGGER full").unwrap();
+    assert_eq!(prune(keep(Some(1), None)).await.unwrap(), 0);
+    assert_eq!(left(&all), 1);
 }
