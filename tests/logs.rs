@@ -90,6 +90,29 @@ fn a_log_is_followed_while_its_run_lives() {
 }
 
 #[test]
+fn a_million_short_lines_stay_near_the_limit() {
+    let project = Project::with(&["short-lines"]);
+    project.jobs(&json!([
+        { "id": "short", "component": "short-lines.wasm", "trigger": "@reboot" },
+    ]));
+    let host = project.serve(&[]);
+    let record = host.record("short");
+    assert_eq!(record.text("outcome"), "succeeded");
+    host.stop();
+    let run = project.run(&["logs", "short"]).exits(0);
+    let run = run.says(&["of the log did not fit its limit and were not kept"]);
+    let kept = run.stdout.lines().count();
+    assert_eq!(kept, (1 << 20) / 16);
+    let objects = project.run(&["logs", "short", "--json"]).exits(0).stdout;
+    let last: Value = serde_json::from_str(objects.lines().last().unwrap()).unwrap();
+    assert_eq!(last["event"], "run.log_dropped");
+    assert_eq!(last["dropped_bytes"], 1_000_000 - kept);
+    let file = project.path(".local/state/quarterjack/logs.db");
+    let size = std::fs::metadata(file).unwrap().len();
+    assert!(size < 8 << 20, "{size} bytes for a log of 1 MiB");
+}
+
+#[test]
 fn what_a_run_said_before_its_host_was_killed_is_there() {
     let project = talking("60000");
     let host = project.serve(&[]);

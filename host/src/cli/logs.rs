@@ -131,7 +131,14 @@ impl Logs {
             };
             return self.search(past, query, out);
         }
-        let record = past.find(typed, out.view, Some(&begun))?;
+        let mut found = past.find(typed, out.view, Some(&begun));
+        if self.follow && found.is_err() {
+            // One that waits can be waited for; and the record of one that has just begun may not
+            // say so yet.
+            let waiting = past.find(typed, out.view, Some(&[Kind::Recorded]));
+            found = waiting.or(found);
+        }
+        let record = found?;
         let is_job = record.job.as_str() == typed;
         if self.follow {
             return self.follow(past, record, is_job, &query, out, pause);

@@ -384,6 +384,41 @@ fn a_live_log_is_followed_until_its_run_has_ended() {
 }
 
 #[test]
+fn a_run_that_waits_is_waited_for() {
+    let mut step = 0;
+    let mut pause = || {
+        step += 1;
+        if step == 3 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    let mut history = with_lines();
+    history
+        .records
+        .retain(|it| it.job.as_str() == "tidy" && it.status == Status::Recorded);
+    let shared = Shared(std::sync::Arc::new(parking_lot::Mutex::new(history)));
+    let past = Past {
+        history: Box::new(shared),
+        place: "DIR".to_owned(),
+    };
+    let (out, said) = told(&past, &["tidy", "-f"], Eyes::default(), &mut pause);
+    assert_eq!(out, "");
+    assert!(
+        said.starts_with("run 01M844R1R6R3D9T6B4RX2VC5E7, "),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_eq!(step, 3);
+    let mut pause = || ControlFlow::Break(());
+    let (_, said) = told(&past, &["tidy"], Eyes::default(), &mut pause);
+    assert!(said.contains("has no such run"), "{said}");
+    let (_, said) = told(&past, &["tiny", "-f"], Eyes::default(), &mut pause);
+    assert!(said.contains("did you mean `tidy`?"), "{said}");
+}
+
+#[test]
 fn the_runs_of_a_job_are_followed_one_after_the_other() {
     let mut left = 4;
     let mut pause = || {
