@@ -501,10 +501,12 @@ fn bombs() -> Vec<Bomb> {
     bombs
 }
 
-/// What is wrong with an answer, if anything is.
+/// What is wrong with an answer, if anything is. Which bomb meets a limit of time depends on the
+/// machine: that is never wrong.
 fn judge(name: &str, who: &str, expected: End, seen: Result<(), &str>) -> Option<String> {
     let wrong = match (expected, seen) {
         (Loads, Ok(())) => false,
+        (_, Err(error)) if error.contains("takes longer than") && error.len() <= SAID => false,
         (Refused(words), Err(error)) => {
             !error.contains(words) || error.len() > SAID || error.is_empty()
         }
