@@ -23,7 +23,7 @@ use crate::policy::Current;
 use crate::run::SkipReason;
 use crate::runtime::Runtime;
 use crate::runtime::directory::{self, Plugins};
-use crate::scheduler::{self, Due, Scheduler};
+use crate::scheduler::{self, Before, Due, Scheduler};
 use crate::secret::CurrentSettings;
 use crate::source::{Snapshot, SourceError};
 use crate::store::{Schedule, Store, Unfinished};
@@ -160,10 +160,8 @@ impl Host {
                     fire(due, &self.dispatcher, self.clock.now()).await;
                 }
                 turn = self.planner.recorded() => match turn {
-                    Some(Turn::Failing(error)) => self.tell(Event::StoreFailing {
-                        error: error.to_string(),
-                    }),
-                    Some(Turn::Recovered) => self.tell(Event::StoreRecovered),
+                    Some(Turn::Failing(error)) => self.dispatcher.firings_fail(Some(&error)),
+                    Some(Turn::Recovered) => self.dispatcher.firings_fail(None),
                     None => {}
                 },
                 () = self.clock.sleep_until(wake) => {}
@@ -203,13 +201,19 @@ impl Host {
         let at_start = self.at_start.remove(&job.id);
         match self.left.remove(&job.id) {
             Some(left) if left.trigger == job.trigger.fingerprint() => {
-                self.scheduler
-                    .resume(job.clone(), left.dealt_with, left.since, now);
-                return;
+                let before = Before {
+                    since: left.since,
+                    dealt_with: left.dealt_with,
+                    enabled: left.enabled,
+                };
+                self.scheduler.resume(job.clone(), before, now);
+                if left.enabled && job.enabled {
+                    return; // the store knows
+                }
             }
-            _ if at_start => self.scheduler.start(job.clone(), now),
-            _ => self.scheduler.upsert(job.clone(), now),
-        };
+            _ if at_start => drop(self.scheduler.start(job.clone(), now)),
+            _ => drop(self.scheduler.upsert(job.clone(), now)),
+        }
         entered.extend(self.schedule_of(job));
     }
 
@@ -220,6 +224,7 @@ impl Host {
             trigger: job.trigger.fingerprint(),
             since,
             dealt_with: Some(dealt_with),
+            enabled: job.enabled,
         };
         Some((job.id.clone(), schedule))
     }

@@ -30,7 +30,7 @@ fn fails() -> Execution {
 }
 
 impl Host {
-    fn script(&self, script: impl IntoIterator<Item = Execution>) {
+    pub(super) fn script(&self, script: impl IntoIterator<Item = Execution>) {
         self.dispatcher.executor().script.lock().extend(script);
     }
 
@@ -51,7 +51,7 @@ impl Host {
     }
 
     /// Nothing is told as long as nothing happens.
-    async fn is_silent(&mut self) {
+    pub(super) async fn is_silent(&mut self) {
         self.settle().await;
         assert!(self.events.try_recv().is_none());
     }
@@ -324,20 +324,6 @@ async fn an_attempt_that_waits_makes_way_for_a_replacement() {
     assert_eq!(host.told().await, "finished a succeeded");
     host.settle().await;
     assert!(host.dispatcher.inner.slots.state.lock().jobs.is_empty());
-}
-
-#[tokio::test]
-async fn an_attempt_that_cannot_be_recorded_is_followed_all_the_same() {
-    let store = Arc::new(FaultyStore::default());
-    let mut host = host_with(1, store.clone());
-    host.script([fails(), execution(Outcome::Succeeded)]);
-    store.no_finish.store(true, Ordering::SeqCst);
-    host.fire(&three(|_| {})).await.unwrap();
-    host.told().await;
-    assert_eq!(host.told().await, "retrying a failed at 1010");
-    store.no_finish.store(false, Ordering::SeqCst);
-    assert_eq!(host.after(10).await, "started a");
-    assert_eq!(host.told().await, "finished a succeeded");
 }
 
 #[tokio::test]
