@@ -54,7 +54,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("event", &["clock", "job", "record", "run", "trigger"]),
     (
         "firing",
-        &["clock", "dispatcher", "run", "scheduler", "store"],
+        &["clock", "dispatcher", "job", "run", "scheduler", "store"],
     ),
     ("job", &["suggest", "trigger", "units"]),
     ("plan", &["clock", "job", "trigger"]),

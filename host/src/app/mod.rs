@@ -7,7 +7,10 @@ mod catalog;
 mod check;
 mod data;
 pub mod history;
+mod in_service;
 mod machine;
+#[cfg(test)]
+mod model;
 mod once;
 mod problems;
 mod recovery;

@@ -199,11 +199,7 @@ fn a_schedule_goes_on_where_it_had_come_to() {
 
     // One of which nothing was recorded counts from when it came into service.
     let mut scheduler = Scheduler::new();
-    scheduler.resume(
-        job.clone(),
-        before(at("09:58:10"), None),
-        at("10:00:30"),
-    );
+    scheduler.resume(job.clone(), before(at("09:58:10"), None), at("10:00:30"));
     assert_eq!(
         due(&mut scheduler, at("10:00:30")),
         ["a@09:59:00 missed Some(1)", "a@10:00:00 catch-up"]
@@ -219,7 +215,11 @@ fn a_schedule_goes_on_where_it_had_come_to() {
         enabled: false,
         ..every("off", 60)
     };
-    scheduler.resume(Arc::new(off), before(since, Some(dealt_with)), at("10:00:30"));
+    scheduler.resume(
+        Arc::new(off),
+        before(since, Some(dealt_with)),
+        at("10:00:30"),
+    );
     assert!(due(&mut scheduler, at("10:00:30")).is_empty());
 }
 
