@@ -282,15 +282,19 @@ impl<E: Executor> Dispatcher<E> {
         self.inner.skip_run(run, reason);
     }
 
-    /// Skips all runs of a job that are dispatched and have not started, for instance because it
-    /// was removed. Those that have started go on. Says how many it were.
-    pub fn withdraw(&self, job: &JobId, reason: &SkipReason) -> usize {
+    /// Skips all runs of a job that was removed or disabled which are dispatched and have not
+    /// started. Of those that have, what waits for another attempt ends, and what is being carried
+    /// out goes on, for the last time.
+    pub fn withdraw(&self, job: &JobId) {
         let withdrawn = self.inner.slots.state.lock().withdraw(job);
-        for queued in &withdrawn {
-            self.inner.skip_run(&queued.run, reason.clone());
+        for queued in withdrawn {
+            if queued.number == 1 {
+                self.inner.skip_run(&queued.run, SkipReason::Removed);
+            } else {
+                self.end_waiting(queued);
+            }
         }
         self.inner.add_workers();
-        withdrawn.len()
     }
 
     /// Asks a run to end, whether it is running or waits for its turn or its next attempt. False

@@ -292,8 +292,15 @@ impl<E: Executor> Inner<E> {
     fn next_attempt(&self, run: &mut FinishedRun, cancel: &Cancel) -> Option<Timestamp> {
         let verdict = match verdict(run) {
             Verdict::Again(_) if cancel.is_cancelled() => Verdict::End,
-            Verdict::Again(_) if self.slots.state.lock().stopping => {
-                Verdict::EndFor(SkipReason::Stopping.to_string())
+            Verdict::Again(next_at) => {
+                let state = self.slots.state.lock();
+                if state.stopping {
+                    Verdict::EndFor(SkipReason::Stopping.to_string())
+                } else if state.is_withdrawn(run.attempt.run.id) {
+                    Verdict::EndFor("the job was removed or disabled".to_owned())
+                } else {
+                    Verdict::Again(next_at)
+                }
             }
             verdict => verdict,
         };
@@ -415,7 +422,7 @@ fn not_to_start(attempt: &Attempt, cancel: &Cancel) -> Option<Execution> {
     if let Some(reason) = cancel.reason() {
         let comma = match reason {
             CancelReason::Requested => "",
-            CancelReason::Stopping | CancelReason::Replaced => ",",
+            CancelReason::Stopping | CancelReason::Replaced | CancelReason::Removed => ",",
         };
         return Some(ended(
             Outcome::Cancelled,
