@@ -231,6 +231,8 @@ impl State {
         self.held -= held.len();
         for queued in held {
             self.flights.remove(&queued.run.id);
+            // One of another host may have begun: then its end says why.
+            queued.cancel.cancel(CancelReason::Replaced);
             displaced.push(queued);
         }
         let mut runs: Vec<(u64, Place, Cancel)> = self

@@ -128,6 +128,18 @@ impl Disks {
         (disk.recorded, disk.ended, disk.open.len())
     }
 
+    /// The runs that have no end, in words.
+    pub(super) fn open(&self) -> String {
+        let disk = self.disk.lock();
+        let each = disk.open.values().map(|open| {
+            let record = &open.record;
+            let attempts = record.attempts.len();
+            let (job, at, status) = (&record.job, record.scheduled_at, &record.status);
+            format!("{job} for {at}, {status:?}, {attempts} attempts")
+        });
+        each.collect::<Vec<_>>().join("\n")
+    }
+
     /// The next host takes over. Of the notes that wait so many are written; after a power cut the
     /// list of starts is gone too. Gives the jobs whose schedules were not noted.
     pub(super) fn take_over(&self, written: usize, power_cut: bool) -> HashSet<JobId> {

@@ -106,7 +106,8 @@ impl World {
         let (recorded, ended, open) = self.disks.counts();
         if open > 0 || recorded != ended {
             return Err(self.told(format!(
-                "of {recorded} runs {ended} have ended, {open} are open"
+                "of {recorded} runs {ended} have ended, {open} are open: {}",
+                self.disks.open()
             )));
         }
         Ok(())

@@ -396,6 +396,27 @@ async fn the_attempt_of_a_removed_job_is_the_last() {
 }
 
 #[tokio::test]
+async fn a_run_of_another_host_that_makes_way_has_an_end() {
+    let mut host = host(4);
+    let job = three(|policies| policies.overlap = Overlap::Replace);
+    let job = Arc::new(Job {
+        component: "gate.wasm".into(),
+        ..(*job).clone()
+    });
+    host.fire(&job).await.unwrap();
+    assert_eq!(host.told().await, "started a");
+    for second in [1, 2] {
+        let admission = host.dispatcher.admit(&job).unwrap();
+        let run = host.record(firing(&job, Cause::Manual, second)).await;
+        host.dispatcher.dispatch_from(run, 2, admission);
+    }
+    let mut told = [host.told().await, host.told().await, host.told().await];
+    told.sort();
+    let cancelled = "finished a cancelled";
+    assert_eq!(told, [cancelled, cancelled, "started a"]);
+}
+
+#[tokio::test]
 async fn a_run_of_another_host_goes_on_counting() {
     let mut host = host(4);
     host.script([fails(), fails()]);
