@@ -20,6 +20,7 @@ pub mod engine;
 pub mod guest;
 mod imports;
 pub mod lock;
+mod nesting;
 pub mod plugin;
 mod redaction;
 pub mod shape;
