@@ -333,8 +333,8 @@ pub fn format_instant(instant: Timestamp) -> String {
 /// Serialises instants that may be missing as [`format_instant`] writes them; for
 /// `#[serde(with = …)]`.
 pub mod rfc3339_option {
-    use super::{Timestamp, format_instant};
-    use serde::Serializer;
+    use super::{Timestamp, format_instant, parse_instant};
+    use serde::{Deserialize as _, Deserializer, Serializer};
 
     /// Writes an instant, or null.
     ///
@@ -345,6 +345,16 @@ pub mod rfc3339_option {
             Some(instant) => to.serialize_str(&format_instant(*instant)),
             None => to.serialize_none(),
         }
+    }
+
+    /// Reads an instant, or null.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+        Option::<String>::deserialize(from)?
+            .map(|text| parse_instant(&text).map_err(serde::de::Error::custom))
+            .transpose()
     }
 }
 

@@ -14,6 +14,7 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | [`api`] | what a running host offers to other programs: HTTP, for now on a socket |
 //! | [`app`] | the composition root: start, follow changes, stop |
 //! | [`clock`] | time; the only file that reads it |
 //! | [`trigger`] | when: cron, calendars, intervals, combinations, exclusions; zones and their clock changes; in words |
@@ -23,6 +24,7 @@
 //! | [`source`] | where definitions come from, and what has changed in them |
 //! | [`run`], [`event`] | runs, attempts, outcomes; what the host tells of itself |
 //! | [`record`] | what is remembered of runs |
+//! | [`log`] | what runs say along the way, line by line |
 //! | [`secret`] | the operator's secrets, and how they are kept out of what is told |
 //! | [`state`] | what a job keeps between its runs |
 //! | [`store`] | what the host remembers |
@@ -30,12 +32,14 @@
 //! | [`firing`] | due, admitted, recorded, dispatched |
 //! | [`dispatcher`] | concurrency, overlap, priorities, retries, pauses, cancellation |
 //! | [`runtime`] | the sandbox: plugins, engine, limits, grants |
+//! | [`control`] | what a running host can be told and asked |
 //! | [`cli`] | the command line: verbs and rendering |
 //! | [`units`], [`suggest`] | durations, sizes and counts in words; "did you mean" |
 //!
 //! # Invariants
 //!
-//! 1. Nothing imports `cli`, and only `cli` imports `app`.
+//! 1. Nothing imports `cli`, and only `cli` imports `app`. `app` mounts `api`, which knows nothing
+//!    of it.
 //! 2. `runtime` never sees the store; `store` never sees wasmtime.
 //! 3. `clock` alone reads time, so that every test of when runs on a simulated clock. The
 //!    guests' time of day is ours too.
@@ -46,13 +50,16 @@
 //! 7. Views read records and events only; what is live and what is past share one renderer.
 //! 8. A bad definition or plugin never stops the host, and never harms another job.
 
+pub mod api;
 pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod control;
 pub mod dispatcher;
 pub mod event;
 pub mod firing;
 pub mod job;
+pub mod log;
 pub mod plan;
 pub mod policy;
 pub mod record;

@@ -11,7 +11,7 @@ pub use pattern::RunPattern;
 pub use summary::{JobStats, JobSummary, LastRun, Tally, is_failure};
 
 use crate::clock::Timestamp;
-use crate::job::{DefinitionDigest, JobId};
+use crate::job::{DefinitionDigest, JobId, Scope};
 use crate::run::{Cause, Execution, FinishedRun, Outcome, Run, RunId, SkipReason};
 
 /// A run, or a firing that did not become one, as a store remembers it.
@@ -138,6 +138,15 @@ impl AttemptRecord {
             }),
         }
     }
+}
+
+/// That something is paused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// What.
+    pub scope: Scope,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// How much of the history is kept. What has not ended is always kept.

@@ -13,7 +13,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
@@ -78,6 +78,14 @@ impl fmt::Display for RunId {
 impl Serialize for RunId {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for RunId {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<RunId, D::Error> {
+        let text = String::deserialize(from)?;
+        let no_id = |()| serde::de::Error::custom(format_args!("`{text}` is no id of a run"));
+        text.parse().map_err(no_id)
     }
 }
 
@@ -467,6 +475,20 @@ pub enum Level {
 }
 
 impl Level {
+    /// All levels, the least one first.
+    pub const ALL: [Level; 5] = [
+        Level::Trace,
+        Level::Debug,
+        Level::Info,
+        Level::Warn,
+        Level::Error,
+    ];
+
+    /// The level that is written so.
+    pub fn from_name(text: &str) -> Option<Level> {
+        Level::ALL.into_iter().find(|it| it.as_str() == text)
+    }
+
     /// The level as programs read it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -496,18 +518,28 @@ impl fmt::Display for LogEntry {
     /// One line: the level, the message, and the fields as `name=value`, quoted where they need
     /// to be.
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let message = self.message.replace(['\n', '\r'], " ");
-        write!(to, "{}: {message}", self.level.as_str())?;
-        for (name, value) in &self.fields {
-            let plain = |letter: char| !letter.is_whitespace() && !"\"=".contains(letter);
-            if !value.is_empty() && value.chars().all(plain) {
-                write!(to, " {name}={value}")?;
-            } else {
-                write!(to, " {name}={value:?}")?;
-            }
-        }
-        Ok(())
+        write_entry(self.level, &self.message, &self.fields, to)
     }
+}
+
+/// Writes an entry of a log as one line.
+pub(crate) fn write_entry(
+    level: Level,
+    message: &str,
+    fields: &[(String, String)],
+    to: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let message = message.replace(['\n', '\r'], " ");
+    write!(to, "{}: {message}", level.as_str())?;
+    for (name, value) in fields {
+        let plain = |letter: char| !letter.is_whitespace() && !"\"=".contains(letter);
+        if !value.is_empty() && value.chars().all(plain) {
+            write!(to, " {name}={value}")?;
+        } else {
+            write!(to, " {name}={value:?}")?;
+        }
+    }
+    Ok(())
 }
 
 /// How far a run has come.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use super::AppError;
 use crate::clock::Timestamp;
+use crate::job::Scope;
+use crate::log::LogSink;
 use crate::store::sqlite::{self, OpenError};
-use crate::store::{MemoryStore, SqliteStore, Store};
+use crate::store::{MemoryLogs, MemoryStore, SqliteStore, Store};
 
 /// Where a host keeps its history, its schedules and the states of its jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,16 +35,34 @@ impl DataPlace {
         }
     }
 
-    /// Opens the store that is kept there.
+    /// Opens the store that is kept there, and where the lines of its runs go.
     ///
     /// # Errors
     /// It cannot be opened.
-    pub(super) fn open(&self, now: Timestamp) -> Result<Arc<dyn Store>, AppError> {
+    pub(super) fn open(&self, now: Timestamp) -> Result<Opened, AppError> {
         Ok(match self.directory()? {
-            None => Arc::new(MemoryStore::default()),
-            Some(directory) => Arc::new(SqliteStore::open(&directory, now)?),
+            None => Opened {
+                store: Arc::new(MemoryStore::default()),
+                logs: Arc::new(MemoryLogs::default()),
+            },
+            Some(directory) => {
+                let store = SqliteStore::open(&directory, now)?;
+                let logs = store.logs();
+                Opened {
+                    store: Arc::new(store),
+                    logs,
+                }
+            }
         })
     }
+}
+
+/// What a host keeps, opened.
+pub(super) struct Opened {
+    /// Its runs, schedules and states.
+    pub(super) store: Arc<dyn Store>,
+    /// Where the lines of its runs go.
+    pub(super) logs: Arc<dyn LogSink>,
 }
 
 /// Copies the history of a data directory to a file, whether or not a host works with it, and
@@ -61,6 +81,20 @@ pub fn backup(data: &Path, to: &Path) -> Result<u64, OpenError> {
 /// It is no sound backup, or a host works with the directory; all is as it was then.
 pub fn restore(data: &Path, from: &Path, now: Timestamp) -> Result<Option<PathBuf>, OpenError> {
     sqlite::restore(data, from, now)
+}
+
+/// Pauses something in a data directory that no host works with, or lets it go on. Says whether that
+/// was a change.
+///
+/// # Errors
+/// There is no history, or a host works with the directory.
+pub fn set_paused(
+    data: &Path,
+    scope: &Scope,
+    paused: bool,
+    now: Timestamp,
+) -> Result<bool, OpenError> {
+    sqlite::set_paused_at_rest(data, scope, paused, now)
 }
 
 /// Where a host keeps what must outlive it if nothing else is said:

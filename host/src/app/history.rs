@@ -9,10 +9,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::clock::Timestamp;
-use crate::record::{JobStats, JobSummary, RunPattern, RunQuery, RunRecord};
+use crate::log::{LogQuery, LogSummary};
+use crate::record::{JobStats, JobSummary, Pause, RunPattern, RunQuery, RunRecord};
 use crate::run::RunId;
 use crate::store::StoreError;
-use crate::store::sqlite::{FILE, OpenError, Reader};
+use crate::store::logs::EachLine;
+use crate::store::sqlite::{FILE, LogReader, OpenError, Reader};
 
 /// The records that a host has left, or is leaving while they are read.
 pub trait History {
@@ -41,12 +43,33 @@ pub trait History {
     /// It cannot be read.
     fn jobs(&self) -> Result<Vec<JobSummary>, StoreError>;
 
+    /// What is paused, the widest first.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn pauses(&self) -> Result<Vec<Pause>, StoreError>;
+
     /// How the runs of each job have been that were recorded at this instant or later, in the
     /// order of their ids: as a [`Tally`](crate::record::Tally) of them counts.
     ///
     /// # Errors
     /// It cannot be read.
     fn stats(&self, since: Option<Timestamp>) -> Result<Vec<JobStats>, StoreError>;
+
+    /// Whether a host is at work, so that what has not ended may go on.
+    fn is_written(&self) -> bool;
+
+    /// Tells of the lines of logs that are wanted, one after the other, until that is enough.
+    ///
+    /// # Errors
+    /// They cannot be read; some may have been told of.
+    fn lines(&self, query: &LogQuery, each: EachLine<'_>) -> Result<(), StoreError>;
+
+    /// What is known of the logs of a run's attempts, as far as they have logged anything.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn logs(&self, run: RunId) -> Result<Vec<LogSummary>, StoreError>;
 }
 
 /// How many ids [`History::find_run`] gives at most: enough to choose from.
@@ -91,7 +114,10 @@ pub enum HistoryError {
 pub fn open_history(data: &Path) -> Result<Box<dyn History>, HistoryError> {
     let database = data.join(FILE);
     match std::fs::metadata(&database) {
-        Ok(found) if found.is_file() => Ok(Box::new(Reader::open(data)?)),
+        Ok(found) if found.is_file() => Ok(Box::new(Kept {
+            records: Reader::open(data)?,
+            lines: LogReader::open(data)?,
+        })),
         Ok(_) => Err(HistoryError::Missing {
             data: data.to_owned(),
         }),
@@ -112,34 +138,57 @@ pub fn open_history(data: &Path) -> Result<Box<dyn History>, HistoryError> {
     }
 }
 
-impl History for Reader {
+/// The records and the lines in a data directory.
+struct Kept {
+    records: Reader,
+    lines: LogReader,
+}
+
+impl History for Kept {
     fn runs(&self, query: RunQuery) -> Result<Vec<RunRecord>, StoreError> {
-        Reader::runs(self, &query)
+        self.records.runs(&query)
     }
 
     fn run(&self, id: RunId) -> Result<Option<RunRecord>, StoreError> {
-        Reader::run(self, id)
+        self.records.run(id)
     }
 
     fn find_run(&self, pattern: &RunPattern) -> Result<Vec<RunId>, StoreError> {
-        Reader::find_run(self, pattern, CANDIDATES)
+        self.records.find_run(pattern, CANDIDATES)
     }
 
     fn jobs(&self) -> Result<Vec<JobSummary>, StoreError> {
-        Reader::jobs(self)
+        self.records.jobs()
+    }
+
+    fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        self.records.pauses()
     }
 
     fn stats(&self, since: Option<Timestamp>) -> Result<Vec<JobStats>, StoreError> {
-        Reader::stats(self, since)
+        self.records.stats(since)
+    }
+
+    fn is_written(&self) -> bool {
+        self.records.is_written()
+    }
+
+    fn lines(&self, query: &LogQuery, each: EachLine<'_>) -> Result<(), StoreError> {
+        self.lines.lines(query, each)
+    }
+
+    fn logs(&self, run: RunId) -> Result<Vec<LogSummary>, StoreError> {
+        self.lines.summaries(run)
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::job::JobId;
+    use crate::job::{JobId, Scope};
     use crate::record::{LastRun, Status, Tally, is_failure};
     use crate::run::Outcome;
+    use crate::store::{LogStore, MemoryLogs};
 
     /// A history of records in memory, in any order.
     #[derive(Debug, Default)]
@@ -148,6 +197,7 @@ pub(crate) mod tests {
         /// The jobs in service, and when they are due next.
         pub(crate) in_service: Vec<(JobId, Option<Timestamp>)>,
         pub(crate) paused: Vec<JobId>,
+        pub(crate) lines: MemoryLogs,
     }
 
     impl MemoryHistory {
@@ -212,6 +262,15 @@ pub(crate) mod tests {
             Ok(ids.iter().map(|id| self.summary(id)).collect())
         }
 
+        fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+            let jobs = self.paused.iter().cloned();
+            let pause = |job| Pause {
+                scope: Scope::Job(job),
+                since: Timestamp::UNIX_EPOCH,
+            };
+            Ok(jobs.map(pause).collect())
+        }
+
         fn stats(&self, since: Option<Timestamp>) -> Result<Vec<JobStats>, StoreError> {
             let mut tally = Tally::default();
             self.records
@@ -219,6 +278,18 @@ pub(crate) mod tests {
                 .filter(|record| since.is_none_or(|since| record.recorded_at >= since))
                 .for_each(|record| tally.count(record));
             Ok(tally.stats())
+        }
+
+        fn is_written(&self) -> bool {
+            true
+        }
+
+        fn lines(&self, query: &LogQuery, each: EachLine<'_>) -> Result<(), StoreError> {
+            LogStore::lines(&self.lines, query, each)
+        }
+
+        fn logs(&self, run: RunId) -> Result<Vec<LogSummary>, StoreError> {
+            self.lines.summaries(run)
         }
     }
 

@@ -4,6 +4,7 @@
 //! for on the command line.
 
 mod catalog;
+mod chains;
 mod check;
 mod data;
 pub mod history;
@@ -28,7 +29,7 @@ use crate::store::StoreError;
 use crate::store::sqlite::OpenError;
 
 pub use check::{CheckReport, check};
-pub use data::{DataPlace, backup, restore, usual_data};
+pub use data::{DataPlace, backup, restore, set_paused, usual_data};
 pub use once::{Identity, RunOnce, run_once};
 pub use serve::{LockOptions, ServeOptions, Stop, serve};
 

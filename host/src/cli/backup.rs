@@ -13,8 +13,9 @@ use crate::units::format_size;
 /// The arguments of `backup`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The copy has all that was recorded when it began: runs, logs, schedules, the states of jobs. A host\n\
-may go on meanwhile. Job files, plugins and what jobs wrote to granted directories are not in it.")]
+The copy has all that was recorded when it began: runs with the log as it was when they ended, schedules,\n\
+the states of jobs. A host may go on meanwhile. The single lines of logs (logs.db) are not in it, nor are\n\
+job files, plugins and what jobs wrote to granted directories.")]
 pub(super) struct Backup {
     /// The file to write, which must not be there yet
     #[arg(value_name = "FILE")]

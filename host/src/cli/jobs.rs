@@ -1,24 +1,27 @@
 //! `quarterjack jobs`: how each job stands.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::client::{Client, NoAnswer};
 use super::history::{Data, NAME_WIDTH, Past, View, short};
 use super::output::grid::{Cell, Column, Grid};
 use super::output::json::json_line;
-use super::output::{Screen, Tone, ahead, harmless, status_word};
+use super::output::{Screen, Tone, ahead, cut, harmless, status_word};
 use super::{Exit, Refusal, remark};
 use crate::clock::{Timestamp, rfc3339_option};
-use crate::job::JobId;
+use crate::control::LiveJob;
+use crate::job::{JobId, Scope};
 use crate::record::{JobSummary, Kind, LastRun};
 use crate::run::RunId;
 
 /// The arguments of `jobs`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-FAILED counts the runs that have failed since one succeeded; cancelled ones do not count.\n\
+NEXT is known while a host runs. FAILED counts the runs that have failed since one succeeded; cancelled ones do not count.\n\
 `quarterjack runs JOB` lists the runs of one of them.")]
 pub(super) struct Jobs {
     #[command(flatten)]
@@ -35,12 +38,20 @@ struct JobJson<'a> {
     in_service: bool,
     paused: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    paused_by: Option<&'a Scope>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     last_run: Option<LastJson>,
     #[serde(with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
     last_success_at: Option<Timestamp>,
     #[serde(with = "rfc3339_option", skip_serializing_if = "Option::is_none")]
     next_at: Option<Timestamp>,
     failures: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enabled: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_flight: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -62,8 +73,13 @@ impl LastJson {
 }
 
 impl<'a> JobJson<'a> {
-    fn of(job: &'a JobSummary) -> JobJson<'a> {
+    fn of(Standing { job, live }: &'a Standing) -> JobJson<'a> {
+        let live = live.as_ref();
         JobJson {
+            paused_by: live.and_then(|live| live.paused_by.as_ref()),
+            enabled: live.map(|live| live.enabled),
+            in_flight: live.map(|live| live.in_flight),
+            waiting: live.map(|live| live.waiting),
             job: &job.id,
             in_service: job.in_service,
             paused: job.paused,
@@ -75,25 +91,77 @@ impl<'a> JobJson<'a> {
     }
 }
 
+/// A job, as the history and the running host have it.
+struct Standing {
+    job: JobSummary,
+    /// Nothing if no host runs, or it does not have the job.
+    live: Option<LiveJob>,
+}
+
+/// What the host of `GET /jobs` answers.
+#[derive(Deserialize)]
+struct Live {
+    jobs: Vec<LiveJob>,
+}
+
 impl Jobs {
     /// Lists them.
     pub(super) fn execute(self, screen: Screen) -> Result<Exit, Refusal> {
         let past = self.data.open()?;
+        let live = match Client::of(&self.data.place()?).get::<Live>(&["jobs"]) {
+            Ok(live) => Some(live.jobs),
+            Err(NoAnswer::NoHost) => None,
+            Err(why @ (NoAnswer::Refused(_) | NoAnswer::Trouble(_))) => {
+                let why = Client::of(&self.data.place()?).explain(why, "").message;
+                remark(&format!("when jobs are due is not known: {why}"));
+                None
+            }
+        };
         let mut out = io::BufWriter::new(io::stdout().lock());
-        let remarks = self.tell(&past, &View::of(screen), &mut out)?;
+        let remarks = self.tell(&past, live, &View::of(screen), &mut out)?;
         out.flush()?;
         remarks.iter().for_each(|it| remark(it));
         Ok(Exit::Ok)
     }
 
-    fn tell(&self, past: &Past, view: &View, to: &mut dyn Write) -> Result<Vec<String>, Refusal> {
+    fn tell(
+        &self,
+        past: &Past,
+        live: Option<Vec<LiveJob>>,
+        view: &View,
+        to: &mut dyn Write,
+    ) -> Result<Vec<String>, Refusal> {
         let jobs = past.history.jobs().map_err(Refusal::failure)?;
-        if jobs.is_empty() {
+        if jobs.is_empty() && live.as_ref().is_none_or(Vec::is_empty) {
             return Ok(vec![format!(
                 "no jobs yet in the history in {}",
                 past.place
             )]);
         }
+        let mut remarks = Vec::new();
+        if live.is_none() {
+            // Which jobs these are, only a host knows.
+            let pauses = past.history.pauses().map_err(Refusal::failure)?;
+            let groups = pauses.iter().filter_map(|pause| match &pause.scope {
+                Scope::Group(group) => Some(harmless(group)),
+                Scope::All | Scope::Job(_) => None,
+            });
+            remarks.extend(groups.map(|group| format!("the group {group} is paused")));
+        }
+        let mut live: HashMap<JobId, LiveJob> = (live.into_iter().flatten())
+            .map(|live| (live.job.clone(), live))
+            .collect();
+        let mut jobs: Vec<Standing> = jobs
+            .into_iter()
+            .map(|job| Standing::of(job, &mut live))
+            .collect();
+        // Those that have only just come have no records yet.
+        let new: Vec<JobId> = live.keys().cloned().collect();
+        jobs.extend(
+            new.into_iter()
+                .map(|id| Standing::of(nothing_of(id), &mut live)),
+        );
+        jobs.sort_by(|one, other| one.job.id.cmp(&other.job.id));
         if self.json {
             for job in &jobs {
                 json_line(&JobJson::of(job), to)?;
@@ -101,11 +169,58 @@ impl Jobs {
         } else {
             table(&jobs, view).write(view.paint, view.width, to)?;
         }
-        Ok(Vec::new())
+        Ok(remarks)
     }
 }
 
-fn table(jobs: &[JobSummary], view: &View) -> Grid {
+/// A job that has no records.
+fn nothing_of(id: JobId) -> JobSummary {
+    JobSummary {
+        id,
+        in_service: false,
+        paused: false,
+        last_run: None,
+        last_success: None,
+        next: None,
+        failures: 0,
+    }
+}
+
+impl Standing {
+    /// A job of the history, with what the host says of it.
+    fn of(mut job: JobSummary, live: &mut HashMap<JobId, LiveJob>) -> Standing {
+        let live = live.remove(&job.id);
+        if let Some(live) = &live {
+            job.in_service = true;
+            job.paused = live.paused_by.is_some();
+            job.next = live.next_at;
+        }
+        Standing { job, live }
+    }
+
+    fn state(&self) -> Cell {
+        let by = self.live.as_ref().and_then(|live| live.paused_by.as_ref());
+        match (self.job.in_service, self.job.paused) {
+            (false, _) => Cell::toned(Tone::Dim, "gone"),
+            (true, true) => Cell::toned(
+                Tone::Warn,
+                match by {
+                    Some(Scope::All) => "paused (all)".to_owned(),
+                    Some(Scope::Group(group)) => {
+                        format!("paused ({})", cut(&harmless(group), NAME_WIDTH))
+                    }
+                    Some(Scope::Job(_)) | None => "paused".to_owned(),
+                },
+            ),
+            (true, false) if self.live.as_ref().is_some_and(|live| !live.enabled) => {
+                Cell::toned(Tone::Dim, "disabled")
+            }
+            (true, false) => "in service".into(),
+        }
+    }
+}
+
+fn table(jobs: &[Standing], view: &View) -> Grid {
     let mut grid = Grid::new([
         Column::left("JOB").at_most(NAME_WIDTH),
         Column::left("STATE"),
@@ -116,12 +231,8 @@ fn table(jobs: &[JobSummary], view: &View) -> Grid {
         Column::left("LAST SUCCESS"),
         Column::left("RUN").spare(),
     ]);
-    for job in jobs {
-        let state = match (job.in_service, job.paused) {
-            (true, false) => "in service".into(),
-            (true, true) => Cell::toned(Tone::Warn, "paused"),
-            (false, _) => Cell::toned(Tone::Dim, "gone"),
-        };
+    for standing in jobs {
+        let (job, state) = (&standing.job, standing.state());
         let (last, outcome, run) = match &job.last_run {
             None => ("-".to_owned(), "".into(), String::new()),
             Some(last) => {
@@ -159,7 +270,7 @@ fn table(jobs: &[JobSummary], view: &View) -> Grid {
 
 #[cfg(test)]
 mod tests {
-    use super::super::history::fixtures::{nothing, past, seen, view};
+    use super::super::history::fixtures::{at, nothing, past, seen, view};
     use super::*;
     use crate::cli::output::columns;
     use clap::Parser;
@@ -172,7 +283,7 @@ mod tests {
 
     fn listed(past: &Past, line: &[&str], width: usize) -> String {
         let line = Line::try_parse_from([&["jobs"], line].concat()).unwrap();
-        seen(|to| line.jobs.tell(past, &view(width), to))
+        seen(|to| line.jobs.tell(past, None, &view(width), to))
     }
 
     #[test]
@@ -191,6 +302,38 @@ mod tests {
                 assert!(columns(line) <= width, "{width}: {line}");
             }
         }
+    }
+
+    #[test]
+    fn a_running_host_knows_more() {
+        let live = |id: &str, paused_by, enabled| LiveJob {
+            job: id.into(),
+            enabled,
+            next_at: Some(at("2026-11-23T12:05:40Z")).filter(|_| enabled),
+            group: Some("db".to_owned()),
+            paused_by,
+            in_flight: 1,
+            waiting: 2,
+        };
+        let told = |line: &[&str]| {
+            let line = Line::try_parse_from([&["jobs"], line].concat()).unwrap();
+            let live = vec![
+                live("backup", Some(Scope::All), true),
+                live("new", None, false),
+                live("report", Some(Scope::Group("db".into())), true),
+                live("tidy", Some(Scope::Job("tidy".into())), true),
+            ];
+            seen(|to| line.jobs.tell(&past(), Some(live), &view(100), to))
+        };
+        insta::assert_snapshot!(told(&[]), @"
+        JOB         STATE         NEXT     LAST                OUTCOME        FAILED  LAST SUCCESS
+        Grüße 你…   gone          -        yesterday 23:59:59  OUT OF MEMORY       1  never
+        backup      paused (all)  in 10 s  today 13:04:00      running             0  Sat 21 Nov 10:30:05
+        new         disabled      -        -                                       0
+        report      paused (db)   in 10 s  today 13:05:00      ok                  0  today 13:05:00
+        tidy        paused        in 10 s  today 13:05:29      waiting             0  never
+        ");
+        insta::assert_snapshot!(told(&["--json"]).lines().nth(3).unwrap(), @r#"{"job":"report","in_service":true,"paused":true,"paused_by":{"group":"db"},"last_run":{"run":"01M844Q4EPR3D9T6B4RX2VC5EH","at":"2026-11-23T12:05:00.001Z","outcome":"succeeded"},"last_success_at":"2026-11-23T12:05:00.042Z","next_at":"2026-11-23T12:05:40Z","failures":0,"enabled":true,"in_flight":1,"waiting":2}"#);
     }
 
     #[test]

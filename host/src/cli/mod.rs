@@ -6,8 +6,11 @@
 //! start no engine and no async runtime.
 
 mod accept;
+mod backfill;
 mod backup;
+mod cancel;
 mod check;
+mod client;
 mod compile;
 mod explain;
 mod foreground;
@@ -18,6 +21,7 @@ mod logs;
 mod next;
 mod options;
 mod output;
+mod pause;
 mod plan;
 mod rerun;
 mod run;
@@ -28,6 +32,7 @@ mod show;
 mod signals;
 mod stats;
 mod subject;
+mod trigger;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -123,9 +128,9 @@ impl From<io::Error> for Refusal {
 #[command(
     name = "quarterjack",
     version,
-    about = "Runs sandboxed WebAssembly jobs on time, inside their limits",
+    about = "Runs sandboxed WebAssembly jobs on time, inside their limits (try: serve examples/jobs.json)",
     after_help = "What happened: runs, show, logs, jobs, stats, rerun, backup, restore (`quarterjack help VERB`).\n\
-        Try `quarterjack serve examples/jobs.json`. Exit codes: 0 ok, 1 failure, 2 usage.",
+        On a running host: trigger, cancel, pause, resume, backfill. Exit codes: 0 ok, 1 failure, 2 usage.",
     subcommand_value_name = "VERB",
     subcommand_help_heading = "Verbs",
     arg_required_else_help = true,
@@ -185,6 +190,21 @@ enum Verb {
     /// Repeat a past run as its record says it was, and compare
     #[command(hide = true)]
     Rerun(Box<rerun::Rerun>),
+    /// Run a job of the running host now
+    #[command(hide = true)]
+    Trigger(trigger::Trigger),
+    /// End a run of the running host
+    #[command(hide = true)]
+    Cancel(cancel::Cancel),
+    /// Hold a job, a group or all jobs back, until they are resumed
+    #[command(hide = true)]
+    Pause(pause::Pause),
+    /// Let go on what is paused
+    #[command(hide = true)]
+    Resume(pause::Resume),
+    /// Run a job for the instants of some time past that have no run
+    #[command(hide = true)]
+    Backfill(backfill::Backfill),
     /// Copy the history to a file, while a host runs or not
     #[command(hide = true)]
     Backup(backup::Backup),
@@ -239,6 +259,11 @@ fn run_with(arguments: Vec<OsString>) -> Exit {
         Verb::Jobs(verb) => verb.execute(screen),
         Verb::Stats(verb) => verb.execute(screen),
         Verb::Rerun(verb) => verb.execute(screen),
+        Verb::Trigger(verb) => verb.execute(screen),
+        Verb::Cancel(verb) => verb.execute(screen),
+        Verb::Pause(verb) => verb.execute(),
+        Verb::Resume(verb) => verb.execute(),
+        Verb::Backfill(verb) => verb.execute(screen),
         Verb::Backup(verb) => verb.execute(),
         Verb::Restore(verb) => verb.execute(),
         Verb::Check(verb) => verb.execute(screen),
@@ -382,7 +407,12 @@ fn meant(error: &clap::Error) -> Option<String> {
         "dump" | "export" | "save" => "backup",
         "load" | "recover" => "restore",
         "replay" | "repeat" | "again" | "redo" => "rerun",
-        "exec" | "execute" | "once" | "fire" | "trigger" => "run",
+        "exec" | "execute" | "once" => "run",
+        "fire" | "kick" | "start-job" => "trigger",
+        "kill" | "abort" | "terminate" | "end" => "cancel",
+        "hold" | "suspend" | "disable" | "freeze" => "pause",
+        "unpause" | "continue" | "release" | "enable" | "unfreeze" => "resume",
+        "catch-up" | "catchup" | "makeup" => "backfill",
         "validate" | "lint" | "test" | "verify" => "check",
         "when" | "cron" => "next",
         "words" | "translate" | "dst" | "why" => "explain",

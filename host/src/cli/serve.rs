@@ -15,8 +15,9 @@ use super::options::{
 };
 use super::output::human::{Human, HumanOptions};
 use super::output::json::JsonLines;
+use super::output::live::draw_all;
 use super::output::printer::{Renderer, print_all};
-use super::output::{Screen, Viewer};
+use super::output::{Screen, Terminal, Viewer};
 use super::{Exit, Refusal, remark, signals};
 use crate::app::{self, LockOptions, ServeOptions, Stop};
 use crate::event::Events;
@@ -64,6 +65,9 @@ pub(super) struct Serve {
     /// Print one JSON object a line for each event, and nothing else
     #[arg(long)]
     json: bool,
+    /// Show what is due, what runs and what happened on a screen of its own
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
     /// Print a line when a run starts, too
     #[arg(long, short)]
     verbose: bool,
@@ -116,27 +120,38 @@ impl Serve {
         events: &Events,
         stop: &Stop,
     ) -> Result<std::thread::JoinHandle<io::Result<()>>, Refusal> {
-        let mut renderer: Box<dyn Renderer> = if self.json {
-            Box::new(JsonLines)
-        } else {
-            Box::new(Human::new(HumanOptions {
-                paint: screen.out,
-                width: screen.width,
-                viewer: Viewer::here(),
-                verbose: self.verbose,
-                tz_database: tz_database().to_string(),
-            }))
+        let options = HumanOptions {
+            paint: screen.out,
+            width: screen.width,
+            viewer: Viewer::here(),
+            verbose: self.verbose,
+            tz_database: tz_database().to_string(),
+            opening: !self.watch,
         };
+        let terminal = match self.watch {
+            true => Some(Terminal::here().ok_or_else(|| {
+                Refusal::usage("--watch draws on a terminal, and standard output is none")
+            })?),
+            false => None,
+        };
+        let json = self.json;
         let subscription = events.subscribe();
         let stop = stop.clone();
         std::thread::Builder::new()
             .name("printer".to_owned())
             .spawn(move || {
-                let printed = print_all(subscription, &mut *renderer, io::stdout(), |lost| {
-                    remark(&format!(
-                        "{lost} events were not printed: they came faster than they could be written"
-                    ));
-                });
+                let print = |mut renderer: Box<dyn Renderer>, subscription| {
+                    print_all(subscription, &mut *renderer, io::stdout(), |lost| {
+                        remark(&format!(
+                            "{lost} events were not printed: they came faster than they could be written"
+                        ));
+                    })
+                };
+                let printed = match terminal {
+                    Some(terminal) => draw_all(subscription, options, &terminal, io::stdout()),
+                    None if json => print(Box::new(JsonLines), subscription),
+                    None => print(Box::new(Human::new(options)), subscription),
+                };
                 if printed.is_err() {
                     // Nobody sees what the host does any more (`| head`): it ends in order.
                     stop.request();

@@ -33,6 +33,7 @@ mod slots;
 mod tests;
 mod work;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -52,7 +53,7 @@ use slots::{Seat, Slots};
 
 pub use cancel::{Cancel, CancelReason};
 pub use ends::{Ends, RunEnded};
-pub use pauses::{Pauses, Scope};
+pub use pauses::Pauses;
 pub use session::{Notices, Session};
 
 /// What carries out attempts.
@@ -301,6 +302,12 @@ impl<E: Executor> Dispatcher<E> {
             return true;
         }
         cancelled.is_some()
+    }
+
+    /// How many runs of each job that has any hold a place among its runs, and how many wait for
+    /// one.
+    pub fn by_job(&self) -> HashMap<JobId, (usize, usize)> {
+        self.inner.slots.state.lock().counts()
     }
 
     /// How many runs have started and not ended, those between two attempts too.

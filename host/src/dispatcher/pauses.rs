@@ -1,36 +1,15 @@
 //! What is paused: all jobs, groups of them, single ones.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::job::{Job, JobId};
+use crate::job::{Job, Scope};
 use crate::run::{Cause, Firing, SkipReason};
 
-/// What can be paused as one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
-    /// All jobs of the host.
-    All,
-    /// The jobs of the group of this name.
-    Group(Arc<str>),
-    /// One job.
-    Job(JobId),
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Scope::All => to.write_str("all jobs"),
-            Scope::Group(name) => write!(to, "the group {name}"),
-            Scope::Job(id) => write!(to, "the job {id}"),
-        }
-    }
-}
-
-/// What is paused now. In memory: whoever wants pauses to outlive the host puts them in again.
+/// What is paused now. In memory: whoever wants pauses to outlive the host keeps them
+/// in a store, and puts them in again.
 /// Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
 pub struct Pauses(Arc<RwLock<BTreeSet<Scope>>>);

@@ -372,6 +372,13 @@ impl State {
             .count()
     }
 
+    /// How many runs of each job have a place, and how many wait for one.
+    pub(super) fn counts(&self) -> HashMap<JobId, (usize, usize)> {
+        let jobs = self.jobs.iter();
+        jobs.map(|(job, it)| (job.clone(), (it.count as usize, it.held.len())))
+            .collect()
+    }
+
     /// How many runs have started and not ended.
     pub(super) fn in_flight(&self) -> usize {
         self.flights.len().saturating_sub(self.waiting())

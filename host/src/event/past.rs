@@ -1,6 +1,6 @@
 //! Records of the history as JSON: the keys of the events that told of them when they were new.
 
-use super::{EventJson, millis};
+use super::EventJson;
 use crate::record::{AttemptRecord, RunRecord, Status};
 
 impl<'a> EventJson<'a> {
@@ -57,23 +57,6 @@ impl<'a> EventJson<'a> {
         };
         if let Some(end) = &attempt.end {
             json.end(end.at, &end.execution);
-        }
-        json
-    }
-
-    /// The log of one attempt of a record: `run.log`.
-    pub fn of_log(record: &'a RunRecord, attempt: &'a AttemptRecord) -> EventJson<'a> {
-        let mut json = EventJson {
-            event: "run.log",
-            attempt: Some(attempt.number),
-            started_at: Some(attempt.started_at),
-            ..EventJson::of_identity(record)
-        };
-        if let Some(end) = &attempt.end {
-            json.at = Some(end.at);
-            json.finished_at = Some(end.at);
-            json.log(&end.execution);
-            json.duration_ms = Some(millis(end.execution.elapsed));
         }
         json
     }

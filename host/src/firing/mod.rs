@@ -6,6 +6,7 @@
 //!      └───────────────┴──────────────┴────────────────────┴──────▶ run.skipped, with the reason
 //! ```
 
+mod by_hand;
 mod planner;
 
 use std::cmp::Reverse;
@@ -16,6 +17,7 @@ use crate::run::{Firing, SkipReason};
 use crate::scheduler::{Due, Scheduler};
 use crate::store::FireResult;
 
+pub use by_hand::fire_one;
 pub use planner::{Planner, Turn};
 
 /// How many firings are recorded in one group: enough that a commit is cheap for each, and few
@@ -151,9 +153,9 @@ mod tests {
 
     use super::*;
     use crate::clock::ManualClock;
-    use crate::dispatcher::{Ends, Parts, Scope, Session};
+    use crate::dispatcher::{Ends, Parts, Session};
     use crate::event::{Event, Events};
-    use crate::job::{Coalesce, Job, JobId, Overlap, Policies};
+    use crate::job::{Coalesce, Job, JobId, Overlap, Policies, Scope};
     use crate::record::{Kind, RunQuery, Status};
     use crate::run::{Attempt, Cause, Execution, Outcome};
     use crate::store::conformance::{execution, instant, job, newest};
@@ -438,6 +440,72 @@ mod tests {
         store.no_fire.store(false, Ordering::SeqCst);
         assert_eq!(host.after(10).await.dispatched, 1);
         host.finished(1).await;
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_a_run_hears_what_becomes_of_it() {
+        let store = Arc::new(FaultyStore::default());
+        let host = Host::with(store.clone());
+        let ask = |component: &str| {
+            let job = Job {
+                component: component.into(),
+                ..(*job("a")).clone()
+            };
+            let firing = Firing {
+                job: Arc::new(job),
+                cause: Cause::Manual,
+                scheduled_at: host.now(),
+            };
+            fire_one(firing, &host.dispatcher, host.now())
+        };
+        let run = ask("slow.wasm").await.unwrap();
+        assert_eq!(run.cause, Cause::Manual);
+        assert_eq!(host.dispatcher.by_job()[&run.job.id], (1, 0));
+        let full = SkipReason::MaxInstances(1);
+        assert_eq!(ask("slow.wasm").await.unwrap_err(), full);
+        // That is on record, too.
+        assert_eq!(newest(&*store).await.status, Status::Skipped(full));
+        assert!(host.dispatcher.cancel(run.id));
+        host.finished(1).await;
+        while host.dispatcher.in_flight() > 0 {
+            tokio::task::yield_now().await;
+        }
+        store.no_fire.store(true, Ordering::SeqCst);
+        let why = SkipReason::NotRecorded("the disk is full".into());
+        assert_eq!(ask("fine.wasm").await.unwrap_err(), why);
+        store.no_fire.store(false, Ordering::SeqCst);
+        ask("fine.wasm").await.unwrap();
+        host.finished(2).await;
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_recorded_and_not_due_can_be_taken_back() {
+        let host = Host::new();
+        let mut planner = Planner::new(host.dispatcher.store().clone());
+        let mut runs = Vec::new();
+        for _ in 0..3 {
+            let by_hand = Firing {
+                job: job("a"),
+                cause: Cause::Manual,
+                scheduled_at: host.now(),
+            };
+            let recorded = host
+                .dispatcher
+                .store()
+                .fire(vec![by_hand], host.now())
+                .await;
+            let Some(FireResult::Recorded(run)) = recorded.unwrap().pop() else {
+                panic!("by hand is never a duplicate");
+            };
+            planner.wait(run.clone(), host.now() + TimeDelta::seconds(1));
+            runs.push(run.id);
+        }
+        assert_eq!(planner.take(runs[1]).unwrap().id, runs[1]);
+        assert!(planner.take(runs[1]).is_none());
+        assert_eq!(planner.waiting(), 2);
+        assert!(planner.take(runs[2]).is_some());
+        assert!(planner.take(runs[0]).is_some());
+        assert_eq!(planner.waiting(), 0);
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use chrono::TimeDelta;
 use super::{Fired, admit};
 use crate::clock::Timestamp;
 use crate::dispatcher::{Admission, Dispatcher, Executor};
-use crate::run::{Firing, Run, SkipReason};
+use crate::run::{Firing, Run, RunId, SkipReason};
 use crate::scheduler::{Ahead, Scheduler};
 use crate::store::{FireResult, Store, StoreError};
 
@@ -89,6 +89,14 @@ impl Planner {
     pub fn wait(&mut self, run: Arc<Run>, due_at: Timestamp) {
         self.planned += 1;
         self.waiting.insert((due_at, self.planned), run);
+    }
+
+    /// Takes a recorded run that is not due yet out of those that wait, if it is one of them.
+    pub fn take(&mut self, run: RunId) -> Option<Arc<Run>> {
+        let key =
+            |(key, waiting): (&(Timestamp, u64), &Arc<Run>)| (waiting.id == run).then_some(*key);
+        let key = self.waiting.iter().find_map(key)?;
+        self.waiting.remove(&key)
     }
 
     /// Begins to record what will soon be due, or what could not be recorded before. For whoever

@@ -14,6 +14,7 @@ mod execution;
 pub mod grants;
 pub mod manifest;
 pub mod schema;
+mod scope;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use calendars::ReadFile;
 pub use chains::Circles;
@@ -36,6 +37,7 @@ pub use grants::{
     check_secret_name,
 };
 pub use manifest::Manifest;
+pub use scope::Scope;
 
 use crate::trigger::Trigger;
 
@@ -76,6 +78,12 @@ impl From<&str> for JobId {
 impl Serialize for JobId {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for JobId {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<JobId, D::Error> {
+        String::deserialize(from).map(JobId::new)
     }
 }
 

@@ -16,7 +16,7 @@ pub struct JobSummary {
     /// Whether a host has it, or had it when it ended; what is left of one that is no longer
     /// defined is its history.
     pub in_service: bool,
-    /// Whether somebody holds it back.
+    /// Whether somebody holds it back: it, all jobs, or its group where it is known which that is.
     pub paused: bool,
     /// The newest of its records.
     pub last_run: Option<LastRun>,

@@ -20,8 +20,11 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
 use super::capability::{Desk, http_context};
 use super::determinism::{GuestTime, Timers};
+use super::lines::Lines;
 use crate::clock;
 use crate::dispatcher::CancelReason;
+use crate::log::LogStream;
+use crate::run::LogEntry;
 use crate::secret::{self as redact, Redactor};
 
 /// The host's side of one guest; the data of its store.
@@ -346,6 +349,8 @@ pub struct Pipe {
     pub redactor: Option<Arc<Redactor>>,
     /// Who is told.
     pub echo: Option<(Stream, Echo)>,
+    /// Where its lines go.
+    pub(super) lines: Option<Lines>,
 }
 
 impl Pipe {
@@ -356,6 +361,7 @@ impl Pipe {
             rate: None,
             redactor: None,
             echo: None,
+            lines: None,
         }
     }
 }
@@ -365,6 +371,8 @@ impl Pipe {
 #[derive(Clone)]
 pub struct CappedPipe {
     shared: Arc<Mutex<Capped>>,
+    /// What its lines are called.
+    stream: LogStream,
 }
 
 struct Capped {
@@ -374,6 +382,7 @@ struct Capped {
     rate: Option<Rate>,
     redactor: Option<redact::Stream>,
     echo: Option<(Stream, Echo)>,
+    lines: Option<Lines>,
 }
 
 /// How much a guest may write in one go.
@@ -390,13 +399,24 @@ impl CappedPipe {
                 rate: pipe.rate.map(Rate::new),
                 redactor: pipe.redactor.map(redact::Stream::new),
                 echo: pipe.echo,
+                lines: pipe.lines,
             })),
+            stream: LogStream::Stderr,
+        }
+    }
+
+    /// Another way into the same pipe, whose lines are called so.
+    pub(super) fn called(&self, stream: LogStream) -> CappedPipe {
+        CappedPipe {
+            shared: self.shared.clone(),
+            stream,
         }
     }
 
     /// Takes what was kept, and how many bytes were dropped. Nothing is written after that.
     pub fn take(&self) -> (Vec<u8>, u64) {
         let mut shared = self.shared.lock();
+        drop(shared.lines.take());
         if let Some(stream) = shared.redactor.take() {
             let rest = stream.finish();
             shared.keep(&rest);
@@ -407,22 +427,43 @@ impl CappedPipe {
     /// Adds a line of the host's own making, after what is there. False if there is no room left
     /// for all of it.
     pub fn line(&self, line: &str) -> bool {
-        let mut text = String::with_capacity(line.len() + 2);
         let mut shared = self.shared.lock();
-        if shared.kept.last().is_some_and(|last| *last != b'\n') {
-            text.push('\n');
+        if let Some(lines) = &mut shared.lines {
+            lines.note(line);
         }
-        text.push_str(line);
-        text.push('\n');
-        shared.push(text.as_bytes())
+        shared.line(line)
+    }
+
+    /// Adds an entry as a line, in the same way.
+    pub fn entry(&self, entry: &LogEntry) -> bool {
+        let mut shared = self.shared.lock();
+        if let Some(lines) = &mut shared.lines {
+            lines.entry(entry);
+        }
+        shared.line(&entry.to_string())
     }
 
     fn push(&self, bytes: &[u8]) {
-        self.shared.lock().push(bytes);
+        let mut shared = self.shared.lock();
+        if let Some(lines) = &mut shared.lines {
+            lines.push(self.stream, bytes);
+        }
+        shared.push(bytes);
     }
 }
 
 impl Capped {
+    /// Adds a line after what is there. False if there is no room left for all of it.
+    fn line(&mut self, line: &str) -> bool {
+        let mut text = String::with_capacity(line.len() + 2);
+        if self.kept.last().is_some_and(|last| *last != b'\n') {
+            text.push('\n');
+        }
+        text.push_str(line);
+        text.push('\n');
+        self.push(text.as_bytes())
+    }
+
     /// False if not all of it was kept.
     fn push(&mut self, bytes: &[u8]) -> bool {
         match &mut self.redactor {
@@ -453,14 +494,14 @@ impl Capped {
 }
 
 /// How many bytes may come: so many in a second, and as many at once.
-struct Rate {
+pub(super) struct Rate {
     per_second: u64,
     left: u64,
     since: Option<Instant>,
 }
 
 impl Rate {
-    fn new(per_second: u64) -> Self {
+    pub(super) fn new(per_second: u64) -> Self {
         Rate {
             per_second,
             left: per_second,
@@ -469,7 +510,7 @@ impl Rate {
     }
 
     /// Takes as many of some bytes as may come now.
-    fn take(&mut self, wanted: usize) -> usize {
+    pub(super) fn take(&mut self, wanted: usize) -> usize {
         // The clock is only looked at by those who write much.
         if self.left < wanted as u64 {
             let now = clock::monotonic();

@@ -19,6 +19,7 @@ pub mod directory;
 pub mod engine;
 pub mod guest;
 mod imports;
+mod lines;
 pub mod lock;
 mod nesting;
 pub mod plugin;
@@ -48,6 +49,7 @@ use determinism::GuestTime;
 use directory::Plugins;
 use engine::Engine;
 use guest::{CappedPipe, Echo, Ended, GuestState, Pipe, Stream, Wasi};
+use lines::Lines;
 use outcome::{Ending, Spent};
 use plugin::{Entry, Plugin};
 use shape::Digest;
@@ -56,6 +58,7 @@ use turns::{CpuTime, Turns};
 use crate::clock::{self, Clock, Timestamp, format_instant};
 use crate::dispatcher::{Cancel, CancelReason, Executor, Session};
 use crate::job::{EnvValue, Job};
+use crate::log::{LogSink, LogStream};
 use crate::policy::Current;
 use crate::run::{Attempt, Cause, Execution, SkipReason};
 use crate::secret::Providers;
@@ -96,6 +99,8 @@ pub struct Sandbox {
     policy: Current,
     /// The way to the network, for those that are granted one.
     network: Arc<Network>,
+    /// Where the lines of runs go, if they are kept.
+    logs: Option<Arc<dyn LogSink>>,
 }
 
 impl Executor for Runtime {
@@ -130,7 +135,15 @@ impl Sandbox {
             secrets: Arc::default(),
             policy: Current::default(),
             network: Arc::default(),
+            logs: None,
         }
+    }
+
+    /// The same; what its guests print and log goes there too, line by line.
+    #[must_use]
+    pub fn with_logs(mut self, logs: Arc<dyn LogSink>) -> Sandbox {
+        self.logs = Some(logs);
+        self
     }
 
     /// The same, with secrets from these providers.
@@ -205,6 +218,9 @@ impl Sandbox {
             pipe.redactor = secrets.redactor().cloned();
             if stream == Stream::Log {
                 pipe.rate = Some(job.limits.log_rate);
+                pipe.lines = (self.logs.as_ref()).map(|logs| {
+                    Lines::new(logs.clone(), clock.clone(), attempt, secrets.redactor())
+                });
             }
             CappedPipe::new(pipe)
         };
@@ -372,7 +388,7 @@ fn wasi_for(
         builder.stdout(output.clone());
     } else {
         // A typed job returns its output: what it prints is its log.
-        builder.stdout(log.clone());
+        builder.stdout(log.called(LogStream::Stdout));
     }
     builder.stderr(log.clone());
     if plugin.environment {

@@ -531,18 +531,25 @@ impl Scheduler {
             if !follower.trigger.upstreams().iter().any(told) {
                 continue;
             }
-            let scheduled_at = self.chains.instant(&follower.id, at);
-            due.push((
-                slot.sequence,
-                Due::Fire(Firing {
-                    job: follower,
-                    cause: Cause::Upstream,
-                    scheduled_at,
-                }),
-            ));
+            let sequence = slot.sequence;
+            due.extend(
+                self.follow(&follower.id, at)
+                    .map(|firing| (sequence, Due::Fire(firing))),
+            );
         }
         due.sort_by_key(|(sequence, _)| *sequence);
         due.into_iter().map(|(_, due)| due).collect()
+    }
+
+    /// The firing of a job that comes after a run that ended at `at`; nothing if there is no such
+    /// job.
+    pub fn follow(&mut self, follower: &JobId, at: Timestamp) -> Option<Firing> {
+        let job = self.job(follower)?.clone();
+        Some(Firing {
+            scheduled_at: self.chains.instant(follower, at),
+            job,
+            cause: Cause::Upstream,
+        })
     }
 
     /// The jobs that some other job waits for.
@@ -561,6 +568,11 @@ impl Scheduler {
     /// When a job is due next; nothing if it never is, or if there is no such job.
     pub fn next_of(&self, id: &JobId) -> Option<Timestamp> {
         self.slot(id)?.due
+    }
+
+    /// The trigger of a job, where its runs are counted with from when.
+    pub fn trigger_of(&self, id: &JobId) -> Option<&Trigger> {
+        self.slot(id)?.trigger()
     }
 
     /// The definition that a job has now.

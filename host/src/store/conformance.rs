@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::{FinishError, FireResult, Skip, Store};
 use crate::clock::Timestamp;
-use crate::job::{Grants, Job, JobId, Limits, Origin, StateQuota};
-use crate::record::{Kind, Retention, RunQuery, RunRecord, Status};
+use crate::job::{Grants, Job, JobId, Limits, Origin, Scope, StateQuota};
+use crate::record::{Kind, Pause, Retention, RunQuery, RunRecord, Status};
 use crate::run::{Attempt, Cause, Execution, FinishedRun, Firing, Outcome, Retry, Run, SkipReason};
 use crate::state::{Changes, StateError};
 use crate::trigger::Trigger;
@@ -26,6 +26,8 @@ pub async fn run<S: Store>(mut make: impl FnMut() -> S) {
     state_lands_with_the_end_of_a_run(&make()).await;
     state_lands_whole_or_not_at_all(&make()).await;
     what_is_old_or_too_much_goes(&make()).await;
+    pauses_are_kept(&make()).await;
+    a_skipped_instant_can_be_reopened(&make()).await;
     everything_is_counted(&make()).await;
     skips_are_kept_with_their_reason(&make()).await;
     a_forgotten_job_starts_anew(&make()).await;
@@ -448,6 +450,65 @@ pub async fn what_is_old_or_too_much_goes(store: &impl Store) {
     let end = finished(&open, 105, execution(Outcome::Succeeded));
     store.finished(end, None).await.unwrap();
     assert_eq!(store.run(open.id).await.unwrap().unwrap().attempts.len(), 1);
+}
+
+/// What is paused stays so since when it was, until it goes on.
+pub async fn pauses_are_kept(store: &impl Store) {
+    let group = Scope::Group("a".into());
+    let scopes = [Scope::All, group.clone(), Scope::Job("a".into())];
+    assert_eq!(store.pauses().await.unwrap(), []);
+    for (second, scope) in (1..).zip(scopes.iter().rev()) {
+        let set = |since| store.set_paused(scope.clone(), since);
+        assert!(!set(None).await.unwrap(), "{scope}");
+        assert!(set(Some(instant(second))).await.unwrap(), "{scope}");
+        assert!(!set(Some(instant(99))).await.unwrap(), "{scope}");
+    }
+    let paused = |scopes: &[Scope], seconds: &[i64]| -> Vec<Pause> {
+        let both = scopes.iter().cloned().zip(seconds.iter().copied());
+        both.map(|(scope, second)| Pause {
+            scope,
+            since: instant(second),
+        })
+        .collect()
+    };
+    assert_eq!(store.pauses().await.unwrap(), paused(&scopes, &[3, 2, 1]));
+    assert!(store.set_paused(Scope::All, None).await.unwrap());
+    assert!(!store.set_paused(Scope::All, None).await.unwrap());
+    assert_eq!(store.pauses().await.unwrap(), paused(&scopes[1..], &[2, 1]));
+}
+
+/// An instant whose run was skipped can have another one; one that has a run is known for it.
+pub async fn a_skipped_instant_can_be_reopened(store: &impl Store) {
+    let a = job("a");
+    let b = job("b");
+    let due = |second| firing(&a, Cause::Schedule, second);
+    let run = record(store, due(60)).await;
+    record(store, due(120)).await;
+    record(store, firing(&a, Cause::Manual, 90)).await;
+    record(store, firing(&b, Cause::Schedule, 60)).await;
+    let known = |from, until| store.instants(&a.id, instant(from), instant(until));
+    assert_eq!(known(0, 999).await.unwrap(), [instant(60), instant(120)]);
+    assert_eq!(known(60, 120).await.unwrap(), [instant(60)]);
+    assert_eq!(recorded(store, vec![due(60)]).await, [false]);
+    store.skipped(Skip {
+        run: Some(run.id),
+        ..skip(&a, 60)
+    });
+    assert_eq!(known(0, 999).await.unwrap(), [instant(120)]);
+    let again = firing(&a, Cause::CatchUp, 60);
+    assert_eq!(recorded(store, vec![again.clone()]).await, [false]);
+    let reopened = vec![instant(60), instant(120), instant(180)];
+    store.reopen(&b.id, reopened.clone()).await.unwrap();
+    assert_eq!(recorded(store, vec![again.clone()]).await, [false]);
+    store.reopen(&a.id, reopened).await.unwrap();
+    assert_eq!(recorded(store, vec![again.clone()]).await, [true]);
+    assert_eq!(recorded(store, vec![again, due(120)]).await, [false, false]);
+    assert_eq!(known(0, 999).await.unwrap(), [instant(60), instant(120)]);
+    // The skip stays on record.
+    let skips = RunQuery::newest(9).only([Kind::Skipped]);
+    let skips = store.runs(skips).await.unwrap();
+    assert_eq!(skips.len(), 1);
+    assert_eq!(skips[0].id, run.id);
 }
 
 /// Runs, starts, ends by outcome and skips are all counted.

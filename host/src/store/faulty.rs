@@ -8,8 +8,8 @@ use super::{
     Totals,
 };
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId};
-use crate::record::{Retention, RunQuery, RunRecord};
+use crate::job::{Job, JobId, Scope};
+use crate::record::{Pause, Retention, RunQuery, RunRecord};
 use crate::run::{Attempt, FinishedRun, Firing, Run, RunId};
 use crate::state::{Changes, Snapshot, StateError};
 
@@ -111,6 +111,38 @@ impl Store for FaultyStore {
 
     fn run(&self, id: RunId) -> BoxFuture<'_, Result<Option<RunRecord>, StoreError>> {
         self.memory.run(id)
+    }
+
+    fn instants(
+        &self,
+        job: &JobId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<Timestamp>, StoreError>> {
+        self.memory.instants(job, from, until)
+    }
+
+    fn reopen(
+        &self,
+        job: &JobId,
+        instants: Vec<Timestamp>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.memory.reopen(job, instants)
+    }
+
+    fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>> {
+        self.memory.pauses()
+    }
+
+    fn set_paused(
+        &self,
+        scope: Scope,
+        since: Option<Timestamp>,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        if self.no_fire.load(Ordering::SeqCst) {
+            return Box::pin(async { full("a pause") });
+        }
+        self.memory.set_paused(scope, since)
     }
 
     fn last_success(&self, job: &JobId) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {

@@ -4,7 +4,7 @@
 //! One lock, held for a few hash look-ups; what is dropped to keep the bounds is freed after it
 //! is released.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,8 +15,8 @@ use super::{
     is_unique, quota_of, to_run,
 };
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId};
-use crate::record::{AttemptRecord, Retention, RunQuery, RunRecord, Status};
+use crate::job::{Job, JobId, Scope};
+use crate::record::{AttemptRecord, Pause, Retention, RunQuery, RunRecord, Status};
 use crate::run::{Attempt, FinishedRun, Firing, Outcome, Run, RunId};
 use crate::state::{Changes, Snapshot, StateError};
 
@@ -62,6 +62,8 @@ struct State {
     history: VecDeque<Past>,
     bytes: u64,
     skips: VecDeque<RunRecord>,
+    /// What is paused, and since when.
+    pauses: BTreeMap<Scope, Timestamp>,
     totals: Totals,
 }
 
@@ -375,6 +377,65 @@ impl Store for MemoryStore {
             live.or_else(|| past().map(Past::record))
                 .or_else(|| skip().cloned()),
         )
+    }
+
+    fn instants(
+        &self,
+        job: &JobId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<Timestamp>, StoreError>> {
+        let state = self.state.lock();
+        let runs = (state.live.values().map(|live| &live.run))
+            .chain(state.history.iter().map(|past| &past.end.attempt.run));
+        let own = runs.filter(|run| run.job.id == *job && is_unique(run.cause));
+        let mut instants: Vec<Timestamp> = own
+            .map(|run| run.scheduled_at)
+            .filter(|instant| *instant >= from && *instant < until)
+            .collect();
+        instants.sort_unstable();
+        instants.dedup();
+        ready(instants)
+    }
+
+    fn reopen(
+        &self,
+        job: &JobId,
+        instants: Vec<Timestamp>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let skipped: HashSet<Timestamp> = (state.skips.iter())
+            .filter(|skip| skip.job == *job && is_unique(skip.cause))
+            .map(|skip| skip.scheduled_at)
+            .filter(|instant| instants.contains(instant))
+            .collect();
+        if let Some(job) = state.jobs.get_mut(job) {
+            job.recorded.retain(|known| !skipped.contains(known));
+        }
+        ready(())
+    }
+
+    fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>> {
+        let state = self.state.lock();
+        let pauses = state.pauses.iter().map(|(scope, since)| Pause {
+            scope: scope.clone(),
+            since: *since,
+        });
+        ready(pauses.collect())
+    }
+
+    fn set_paused(
+        &self,
+        scope: Scope,
+        since: Option<Timestamp>,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let pauses = &mut self.state.lock().pauses;
+        ready(match since {
+            None => pauses.remove(&scope).is_some(),
+            Some(_) if pauses.contains_key(&scope) => false,
+            Some(since) => pauses.insert(scope, since).is_none(),
+        })
     }
 
     fn last_success(&self, job: &JobId) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {

@@ -14,6 +14,7 @@
 //!
 //! A store never reads the time: it is told.
 
+pub mod logs;
 pub mod memory;
 pub mod sqlite;
 
@@ -31,11 +32,12 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId, StateQuota};
-use crate::record::{Retention, RunQuery, RunRecord, Status};
+use crate::job::{Job, JobId, Scope, StateQuota};
+use crate::record::{Pause, Retention, RunQuery, RunRecord, Status};
 use crate::run::{Attempt, Cause, FinishedRun, Firing, Outcome, Run, RunId, SkipReason};
 use crate::state::{Changes, Snapshot, StateError};
 
+pub use logs::{LogStore, MemoryLogs};
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
 
@@ -67,8 +69,9 @@ pub trait Store: Send + Sync + 'static {
     /// its place.
     ///
     /// A firing by [`Cause::Schedule`] or [`Cause::CatchUp`] is recorded once for its job and
-    /// instant; another one is a [`FireResult::Duplicate`], in this call or in any later one.
-    /// Other causes are never duplicates. Each run carries the job's last success.
+    /// instant; another one is a [`FireResult::Duplicate`], in this call or in any later one,
+    /// unless the instant was [reopened](Store::reopen). Other causes are never duplicates. Each
+    /// run carries the job's last success.
     ///
     /// After a crash: once this has answered, the runs are known, and none of their instants can
     /// be recorded again. If it has not, either all of the group is known or nothing.
@@ -161,6 +164,50 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The store cannot be read.
     fn run(&self, id: RunId) -> BoxFuture<'_, Result<Option<RunRecord>, StoreError>>;
+
+    /// The instants of a job from `from` on and before `until` that have a run, or had one of
+    /// which there still is a record; not those whose run was skipped.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn instants(
+        &self,
+        job: &JobId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<Timestamp>, StoreError>>;
+
+    /// Has instants of a job be recorded once more, of which each has a run that was
+    /// [skipped](Store::skipped) and so never started. The other ones stay as they are.
+    ///
+    /// After a crash: all of them are so, or none.
+    ///
+    /// # Errors
+    /// All is as it was.
+    fn reopen(
+        &self,
+        job: &JobId,
+        instants: Vec<Timestamp>,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// What is paused, the widest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>>;
+
+    /// Notes that something is paused, since when, or goes on where nothing is said. What is
+    /// paused already stays so since when it was. Says whether that was a change.
+    ///
+    /// After a crash: once this has answered, it is so.
+    ///
+    /// # Errors
+    /// All is as it was.
+    fn set_paused(
+        &self,
+        scope: Scope,
+        since: Option<Timestamp>,
+    ) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// When the last successful run of a job finished; nothing if none has.
     ///

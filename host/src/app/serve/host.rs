@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
 
 use super::super::catalog::{Catalog, Change};
-use super::super::recovery;
+use super::super::{chains, recovery};
 use super::config::FollowedConfig;
 use super::readers::Message;
 use super::stop::{Stop, Stopping};
 use crate::clock::{self, Clock, ClockWatch, Readings, Timestamp};
+use crate::control::Command;
 use crate::dispatcher::{Dispatcher, Ends, RunEnded};
 use crate::event::{Event, Events};
 use crate::firing::{Planner, Turn, fire, fire_due};
@@ -54,6 +56,18 @@ pub(super) struct Host {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
     pub(super) events: Events,
+    /// When it began to fire.
+    pub(super) started_at: Timestamp,
+    /// Commands that are being carried out.
+    pub(super) answering: JoinSet<()>,
+}
+
+/// What comes to the control loop.
+pub(super) struct Arriving {
+    /// What its own tasks have found.
+    pub(super) messages: mpsc::Receiver<Message>,
+    /// What others tell it to do.
+    pub(super) commands: mpsc::Receiver<Command>,
 }
 
 impl Host {
@@ -62,10 +76,14 @@ impl Host {
         &mut self,
         first: Vec<Result<Snapshot, SourceError>>,
         unfinished: Vec<Unfinished>,
-        mut messages: mpsc::Receiver<Message>,
+        arriving: Arriving,
         ended: &mut UnboundedReceiver<RunEnded>,
         stop: &Stop,
     ) {
+        let Arriving {
+            mut messages,
+            mut commands,
+        } = arriving;
         for snapshot in first.iter().flatten() {
             let jobs = snapshot.manifest.jobs();
             let at_start = jobs.filter(|job| job.trigger.fires_at_start());
@@ -99,6 +117,7 @@ impl Host {
         });
         self.forget_the_undefined().await;
         let now = self.clock.now();
+        self.started_at = now;
         recovery::settle(
             unfinished,
             &self.scheduler,
@@ -108,6 +127,7 @@ impl Host {
             now,
         )
         .await;
+        self.follow_the_last_ends(now).await;
 
         let mut looked = clock::monotonic();
         let mut watch = ClockWatch::new(Readings::take());
@@ -133,6 +153,8 @@ impl Host {
                     Some(message) => self.handle(message).await,
                     None => return,
                 },
+                // What is told before the host has started waits until it has.
+                Some(command) = commands.recv() => self.command(command).await,
                 Some(run) = ended.recv() => {
                     let due = self.scheduler.ended(&run.job, run.succeeded, run.at);
                     fire(due, &self.dispatcher, self.clock.now()).await;
@@ -146,6 +168,14 @@ impl Host {
                 },
                 () = self.clock.sleep_until(wake) => {}
             }
+        }
+    }
+
+    /// Fires what was to come after runs that ended just before the host did.
+    async fn follow_the_last_ends(&mut self, now: Timestamp) {
+        match chains::unfollowed(&mut self.scheduler, &*self.store, now).await {
+            Ok(due) => drop(fire(due, &self.dispatcher, now).await),
+            Err(error) => tracing::error!(%error, "what comes after the last runs is not known"),
         }
     }
 
@@ -363,6 +393,7 @@ impl Host {
         if in_flight > 0 {
             self.tell(Event::HostStopping { in_flight, grace });
         }
+        self.answer_the_last().await;
         let drained = tokio::select! {
             biased;
             () = stop.reached(Stopping::AtOnce) => None,

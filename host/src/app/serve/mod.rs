@@ -5,13 +5,14 @@
 //! watch ─▶ sources ──┐
 //!                    ├─ messages ─▶ control loop ─▶ scheduler ─▶ firing ─▶ dispatcher
 //! watch ─▶ plugins ──┘                  ▲                                     │
-//!                                 clock, stop                        guest threads
+//!                       clock, stop, api ─▶ control               guest threads
 //! ```
 //!
 //! The control loop owns the schedule and never blocks: files are read and compiled on other
 //! threads, and guests run on theirs.
 
 mod config;
+mod control;
 mod host;
 mod readers;
 mod retention;
@@ -25,10 +26,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::catalog::Catalog;
+use super::data::Opened;
 use super::machine::memory_for_runs;
 use super::watch::{Watcher, directory_of};
 use super::{AppError, CachePlace, DataPlace, Guests, engine_for, loader_for};
+use crate::api::socket::{self, Socket};
 use crate::clock::{Clock, SystemClock};
+use crate::control::Control;
 use crate::dispatcher::{Dispatcher, Ends, Parts};
 use crate::event::Events;
 use crate::firing::Planner;
@@ -41,7 +45,7 @@ use crate::secret::{CurrentSettings, Providers};
 use crate::source::{FileSource, JobSource, SourceError};
 
 use config::FollowedConfig;
-use host::Host;
+use host::{Arriving, Host};
 use readers::{read_plugins, read_sources};
 pub use stop::Stop;
 
@@ -83,7 +87,7 @@ pub struct LockOptions {
 }
 
 /// Runs the host until it is asked to stop. Everything that it has to say, it says in `events`;
-/// the last one is [`Event::HostStopped`].
+/// the last one is [`Event::HostStopped`](crate::event::Event::HostStopped).
 ///
 /// # Errors
 /// If it cannot start: no engine, no plugins directory, a job file that is not there. Nothing
@@ -91,8 +95,11 @@ pub struct LockOptions {
 pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<(), AppError> {
     allow_many_files();
     // Before anything that takes its time: another host may hold it.
-    let store = options.data.open(SystemClock.now())?;
+    let Opened { store, logs } = options.data.open(SystemClock.now())?;
     let recovered = store.recover().await?;
+    let (control, commands) = Control::new();
+    // Dropped before the store is: as long as it is there, nobody else listens.
+    let listening = listen(&options.data, control)?;
     let max_memory = options.max_memory.unwrap_or_else(memory_for_runs);
     let engine = engine_for(options.max_running, max_memory)?;
     let cache = options.cache.open(&engine)?;
@@ -145,7 +152,8 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     let secrets = CurrentSettings::new(policy.secrets.clone());
     let sandbox = Sandbox::new(engine, clock.clone(), threads)
         .under(current.clone())
-        .with_secrets(Providers::following(secrets.clone()));
+        .with_secrets(Providers::following(secrets.clone()))
+        .with_logs(logs);
     let runtime = Runtime::new(sandbox, plugins.clone());
     let (ends, mut ended) = Ends::new();
     let dispatcher = Dispatcher::new(
@@ -159,6 +167,8 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
             max_running: options.max_running,
         },
     );
+
+    Host::restore_pauses(&*store, &dispatcher).await?;
 
     let (tell, messages) = mpsc::channel(64);
     let tasks = [
@@ -205,15 +215,49 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
         clock,
         store,
         events,
+        started_at: SystemClock.now(),
+        answering: tokio::task::JoinSet::new(),
     };
-    host.run(first, recovered.unfinished, messages, &mut ended, &stop)
+    let arriving = Arriving { messages, commands };
+    host.run(first, recovered.unfinished, arriving, &mut ended, &stop)
         .await;
     for task in &tasks {
         task.abort();
     }
     host.plugins.stop();
     host.come_to_rest(options.grace, &mut ended, &stop).await;
+    drop(listening);
     Ok(())
+}
+
+/// That the host listens to what it is told, until it is dropped.
+struct Listening {
+    task: tokio::task::JoinHandle<()>,
+    _socket: Socket,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Listens on the socket of the data directory, which is held by this process. A host that cannot
+/// does its work all the same.
+fn listen(data: &DataPlace, control: Control) -> Result<Option<Listening>, AppError> {
+    let Some(directory) = data.directory()? else {
+        return Ok(None);
+    };
+    Ok(match Socket::bind(&directory) {
+        Ok((socket, listener)) => Some(Listening {
+            task: tokio::spawn(socket::serve(listener, control)),
+            _socket: socket,
+        }),
+        Err(error) => {
+            tracing::warn!(%error, "nobody can tell this host what to do (trigger, cancel, pause, backfill)");
+            None
+        }
+    })
 }
 
 /// Lets the process have as many files open as the system allows it: each running job may hold

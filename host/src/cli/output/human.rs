@@ -55,6 +55,8 @@ pub(in crate::cli) struct HumanOptions {
     pub(in crate::cli) verbose: bool,
     /// The version of the time-zone database.
     pub(in crate::cli) tz_database: String,
+    /// Whether the first lines say what there is: versions, and a table of the jobs.
+    pub(in crate::cli) opening: bool,
 }
 
 #[derive(Debug, Default)]
@@ -90,21 +92,11 @@ impl Human {
             return Ok(());
         };
         let options = &self.options;
-        write!(
-            to,
-            "{} {}   {}   {}   tz database {}",
-            options.paint.paint(Tone::Strong, "quarterjack"),
-            env!("CARGO_PKG_VERSION"),
-            plural(opening.table.len(), "job"),
-            plural(plugins, "plugin"),
-            options.tz_database,
-        )?;
-        if !options.viewer.is_utc() {
-            write!(to, "   times in {}", options.viewer.zone_name(at))?;
-        }
-        writeln!(to)?;
         self.day = Some(options.viewer.date(at));
-        opening.table.write(at, options, to)?;
+        if options.opening {
+            header(&opening.table, at, plugins, options, to)?;
+            opening.table.write(at, options, to)?;
+        }
         for stamped in &opening.held {
             self.line(stamped, to)?;
         }
@@ -585,6 +577,29 @@ pub(in crate::cli) fn progress_words(progress: &Progress) -> String {
         parts.push(harmless(&progress.note));
     }
     parts.join("   ")
+}
+
+/// What there is, in one line.
+fn header(
+    jobs: &JobTable,
+    at: Timestamp,
+    plugins: usize,
+    options: &HumanOptions,
+    to: &mut dyn Write,
+) -> io::Result<()> {
+    write!(
+        to,
+        "{} {}   {}   {}   tz database {}",
+        options.paint.paint(Tone::Strong, "quarterjack"),
+        env!("CARGO_PKG_VERSION"),
+        plural(jobs.len(), "job"),
+        plural(plugins, "plugin"),
+        options.tz_database,
+    )?;
+    if !options.viewer.is_utc() {
+        write!(to, "   times in {}", options.viewer.zone_name(at))?;
+    }
+    writeln!(to)
 }
 
 /// `41 runs: 38 ok, 3 timed out; 2 skipped`.

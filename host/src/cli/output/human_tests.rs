@@ -57,6 +57,7 @@ fn human(zone: &str, verbose: bool) -> Human {
         viewer: Viewer::in_zone(TimeZone::get(zone).unwrap()),
         verbose,
         tz_database: "2026f (system)".to_owned(),
+        opening: true,
     })
 }
 

@@ -6,6 +6,7 @@
 pub(super) mod grid;
 pub(super) mod human;
 pub(super) mod json;
+pub(super) mod live;
 pub(super) mod printer;
 pub(super) mod summary;
 mod table;
@@ -72,13 +73,36 @@ fn width_of(stdout: &io::Stdout) -> Option<usize> {
     if !stdout.is_terminal() {
         return None;
     }
+    Some(size_of(stdout)?.0.max(40))
+}
+
+/// Columns and lines of a terminal.
+fn size_of(stdout: &io::Stdout) -> Option<(usize, usize)> {
     #[cfg(unix)]
     if let Ok(size) = rustix::termios::tcgetwinsize(stdout)
         && size.ws_col > 0
     {
-        return Some(usize::from(size.ws_col).max(40));
+        return Some((usize::from(size.ws_col), usize::from(size.ws_row)));
     }
     None
+}
+
+/// The terminal behind standard output.
+#[derive(Debug)]
+pub(super) struct Terminal(io::Stdout);
+
+impl Terminal {
+    /// The terminal, if there is one that can be drawn on.
+    pub(super) fn here() -> Option<Terminal> {
+        let stdout = io::stdout();
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        (stdout.is_terminal() && !is_dumb).then_some(Terminal(stdout))
+    }
+
+    /// How many columns and lines it has now.
+    pub(super) fn size(&self) -> (usize, usize) {
+        size_of(&self.0).unwrap_or((DEFAULT_WIDTH, 24))
+    }
 }
 
 /// Colours text, or leaves it alone.

@@ -3,7 +3,7 @@
 
 use crate::cli::output::{Paint, cut, harmless, outcome_word};
 use crate::job::Limits;
-use crate::run::{FinishedRun, Outcome, Output};
+use crate::run::{Execution, FinishedRun, Outcome, Output};
 use crate::units::{format_count, format_duration, format_duration_exact, format_size};
 
 /// Which limit ended a run.
@@ -144,7 +144,15 @@ pub(in crate::cli) fn last_lines(log: &[u8], count: usize) -> Vec<String> {
 
 /// The line or two that a run in the foreground closes with.
 pub(in crate::cli) fn closing(run: &FinishedRun, flags: LimitFlags, paint: Paint) -> String {
-    let execution = &run.execution;
+    closing_of(&run.execution, reason(run, flags).as_deref(), paint)
+}
+
+/// The same, where it is known why it did not succeed.
+pub(in crate::cli) fn closing_of(
+    execution: &Execution,
+    reason: Option<&str>,
+    paint: Paint,
+) -> String {
     let (word, tone) = outcome_word(execution.outcome);
     let mut text = format!(
         "{}  {}   {} fuel   {}",
@@ -162,7 +170,7 @@ pub(in crate::cli) fn closing(run: &FinishedRun, flags: LimitFlags, paint: Paint
             text.push_str(&format!("   {dropped} of {what} not kept"));
         }
     }
-    for line in reason(run, flags).iter().flat_map(|reason| reason.lines()) {
+    for line in reason.iter().flat_map(|reason| reason.lines()) {
         text.push_str(&format!("\n  {}", harmless(line)));
     }
     text

@@ -19,10 +19,7 @@ impl Desk {
             fields: fields.collect(),
             after: self.elapsed(),
         };
-        let kept = self
-            .log
-            .as_ref()
-            .is_some_and(|log| log.line(&entry.to_string()));
+        let kept = self.log.as_ref().is_some_and(|log| log.entry(&entry));
         if kept {
             self.entries.push(entry);
         }

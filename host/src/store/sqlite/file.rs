@@ -21,6 +21,10 @@ const HOLDER: &str = "host.lock";
 /// How long another process is waited for that writes to the file, such as one that pauses a job.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often a hold is tried for, and how long after the last time.
+const TRIES: u32 = 4;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+
 /// The most bytes of a holder's word.
 const LONGEST_WORD: u64 = 1024;
 
@@ -129,7 +133,7 @@ impl Hold {
             .truncate(false)
             .open(directory.join(HOLDER))
             .map_err(failed)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if !lock(&file) {
             let mut word = String::new();
             // Whoever holds it may not have said so yet.
             let _ = (&file).take(LONGEST_WORD).read_to_string(&mut word);
@@ -151,6 +155,25 @@ impl Hold {
     }
 }
 
+/// Takes the lock of a holder, if no other process has it. Whoever only asks has it for a moment.
+fn lock(file: &File) -> bool {
+    (0..TRIES).any(|tried| {
+        if tried > 0 {
+            std::thread::sleep(BETWEEN_TRIES);
+        }
+        flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
+    })
+}
+
+/// Whether a process holds a data directory.
+pub(super) fn is_held(directory: &Path) -> bool {
+    let Ok(file) = File::open(directory.join(HOLDER)) else {
+        return false;
+    };
+    // It is let go with the file.
+    flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+}
+
 /// Makes a directory that only its owner may look into: outputs may be private.
 fn make_private(directory: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
@@ -169,16 +192,26 @@ fn make_private(directory: &Path) -> io::Result<()> {
 /// [`OpenError`]; nothing in the file has changed.
 pub(super) fn open(directory: &Path) -> Result<Connection, OpenError> {
     let path = directory.join(FILE);
-    let named = |error: &rusqlite::Error| name(&path, error);
-    let mut connection = Connection::open(&path).map_err(|error| named(&error))?;
-    check_version(&connection, &path)?;
+    let connection = open_with(&path, STEPS)?;
+    set_up_store(&connection).map_err(|error| name(&path, &error))?;
+    Ok(connection)
+}
+
+/// Opens a file to write to it, and brings its tables up to date by these steps.
+///
+/// # Errors
+/// [`OpenError`]; nothing in the file has changed.
+pub(super) fn open_with(path: &Path, steps: &[M<'static>]) -> Result<Connection, OpenError> {
+    let named = |error: &rusqlite::Error| name(path, error);
+    let mut connection = Connection::open(path).map_err(|error| named(&error))?;
+    check_steps(&connection, path, steps.len())?;
     set_up(&connection).map_err(|error| named(&error))?;
-    Migrations::from_slice(STEPS)
+    Migrations::from_slice(steps)
         .to_latest(&mut connection)
         .map_err(|error| match error {
             rusqlite_migration::Error::RusqliteError { err, .. } => named(&err),
             error => OpenError::Other {
-                path: path.clone(),
+                path: path.to_owned(),
                 why: error.to_string(),
             },
         })?;
@@ -196,27 +229,39 @@ pub(super) fn open_to_read(directory: &Path) -> Result<Connection, OpenError> {
             path: directory.to_owned(),
         });
     }
+    open_to_read_with(&path, STEPS.len())
+}
+
+/// Opens a file to read it, whose version may be this one at most.
+///
+/// # Errors
+/// [`OpenError`].
+pub(super) fn open_to_read_with(path: &Path, known: usize) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let named = |error: &rusqlite::Error| name(&path, error);
-    let connection = Connection::open_with_flags(&path, flags).map_err(|error| named(&error))?;
+    let named = |error: &rusqlite::Error| name(path, error);
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| named(&error))?;
     connection
         .busy_timeout(PATIENCE)
         .map_err(|error| named(&error))?;
-    check_version(&connection, &path)?;
+    check_steps(&connection, path, known)?;
     Ok(connection)
 }
 
-/// Refuses what a newer version has written, before anything is done to it.
+/// Refuses a store that a newer version has written, before anything is done to it.
 pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    check_steps(connection, path, STEPS.len())
+}
+
+fn check_steps(connection: &Connection, path: &Path, known: usize) -> Result<(), OpenError> {
     let found: i64 = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(|error| name(path, &error))?;
     let found = usize::try_from(found).unwrap_or(usize::MAX);
-    if found > STEPS.len() {
+    if found > known {
         return Err(OpenError::Newer {
             path: path.to_owned(),
             found,
-            known: STEPS.len(),
+            known,
         });
     }
     Ok(())
@@ -229,9 +274,16 @@ fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     // Larger pages hold the rows of a run with fewer of them. Only heeded in a new file.
     connection.pragma_update(None, "page_size", 8192)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // A commit is on the disk when it is answered.
+    // Until something else is said.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    Ok(())
+}
+
+/// What a connection that writes to the store is set to besides.
+fn set_up_store(connection: &Connection) -> rusqlite::Result<()> {
+    // A commit is on the disk when it is answered.
+    connection.pragma_update(None, "synchronous", "FULL")?;
     // Another thread copies the log into the file, where no run waits for it.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "cache_size", -64 * 1024)?;

@@ -4,14 +4,18 @@
 //! Store ──Command──▶ writer thread ──▶ quarterjack.db (write-ahead log, synchronous=FULL)
 //!   │  └──started──▶ starts, a list without waiting          ▲
 //!   └──queries──▶ a connection of their own ─────────────────┘
+//! LogSink ──LogBatch──▶ a thread of its own ──▶ logs.db (synchronous=NORMAL)
 //! ```
 //!
 //! What is answered is on the disk. Two hosts never share a data directory. Whoever only reads
 //! opens a [`Reader`], beside a running host or without one.
 
 mod backup;
+mod by_hand;
 mod checkpoints;
 mod file;
+mod lines;
+mod logs;
 mod prune;
 mod reader;
 mod rows;
@@ -33,12 +37,12 @@ use rusqlite::{Connection, OptionalExtension as _};
 use tokio::sync::oneshot;
 
 use super::{
-    Begun, BoxFuture, FinishError, FireResult, Recovered, Schedule, Skip, Store, StoreError,
-    Totals, Unfinished, quota_of,
+    Begun, BoxFuture, FinishError, FireResult, LogStore as _, Recovered, Schedule, Skip, Store,
+    StoreError, Totals, Unfinished, quota_of,
 };
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId};
-use crate::record::{Retention, RunQuery, RunRecord, Status};
+use crate::job::{Job, JobId, Scope};
+use crate::record::{Pause, Retention, RunQuery, RunRecord, Status};
 use crate::run::{Attempt, FinishedRun, Firing, Run, RunId};
 use crate::state::{Changes, Snapshot, StateError};
 use checkpoints::{Checkpoints, Log};
@@ -47,7 +51,10 @@ use starts::Starts;
 use writer::{Command, Note, Reply, Writer};
 
 pub use backup::{backup, restore};
+pub use by_hand::set_paused_at_rest;
 pub use file::{FILE, OpenError};
+pub use lines::LogReader;
+pub use logs::SqliteLogs;
 pub use reader::Reader;
 
 /// How long before it is due a run is recorded: many times what a commit takes, and little enough
@@ -59,6 +66,7 @@ const LEAD: Duration = Duration::from_millis(200);
 pub struct SqliteStore {
     inner: Arc<Inner>,
     writer: Option<JoinHandle<()>>,
+    logs: Arc<SqliteLogs>,
     _checkpoints: Checkpoints,
 }
 
@@ -115,7 +123,9 @@ impl SqliteStore {
             .spawn(move || writer.run())
             .map_err(failed)?;
         let checkpoints = Checkpoints::start(&path)?;
+        let logs = Arc::new(SqliteLogs::open(directory)?);
         Ok(SqliteStore {
+            logs,
             inner: Arc::new(Inner {
                 commands: Mutex::new(Some(sender)),
                 reader: Mutex::new(reader),
@@ -128,6 +138,11 @@ impl SqliteStore {
             _checkpoints: checkpoints,
         })
     }
+
+    /// Where the lines of its runs are kept: in a file beside it, until this store is dropped.
+    pub fn logs(&self) -> Arc<SqliteLogs> {
+        self.logs.clone()
+    }
 }
 
 impl Drop for SqliteStore {
@@ -138,6 +153,7 @@ impl Drop for SqliteStore {
             // A panic of its own has been told.
             let _ = writer.join();
         }
+        self.logs.close();
     }
 }
 
@@ -341,6 +357,40 @@ impl Store for SqliteStore {
         )
     }
 
+    fn instants(
+        &self,
+        job: &JobId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> BoxFuture<'_, Result<Vec<Timestamp>, StoreError>> {
+        let job = job.clone();
+        let read = move |reader: &Connection| by_hand::instants(reader, &job, from, until);
+        Box::pin(self.inner.clone().read(read))
+    }
+
+    fn reopen(
+        &self,
+        job: &JobId,
+        instants: Vec<Timestamp>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        let job = job.clone();
+        let reopen = move |reply| Command::Reopen(job, instants, reply);
+        Box::pin(self.inner.ask(reopen))
+    }
+
+    fn pauses(&self) -> BoxFuture<'_, Result<Vec<Pause>, StoreError>> {
+        Box::pin(self.inner.clone().read(by_hand::read_pauses))
+    }
+
+    fn set_paused(
+        &self,
+        scope: Scope,
+        since: Option<Timestamp>,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let set = move |reply| Command::SetPaused(scope, since, reply);
+        Box::pin(self.inner.ask(set))
+    }
+
     fn last_success(&self, job: &JobId) -> BoxFuture<'_, Result<Option<Timestamp>, StoreError>> {
         let job = job.clone();
         Box::pin(
@@ -356,12 +406,24 @@ impl Store for SqliteStore {
 
     fn prune(&self, keep: Retention, now: Timestamp) -> BoxFuture<'_, Result<u64, StoreError>> {
         Box::pin(async move {
-            let find = move |reader: &Connection| prune::find(reader, &keep, now);
-            let found = self.inner.clone().read(find).await?;
+            let logs = self.logs.clone();
+            let find = move |reader: &Connection| {
+                let found = prune::find(reader, &keep, now, || logs.used())?;
+                Ok((found, prune::oldest(reader)?))
+            };
+            let (found, oldest) = self.inner.clone().read(find).await?;
             for group in found.chunks(prune::GROUP) {
-                let group = group.to_vec();
-                let remove = move |reply| Command::Remove(group, reply);
-                self.inner.ask(remove).await?;
+                let runs = group.to_vec();
+                self.inner
+                    .ask(move |reply| Command::Remove(runs, reply))
+                    .await?;
+                self.logs.remove(group.to_vec()).await?;
+            }
+            // Whatever came of runs whose records went before their lines.
+            if let Some(oldest) = oldest
+                && found.is_empty()
+            {
+                self.logs.remove_before(oldest).await?;
             }
             Ok(found.len() as u64)
         })

@@ -1,7 +1,7 @@
 //! What is too old or too much, found on the side of those who read, so that nobody who writes
 //! waits for the search.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::rows::{first_key, from_key, to_count};
 use crate::clock::Timestamp;
@@ -18,10 +18,12 @@ pub(super) const GROUP: usize = 250;
 const ENDED: &str = "status NOT IN ('recorded', 'running')";
 
 /// The records that are not to be kept any longer, some thousands at most: the oldest first.
+/// `logs` says how many bytes the lines of the runs take.
 pub(super) fn find(
     connection: &Connection,
     keep: &Retention,
     now: Timestamp,
+    logs: impl FnOnce() -> rusqlite::Result<u64>,
 ) -> rusqlite::Result<Vec<RunId>> {
     let mut found = Vec::new();
     if let Some(age) = keep.age {
@@ -41,12 +43,20 @@ pub(super) fn find(
     }
     if let Some(size) = keep.size
         && found.is_empty()
-        && used(connection)? > size
+        && used(connection)?.saturating_add(logs()?) > size
     {
         let sql = format!("SELECT id FROM runs WHERE {ENDED} ORDER BY id LIMIT ?");
         found = ids(connection, &sql, params![FOUND])?;
     }
     Ok(found)
+}
+
+/// The oldest record there is.
+pub(super) fn oldest(connection: &Connection) -> rusqlite::Result<Option<RunId>> {
+    connection
+        .prepare_cached("SELECT id FROM runs ORDER BY id LIMIT 1")?
+        .query_row([], |row| row.get(0).map(from_key))
+        .optional()
 }
 
 /// The records of each job beyond its newest so many.

@@ -1,17 +1,18 @@
 //! A look into the file of a store, beside a running host or without one. Nothing here writes.
 
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
 use super::file::{self, OpenError};
-use super::{read_error, rows};
+use super::{by_hand, read_error, rows};
 use crate::clock::Timestamp;
-use crate::job::JobId;
+use crate::job::{JobId, Scope};
 use crate::record::{
-    JobStats, JobSummary, LastRun, RunPattern, RunQuery, RunRecord, Status, Tally, is_failure,
+    JobStats, JobSummary, LastRun, Pause, RunPattern, RunQuery, RunRecord, Status, Tally,
+    is_failure,
 };
 use crate::run::{Outcome, RunId};
 use crate::store::StoreError;
@@ -23,6 +24,7 @@ const FAILURES: u32 = 1_000;
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
+    directory: PathBuf,
 }
 
 impl Reader {
@@ -33,7 +35,13 @@ impl Reader {
     pub fn open(directory: &Path) -> Result<Reader, OpenError> {
         Ok(Reader {
             connection: file::open_to_read(directory)?,
+            directory: directory.to_owned(),
         })
+    }
+
+    /// Whether a host works with the data directory.
+    pub fn is_written(&self) -> bool {
+        file::is_held(&self.directory)
     }
 
     /// Records, the newest first, each with its last attempt and without what that left behind.
@@ -97,6 +105,7 @@ impl Reader {
     }
 
     fn summaries(&self) -> rusqlite::Result<Vec<JobSummary>> {
+        let paused: HashSet<Scope> = self.paused()?.into_iter().map(|it| it.scope).collect();
         let mut jobs = self.connection.prepare(
             "SELECT jobs.id, name, jobs.trigger IS NOT NULL, jobs.last_success, \
              newest.id, status, reason, reason_number, reason_text, coalesce( \
@@ -122,10 +131,11 @@ impl Reader {
             let is_well = last_run
                 .as_ref()
                 .is_none_or(|last| last.status == Status::Finished(Outcome::Succeeded));
+            let id = JobId::from(&*row.get::<_, String>(1)?);
             summaries.push(JobSummary {
-                id: JobId::from(&*row.get::<_, String>(1)?),
+                paused: paused.contains(&Scope::All) || paused.contains(&Scope::Job(id.clone())),
+                id,
                 in_service,
-                paused: false,
                 last_success: row.get::<_, Option<i64>>(3)?.map(rows::from_nanos),
                 next: None,
                 failures: if is_well {
@@ -137,6 +147,18 @@ impl Reader {
             });
         }
         Ok(summaries)
+    }
+
+    /// What is paused, the widest first.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        self.paused().map_err(|error| read_error(&error))
+    }
+
+    fn paused(&self) -> rusqlite::Result<Vec<Pause>> {
+        by_hand::read_pauses(&self.connection)
     }
 
     /// How many runs of a job have failed since the last one that succeeded.

@@ -59,7 +59,7 @@ pub(super) fn first_key(instant: Timestamp) -> [u8; 16] {
 }
 
 /// A value that no version has written: the file is not what it should be.
-fn strange(column: &str, value: impl std::fmt::Debug) -> rusqlite::Error {
+pub(super) fn strange(column: &str, value: impl std::fmt::Debug) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(
         0,
         rusqlite::types::Type::Null,

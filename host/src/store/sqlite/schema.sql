@@ -27,6 +27,14 @@ CREATE TABLE components (
   name TEXT NOT NULL UNIQUE
 ) STRICT;
 
+-- What is held back: all jobs, a group or a job, by name.
+CREATE TABLE pauses (
+  kind TEXT NOT NULL,
+  name TEXT NOT NULL,
+  since INTEGER NOT NULL,
+  PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+
 -- Runs, and firings that did not become one.
 CREATE TABLE runs (
   id BLOB PRIMARY KEY,
@@ -36,7 +44,8 @@ CREATE TABLE runs (
   definition INTEGER,
   cause TEXT NOT NULL,
   scheduled_at INTEGER NOT NULL,
-  -- 1 if the run is the only one of its instant.
+  -- 1 if the run is the only one of its instant; not if it was skipped and the instant
+  -- was given to another one.
   is_unique INTEGER NOT NULL,
   recorded_at INTEGER NOT NULL,
   max_attempts INTEGER NOT NULL,

@@ -288,3 +288,43 @@ async fn while_nothing_can_be_written_it_says_so_and_goes_on_later() {
     assert!(statuses.contains(&&Status::Skipped(SkipReason::MaxInstances(1))));
     assert!(statuses.contains(&&Status::Running));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn lines_go_with_their_records_and_count_towards_their_size() {
+    use crate::log::{LogQuery, LogSink as _};
+    use crate::store::logs::conformance::{batch, read};
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let logs = store.logs();
+    let left = |of: &LogQuery| tokio::task::block_in_place(|| read(&*logs, of).len());
+    // Of a run that has no record any more, older than all that have one.
+    logs.append(batch(1, "gone", &["one"]));
+    let mut ids = Vec::new();
+    for second in 0..6 {
+        let run = fire(&store, firing(&job("a"), Cause::Schedule, 100 + second)).await;
+        let end = finished(&run, 100 + second, execution(Outcome::Succeeded));
+        store.finished(end, None).await.unwrap();
+        let text = "x".repeat(100_000);
+        logs.append(batch(run.id.to_u128(), "a", &[&text, "two"]));
+        ids.push(run.id);
+    }
+    let all = LogQuery::default();
+    assert_eq!(left(&all), 13);
+    let keep = |runs_per_job, size| Retention {
+        age: None,
+        runs_per_job,
+        size,
+    };
+    let prune = |keep| store.prune(keep, instant(200));
+    assert_eq!(prune(keep(None, None)).await.unwrap(), 0);
+    assert_eq!(left(&all), 12);
+    assert_eq!(prune(keep(Some(4), None)).await.unwrap(), 2);
+    assert_eq!(left(&all), 8);
+    assert_eq!(left(&LogQuery::of(ids[1])), 0);
+    assert_eq!(left(&LogQuery::of(ids[2])), 2);
+    // The records alone are far from that.
+    assert_eq!(prune(keep(None, Some(1 << 20))).await.unwrap(), 0);
+    assert_eq!(prune(keep(None, Some(300_000))).await.unwrap(), 4);
+    assert_eq!(left(&all), 0);
+    assert_eq!(prune(keep(None, Some(300_000))).await.unwrap(), 0);
+}

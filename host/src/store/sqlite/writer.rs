@@ -16,12 +16,13 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::Counts;
+use super::by_hand;
 use super::checkpoints::Log;
 use super::file::explain;
 use super::starts::Starts;
 use super::tables::{Caches, Tables};
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId, StateQuota};
+use crate::job::{Job, JobId, Scope, StateQuota};
 use crate::run::{Attempt, FinishedRun, Firing, Run, RunId};
 use crate::state::{Changes, Snapshot, StateError};
 use crate::store::{FinishError, FireResult, Schedule, Skip, StoreError};
@@ -57,6 +58,8 @@ pub(super) enum Command {
         Reply<Result<Snapshot, StateError>>,
     ),
     LastSuccess(JobId, Reply<Result<Option<Timestamp>, StoreError>>),
+    Reopen(JobId, Vec<Timestamp>, Reply<Result<(), StoreError>>),
+    SetPaused(Scope, Option<Timestamp>, Reply<Result<bool, StoreError>>),
     Forget(JobId, Reply<Result<(), StoreError>>),
     Remove(Vec<RunId>, Reply<Result<(), StoreError>>),
     /// Answered when all that came before it is written.
@@ -79,6 +82,7 @@ impl Command {
             Command::Fire(firings, ..) => firings.len(),
             Command::Note(Note::Enter(jobs)) => jobs.len(),
             Command::Remove(runs, _) => runs.len(),
+            Command::Reopen(_, instants, _) => instants.len(),
             _ => 1,
         }
     }
@@ -256,6 +260,8 @@ fn refuse(command: Command) -> Answer {
         Command::State(_, reply) => answer(reply),
         Command::Checkpoint(_, _, _, reply) => answer(reply),
         Command::LastSuccess(_, reply) => answer(reply),
+        Command::Reopen(_, _, reply) => answer(reply),
+        Command::SetPaused(_, _, reply) => answer(reply),
         Command::Forget(_, reply) => answer(reply),
         Command::Remove(_, reply) => answer(reply),
         Command::Flush(reply) => answer(reply),
@@ -330,6 +336,14 @@ impl Tables<'_> {
                     reply,
                     answers,
                 )
+            }
+            Command::Reopen(job, instants, reply) => {
+                let reopened = by_hand::reopen(self.connection, &job, &instants);
+                done(reopened.map(Ok), reply, answers)
+            }
+            Command::SetPaused(scope, since, reply) => {
+                let set = by_hand::set_paused(self.connection, &scope, since);
+                done(set.map(Ok), reply, answers)
             }
             Command::Forget(job, reply) => done(self.forget(&job).map(Ok), reply, answers),
             Command::Remove(runs, reply) => done(self.remove(&runs).map(Ok), reply, answers),

@@ -1,0 +1,207 @@
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::clock::parse_instant;
+use crate::control::{
+    Backfilled, Cancelled, Command, HostStatus, LiveJob, PauseSet, Triggered, Was,
+};
+
+const RUN: &str = "01M844Q4EPR3D9T6B4RX2VC5EH";
+
+/// A host that says yes to everything, but does not know the job `no`.
+fn yes_man() -> Control {
+    let (control, mut commands) = Control::new();
+    tokio::spawn(async move {
+        while let Some(command) = commands.recv().await {
+            // Whoever asked may have gone.
+            match command {
+                Command::Status(reply) => drop(reply.send(Ok(HostStatus {
+                    version: "1.2.3".into(),
+                    pid: 7,
+                    started_at: parse_instant("2026-01-01T00:00:00Z").ok(),
+                    jobs: 1,
+                    in_flight: 2,
+                    waiting: 3,
+                    recording: true,
+                    paused: Vec::new(),
+                }))),
+                Command::Jobs(reply) => drop(reply.send(Ok(vec![LiveJob {
+                    job: "a".into(),
+                    enabled: true,
+                    next_at: parse_instant("2026-01-01T00:00:00Z").ok(),
+                    group: None,
+                    paused_by: Some(Scope::Job("a".into())),
+                    in_flight: 0,
+                    waiting: 0,
+                }]))),
+                Command::Trigger(request, reply) => drop(reply.send(trigger(request))),
+                Command::SetPaused(scope, paused, reply) => drop(reply.send(Ok(PauseSet {
+                    scope,
+                    paused,
+                    changed: true,
+                    jobs: Some(1),
+                    held_by: None,
+                    still_paused: Vec::new(),
+                }))),
+                Command::Backfill(request, reply) => drop(reply.send(Ok(Backfilled {
+                    job: request.job,
+                    dry_run: request.dry_run,
+                    instants: vec![request.from.to_rfc3339(), request.until.to_rfc3339()],
+                    more: false,
+                    had_runs: 0,
+                    fired: request.limit,
+                    skipped: 0,
+                    enabled: true,
+                }))),
+                Command::Cancel(run, reply) => drop(reply.send(Ok(Cancelled {
+                    run,
+                    job: "a".into(),
+                    was: Was::Running,
+                    outcome: None,
+                }))),
+            }
+        }
+    });
+    control
+}
+
+fn trigger(request: Trigger) -> Result<Triggered, ControlError> {
+    if request.job.as_str() == "no" {
+        return Err(ControlError::UnknownJob {
+            job: request.job,
+            hint: request.params.map(|it| it.to_string()).unwrap_or_default(),
+        });
+    }
+    Ok(Triggered {
+        run: RUN.parse().unwrap(),
+        job: request.job,
+        enabled: false,
+        paused_by: Some(Scope::Group("db".into())),
+    })
+}
+
+async fn ask(method: &str, path: &str, body: &str) -> String {
+    let method = Method::from_bytes(method.as_bytes()).unwrap();
+    let answer = answer(&yes_man(), &method, path, body.as_bytes()).await;
+    let allow = answer
+        .allow
+        .map(|it| format!(" ({it})"))
+        .unwrap_or_default();
+    let body = String::from_utf8(answer.body).unwrap();
+    format!("{}{allow} {body}\n", answer.status.as_u16())
+}
+
+#[tokio::test]
+async fn every_path_does_its_work() {
+    let mut told = String::new();
+    for (method, path, body) in [
+        ("GET", "/api/v1/status", ""),
+        ("GET", "/api/v1/jobs", ""),
+        ("POST", "/api/v1/jobs/sync%2Fa/trigger", ""),
+        ("POST", "/api/v1/jobs/a/pause", ""),
+        ("POST", "/api/v1/jobs/a/resume", "{}"),
+        ("POST", "/api/v1/groups/db/pause", " "),
+        ("POST", "/api/v1/pause", ""),
+        ("POST", "/api/v1/resume", ""),
+        (
+            "POST",
+            "/api/v1/jobs/a/backfill",
+            r#"{"from":"2026-01-01T00:00:00Z","to":"2026-01-02T00:00:00+01:00"}"#,
+        ),
+    ] {
+        told.push_str(&ask(method, path, body).await);
+    }
+    told.push_str(&ask("POST", &format!("/api/v1/runs/{RUN}/cancel"), "").await);
+    insta::assert_snapshot!(told, @r#"
+    200 {"version":"1.2.3","pid":7,"started_at":"2026-01-01T00:00:00Z","jobs":1,"in_flight":2,"waiting":3,"recording":true,"paused":[]}
+    200 {"jobs":[{"job":"a","enabled":true,"next_at":"2026-01-01T00:00:00Z","paused_by":{"job":"a"},"in_flight":0,"waiting":0}]}
+    200 {"run":"01M844Q4EPR3D9T6B4RX2VC5EH","job":"sync/a","enabled":false,"paused_by":{"group":"db"}}
+    200 {"scope":{"job":"a"},"paused":true,"changed":true,"jobs":1}
+    200 {"scope":{"job":"a"},"paused":false,"changed":true,"jobs":1}
+    200 {"scope":{"group":"db"},"paused":true,"changed":true,"jobs":1}
+    200 {"scope":"all","paused":true,"changed":true,"jobs":1}
+    200 {"scope":"all","paused":false,"changed":true,"jobs":1}
+    200 {"job":"a","dry_run":false,"instants":["2026-01-01T00:00:00+00:00","2026-01-01T23:00:00+00:00"],"more":false,"had_runs":0,"fired":1000,"skipped":0,"enabled":true}
+    200 {"run":"01M844Q4EPR3D9T6B4RX2VC5EH","job":"a","was":"running"}
+    "#);
+}
+
+#[tokio::test]
+async fn mistakes_are_told_with_what_would_be_right() {
+    let mut told = String::new();
+    for (method, path, body) in [
+        ("GET", "/", ""),
+        ("GET", "/api/v1", ""),
+        ("GET", "/api/v2/status", ""),
+        ("POST", "/api/v1/jobs/a/explode", ""),
+        ("GET", "/api/v1/jobs/a/trigger", ""),
+        ("DELETE", "/api/v1/status", ""),
+        ("POST", "/api/v1/jobs/%ff/trigger", ""),
+        (
+            "POST",
+            "/api/v1/jobs/no/trigger",
+            r#"{"params": {"b": 1.0, "a": null}}"#,
+        ),
+        ("POST", "/api/v1/jobs/a/trigger", "{\"params\": {]}"),
+        ("POST", "/api/v1/jobs/a/trigger", r#"{"parms": {}}"#),
+        ("POST", "/api/v1/jobs/a/trigger", "[]"),
+        ("POST", "/api/v1/jobs/a/pause", r#"{"until": 1}"#),
+        ("POST", "/api/v1/jobs/a/backfill", ""),
+        (
+            "POST",
+            "/api/v1/jobs/a/backfill",
+            r#"{"from":"today","to":"2026-01-02T00:00:00Z"}"#,
+        ),
+        (
+            "POST",
+            "/api/v1/jobs/a/backfill",
+            r#"{"from":"2026-01-01T00:00:00Z","to":"2026-01-02T00:00:00Z","limit":0}"#,
+        ),
+        ("POST", "/api/v1/runs/C5EH/cancel", ""),
+    ] {
+        told.push_str(&ask(method, path, body).await);
+    }
+    insta::assert_snapshot!(told, @r#"
+    404 {"type":"urn:quarterjack:no-such-path","title":"No such path","status":404,"detail":"there is nothing at /"}
+    404 {"type":"urn:quarterjack:no-such-path","title":"No such path","status":404,"detail":"there is nothing at /api/v1"}
+    404 {"type":"urn:quarterjack:no-such-path","title":"No such path","status":404,"detail":"there is nothing at /api/v2/status"}
+    404 {"type":"urn:quarterjack:no-such-path","title":"No such path","status":404,"detail":"there is nothing at /api/v1/jobs/a/explode"}
+    405 (POST) {"type":"urn:quarterjack:method","title":"Another method is needed","status":405,"detail":"/api/v1/jobs/a/trigger takes POST, not GET"}
+    405 (GET) {"type":"urn:quarterjack:method","title":"Another method is needed","status":405,"detail":"/api/v1/status takes GET, not DELETE"}
+    400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"the path is not text: write what is not ASCII as %XX of its UTF-8"}
+    404 {"type":"urn:quarterjack:unknown-job","title":"No such job","status":404,"detail":"no job `no` in service on this host{\"b\": 1.0, \"a\": null}"}
+    400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"the body is not as it should be: key must be a string at line 1 column 13"}
+    400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"the body is not as it should be: unknown field `parms`, expected `params` at line 1 column 8"}
+    400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"the body is no JSON object: send one"}
+    400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"the body is not as it should be: unknown field `until`, there are no fields at line 1 column 8"}
+    400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"the body is missing: send a JSON object"}
+    400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"from: `today` is not an instant (premature end of input): write one like 2026-01-01T00:00:00Z"}
+    400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"limit: 0 is out of range: 1 to 10000"}
+    400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"`C5EH` is no id of a run: write all 26 letters of it"}
+    "#);
+}
+
+#[tokio::test]
+async fn a_host_that_is_gone_is_said_to_be_stopping() {
+    let (control, commands) = Control::new();
+    drop(commands);
+    let answer = answer(&control, &Method::GET, "/api/v1/status", b"").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    let problem: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(problem["detail"], "the host is stopping");
+}
+
+proptest! {
+    #[test]
+    fn no_request_is_the_hosts_mistake(
+        method in "GET|POST|PUT|X",
+        path in r"/api/v1(/(jobs|runs|groups|status|pause|[a-z%./]{0,5})){0,4}",
+        body in r#"[{}\[\]":,a-z0-9 ]{0,30}"#,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let status = runtime.block_on(ask(&method, &path, &body));
+        let status: u16 = status[..3].parse().unwrap();
+        prop_assert!(status < 500, "{status} {method} {path} {body}");
+    }
+}

@@ -1,0 +1,545 @@
+//! What somebody tells the running host: to run a job now, to hold jobs back, to make up for what
+//! has no run, to end a run.
+//!
+//! The control loop decides; what has to wait for the disk then goes on beside it.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use super::host::Host;
+use crate::clock::{Clock, Timestamp, format_instant};
+use crate::control::{
+    Backfill, Backfilled, Cancelled, Command, ControlError, HostStatus, LiveJob, PauseSet,
+    PausedSince, Reply, Trigger, Triggered, Was,
+};
+use crate::dispatcher::Dispatcher;
+use crate::firing::{fire, fire_one};
+use crate::job::{Job, JobId, Overlap, Policies, Scope};
+use crate::record::{Kind, Status};
+use crate::run::{Cause, Firing, Run, RunId};
+use crate::runtime::Runtime;
+use crate::scheduler::Due;
+use crate::store::{Store, StoreError};
+use crate::suggest::nearest;
+use crate::trigger;
+
+/// How many instants of a job one backfill looks at.
+const LOOKED_AT: usize = 200_000;
+
+/// How many names are listed where none is near.
+const LISTED: usize = 6;
+
+impl From<StoreError> for ControlError {
+    fn from(error: StoreError) -> ControlError {
+        ControlError::Store(error.to_string())
+    }
+}
+
+/// How long commands that are being carried out are waited for when the host stops.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+impl Host {
+    /// Answers when it is known what has become of a command. Whoever asked may not wait any more.
+    fn answer_later<T: Send + 'static>(
+        &mut self,
+        reply: Reply<T>,
+        answer: impl Future<Output = Result<T, ControlError>> + Send + 'static,
+    ) {
+        while self.answering.try_join_next().is_some() {}
+        self.answering.spawn(async move {
+            let _ = reply.send(answer.await);
+        });
+    }
+
+    /// Waits until what was begun is carried out.
+    pub(super) async fn answer_the_last(&mut self) {
+        let all = async { while self.answering.join_next().await.is_some() {} };
+        // Nothing of it takes so long, unless the store hangs.
+        let _ = tokio::time::timeout(LAST_WORDS, all).await;
+    }
+
+    /// Puts what is paused in force again that was so when the host before this one ended.
+    pub(super) async fn restore_pauses(
+        store: &dyn Store,
+        dispatcher: &Dispatcher<Runtime>,
+    ) -> Result<(), StoreError> {
+        for pause in store.pauses().await? {
+            dispatcher.pauses().pause(pause.scope);
+        }
+        Ok(())
+    }
+
+    /// Carries out a command, or begins to.
+    pub(super) async fn command(&mut self, command: Command) {
+        match command {
+            Command::Status(reply) => {
+                let status = self.status();
+                self.answer_later(reply, status);
+            }
+            Command::Jobs(reply) => {
+                let mut jobs = self.live_jobs();
+                self.answer_later(reply, async move {
+                    // They may be a million.
+                    let sorted = tokio::task::spawn_blocking(move || {
+                        jobs.sort_unstable_by(|one, other| one.job.cmp(&other.job));
+                        jobs
+                    });
+                    sorted.await.map_err(|_| ControlError::Stopping)
+                });
+            }
+            Command::Trigger(request, reply) => match self.in_service(&request.job) {
+                Ok(job) => {
+                    let triggered = self.trigger(job, request);
+                    self.answer_later(reply, triggered);
+                }
+                // Whoever asked may not wait any more, here and below.
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            Command::SetPaused(scope, paused, reply) => {
+                // In the order in which it is asked for.
+                let set = self.set_paused(scope, paused).await;
+                let _ = reply.send(set);
+            }
+            Command::Backfill(request, reply) => match self.backfill(request) {
+                Ok(backfill) => self.answer_later(reply, backfill),
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            Command::Cancel(run, reply) => {
+                let not_due = self.planner.take(run);
+                let cancelled = cancel(run, not_due, self.dispatcher.clone());
+                self.answer_later(reply, cancelled);
+            }
+        }
+    }
+
+    fn status(&self) -> impl Future<Output = Result<HostStatus, ControlError>> + Send + use<> {
+        let mut status = HostStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_at: Some(self.started_at),
+            jobs: self.scheduler.len(),
+            in_flight: self.dispatcher.in_flight(),
+            waiting: self.dispatcher.queued() + self.planner.waiting(),
+            recording: !self.planner.is_holding(),
+            paused: Vec::new(),
+        };
+        let store = self.store.clone();
+        async move {
+            let pauses = store.pauses().await?.into_iter();
+            status.paused = pauses
+                .map(|pause| PausedSince {
+                    scope: pause.scope,
+                    since: Some(pause.since),
+                })
+                .collect();
+            Ok(status)
+        }
+    }
+
+    /// How each job stands, in no order.
+    fn live_jobs(&self) -> Vec<LiveJob> {
+        let counts: HashMap<JobId, (usize, usize)> = self.dispatcher.by_job();
+        let pauses = self.dispatcher.pauses();
+        self.scheduler
+            .iter()
+            .map(|(job, next)| {
+                let (in_flight, waiting) = counts.get(&job.id).copied().unwrap_or_default();
+                LiveJob {
+                    job: job.id.clone(),
+                    enabled: job.enabled,
+                    next_at: next,
+                    group: job.policies.group.as_ref().map(|it| it.name.to_string()),
+                    paused_by: pauses.is_paused(job),
+                    in_flight,
+                    waiting,
+                }
+            })
+            .collect()
+    }
+
+    /// The job of this id.
+    fn in_service(&self, id: &JobId) -> Result<Arc<Job>, ControlError> {
+        if let Some(job) = self.scheduler.job(id) {
+            return Ok(job.clone());
+        }
+        let hint = if self.catalog.wants(id) {
+            ": it is defined, but its plugin or a directory that it needs is not there, as the host's log says".to_owned()
+        } else {
+            let names = self.scheduler.iter().map(|(job, _)| job.id.as_str());
+            hint(id.as_str(), names.collect())
+        };
+        Err(ControlError::UnknownJob {
+            job: id.clone(),
+            hint,
+        })
+    }
+
+    fn trigger(
+        &self,
+        mut job: Arc<Job>,
+        request: Trigger,
+    ) -> impl Future<Output = Result<Triggered, ControlError>> + Send + use<> {
+        let paused_by = self.dispatcher.pauses().is_paused(&job);
+        if let Some(params) = request.params {
+            job = Arc::new(Job {
+                params: Some(params),
+                ..Job::clone(&job)
+            });
+        }
+        let (dispatcher, now) = (self.dispatcher.clone(), self.clock.now());
+        async move {
+            let firing = Firing {
+                job: job.clone(),
+                cause: Cause::Manual,
+                scheduled_at: now,
+            };
+            match fire_one(firing, &dispatcher, now).await {
+                Ok(run) => Ok(Triggered {
+                    run: run.id,
+                    job: job.id.clone(),
+                    enabled: job.enabled,
+                    paused_by,
+                }),
+                Err(reason) => Err(ControlError::NotStarted {
+                    job: job.id.clone(),
+                    reason,
+                }),
+            }
+        }
+    }
+
+    async fn set_paused(&mut self, scope: Scope, paused: bool) -> Result<PauseSet, ControlError> {
+        let members = self.members(&scope);
+        let pauses = self.dispatcher.pauses().clone();
+        // What is gone may still be paused, and is let go on.
+        let is_known = !members.is_empty() || pauses.list().contains(&scope);
+        match &scope {
+            Scope::Job(id) if !is_known && (paused || !self.catalog.wants(id)) => {
+                self.in_service(id)?;
+            }
+            Scope::Group(group) if !is_known => {
+                let jobs = self.scheduler.iter();
+                let groups: HashSet<&str> = jobs
+                    .filter_map(|(job, _)| Some(&*job.policies.group.as_ref()?.name))
+                    .collect();
+                return Err(ControlError::UnknownGroup {
+                    group: group.to_string(),
+                    hint: hint(group, groups.into_iter().collect()),
+                });
+            }
+            _ => {}
+        }
+        let since = paused.then(|| self.clock.now());
+        let changed = self.store.set_paused(scope.clone(), since).await?;
+        if paused {
+            pauses.pause(scope.clone());
+        } else {
+            pauses.resume(&scope);
+        }
+        let held_by = members
+            .first()
+            .and_then(|job| pauses.is_paused(job))
+            .filter(|holder| *holder < scope);
+        Ok(PauseSet {
+            paused,
+            changed,
+            jobs: Some(members.len()),
+            held_by,
+            still_paused: match scope {
+                Scope::All if !paused => pauses.list(),
+                _ => Vec::new(),
+            },
+            scope,
+        })
+    }
+
+    /// The jobs in service that a scope is about.
+    fn members(&self, scope: &Scope) -> Vec<Arc<Job>> {
+        let is_member = |job: &Job| match scope {
+            Scope::All => true,
+            Scope::Group(name) => {
+                let group = job.policies.group.as_ref();
+                group.is_some_and(|group| group.name == *name)
+            }
+            Scope::Job(id) => job.id == *id,
+        };
+        let jobs = self.scheduler.iter().map(|(job, _)| job);
+        jobs.filter(|job| is_member(job)).cloned().collect()
+    }
+
+    fn backfill(
+        &self,
+        request: Backfill,
+    ) -> Result<impl Future<Output = Result<Backfilled, ControlError>> + Send + use<>, ControlError>
+    {
+        let job = self.in_service(&request.job)?;
+        let trigger = self.scheduler.trigger_of(&job.id).unwrap_or(&job.trigger);
+        if !trigger.has_instants() {
+            return Err(ControlError::Invalid(format!(
+                "job `{}` has no instants of its own that could be made up for: see its trigger",
+                job.id
+            )));
+        }
+        if let Some(by) = self.dispatcher.pauses().is_paused(&job)
+            && !request.dry_run
+        {
+            let job = job.id.clone();
+            return Err(ControlError::Paused { job, by });
+        }
+        let now = self.clock.now();
+        if request.until > now {
+            return Err(ControlError::Invalid(format!(
+                "to: {} is still to come: what will be due then, will run then",
+                format_instant(request.until)
+            )));
+        }
+        if request.from >= request.until {
+            return Err(ControlError::Invalid(format!(
+                "from: {} is not before {}, where the range ends",
+                format_instant(request.from),
+                format_instant(request.until)
+            )));
+        }
+        let task = MakeUp {
+            trigger: trigger.clone(),
+            job,
+            request,
+            dispatcher: self.dispatcher.clone(),
+            clock: self.clock.clone(),
+        };
+        Ok(task.carry_out())
+    }
+}
+
+/// A job whose instants are to be made up for.
+struct MakeUp {
+    job: Arc<Job>,
+    trigger: trigger::Trigger,
+    request: Backfill,
+    dispatcher: Dispatcher<Runtime>,
+    clock: Arc<dyn Clock>,
+}
+
+impl MakeUp {
+    async fn carry_out(self) -> Result<Backfilled, ControlError> {
+        let Backfill {
+            from,
+            until,
+            limit,
+            dry_run,
+            ..
+        } = self.request;
+        let store = self.dispatcher.store().clone();
+        let known = store.instants(&self.job.id, from, until).await?;
+        let trigger = self.trigger;
+        // Years of a trigger take their time.
+        let look = tokio::task::spawn_blocking(move || {
+            let known: HashSet<Timestamp> = known.into_iter().collect();
+            Gaps::of(&trigger, &known, from, until, limit)
+        });
+        let gaps = look.await.map_err(|error| {
+            ControlError::Store(format!("the instants cannot be told: {error}"))
+        })?;
+        let Some(gaps) = gaps else {
+            return Err(ControlError::Invalid(format!(
+                "job `{}` has more than {LOOKED_AT} instants in that time: take a shorter one",
+                self.job.id
+            )));
+        };
+        let mut told = Backfilled {
+            job: self.job.id.clone(),
+            dry_run,
+            instants: gaps.instants.iter().map(|it| format_instant(*it)).collect(),
+            more: gaps.more,
+            had_runs: gaps.had_runs,
+            fired: 0,
+            skipped: 0,
+            enabled: self.job.enabled,
+        };
+        if dry_run || gaps.instants.is_empty() {
+            return Ok(told);
+        }
+        // Those that were skipped have given their instants away, but not to another run.
+        store.reopen(&self.job.id, gaps.instants.clone()).await?;
+        // They are many: all of them wait for their turn, whatever becomes of one more otherwise.
+        let policies = Policies {
+            overlap: Overlap::Queue(u32::MAX),
+            ..Policies::clone(&self.job.policies)
+        };
+        let job = Arc::new(Job {
+            policies: Arc::new(policies),
+            ..Job::clone(&self.job)
+        });
+        let due = gaps.instants.into_iter().map(|scheduled_at| {
+            Due::Fire(Firing {
+                job: job.clone(),
+                cause: Cause::CatchUp,
+                scheduled_at,
+            })
+        });
+        let fired = fire(due.collect(), &self.dispatcher, self.clock.now()).await;
+        (told.fired, told.skipped) = (fired.dispatched, fired.skipped);
+        Ok(told)
+    }
+}
+
+/// The instants of a trigger that have no run.
+#[derive(Debug, PartialEq, Eq)]
+struct Gaps {
+    /// The earliest of them.
+    instants: Vec<Timestamp>,
+    /// Whether there are more.
+    more: bool,
+    /// How many of those looked at have a run.
+    had_runs: usize,
+}
+
+impl Gaps {
+    /// Looks for at most `limit`; gives nothing if that takes too long.
+    fn of(
+        trigger: &trigger::Trigger,
+        known: &HashSet<Timestamp>,
+        from: Timestamp,
+        until: Timestamp,
+        limit: usize,
+    ) -> Option<Gaps> {
+        let mut gaps = Gaps {
+            instants: Vec::new(),
+            more: false,
+            had_runs: 0,
+        };
+        let mut last = from
+            .checked_sub_signed(TimeDelta::nanoseconds(1))
+            .unwrap_or(from);
+        for _ in 0..LOOKED_AT {
+            let next = trigger.next_after(last).filter(|next| *next > last);
+            let Some(next) = next.filter(|next| *next < until) else {
+                return Some(gaps);
+            };
+            last = next;
+            if known.contains(&next) {
+                gaps.had_runs += 1;
+            } else if gaps.instants.len() == limit {
+                gaps.more = true;
+                return Some(gaps);
+            } else {
+                gaps.instants.push(next);
+            }
+        }
+        None
+    }
+}
+
+/// Ends a run. One that is recorded and not due yet is not the dispatcher's yet.
+async fn cancel(
+    id: RunId,
+    not_due: Option<Arc<Run>>,
+    dispatcher: Dispatcher<Runtime>,
+) -> Result<Cancelled, ControlError> {
+    let store = dispatcher.store().clone();
+    if let Some(run) = not_due {
+        match dispatcher.admit(&run.job) {
+            Ok(admission) => dispatcher.dispatch(vec![(run, admission)]),
+            Err(reason) => dispatcher.skip_run(&run, reason),
+        }
+    }
+    let unknown = ControlError::UnknownRun(id);
+    let record = store.run(id).await?.ok_or(unknown.clone())?;
+    let mut told = Cancelled {
+        run: id,
+        job: record.job.clone(),
+        was: match record.status {
+            Status::Recorded => Was::Waiting,
+            _ => Was::Running,
+        },
+        outcome: None,
+    };
+    if record.status.is_final() || !dispatcher.cancel(id) {
+        // It may have ended between the two.
+        let record = store.run(id).await?.ok_or(unknown)?;
+        told.was = Was::Ended;
+        if record.status.is_final() {
+            told.outcome = Some(Kind::of(&record.status).as_str().to_owned());
+        }
+    }
+    Ok(told)
+}
+
+/// What may be meant by a name that is not known: the end of a sentence.
+fn hint(name: &str, mut known: Vec<&str>) -> String {
+    if let Some(near) = nearest(name, known.iter().copied()) {
+        return format!(": did you mean `{near}`?");
+    }
+    known.sort_unstable();
+    match &*known {
+        [] => ", which has none".to_owned(),
+        known => {
+            let first: Vec<&str> = known.iter().take(LISTED).copied().collect();
+            let more = if known.len() > LISTED { ", …" } else { "" };
+            format!("; it has {}{more}", first.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::parse_instant;
+
+    fn at(text: &str) -> Timestamp {
+        parse_instant(&format!("2026-01-01T{text}Z")).unwrap()
+    }
+
+    #[test]
+    fn gaps_are_the_instants_without_a_run_in_order_and_no_more_than_asked_for() {
+        let hourly = trigger::Trigger::every(Duration::from_secs(3600)).unwrap();
+        let known = HashSet::from([at("02:00:00"), at("09:00:00")]);
+        let gaps =
+            |limit| Gaps::of(&hourly, &known, at("01:00:00"), at("05:00:00"), limit).unwrap();
+        let instants = [at("01:00:00"), at("03:00:00"), at("04:00:00")];
+        let all = Gaps {
+            instants: instants.to_vec(),
+            more: false,
+            had_runs: 1,
+        };
+        assert_eq!(gaps(9), all);
+        assert_eq!(gaps(3), all);
+        let two = Gaps {
+            instants: instants[..2].to_vec(),
+            more: true,
+            had_runs: 1,
+        };
+        assert_eq!(gaps(2), two);
+        let empty = Gaps::of(&hourly, &known, at("01:00:00"), at("01:00:00"), 9).unwrap();
+        assert_eq!((empty.instants.len(), empty.had_runs), (0, 0));
+    }
+
+    #[test]
+    fn too_many_instants_are_not_looked_at() {
+        let often = trigger::Trigger::every(Duration::from_secs(1)).unwrap();
+        let from = at("00:00:00");
+        let until = from + TimeDelta::days(30);
+        let known = (0..)
+            .map(|second| from + TimeDelta::seconds(second))
+            .take_while(|instant| *instant < until)
+            .collect();
+        assert_eq!(Gaps::of(&often, &known, from, until, 1), None);
+    }
+
+    #[test]
+    fn a_hint_names_what_is_near_or_what_there_is() {
+        assert_eq!(
+            hint("reprot", vec!["tidy", "report"]),
+            ": did you mean `report`?"
+        );
+        assert_eq!(
+            hint("xyzzy", vec!["tidy", "report"]),
+            "; it has report, tidy"
+        );
+        assert_eq!(hint("xyzzy", Vec::new()), ", which has none");
+    }
+}
