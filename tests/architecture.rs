@@ -62,7 +62,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("event", &["clock", "job", "record", "run", "trigger"]),
     (
         "firing",
-        &["clock", "dispatcher", "run", "scheduler", "store"],
+        &["clock", "dispatcher", "job", "run", "scheduler", "store"],
     ),
     ("job", &["suggest", "trigger", "units"]),
     ("log", &["clock", "job", "run"]),

@@ -241,3 +241,70 @@ fn a_backup_is_taken_from_a_host_that_works_and_put_back() {
     host.record("a").succeeded();
     host.stop().in_order();
 }
+
+/// Lets a process write files of so many bytes at most; nothing for any.
+fn limit_files(host: &crate::support::Host, bytes: Option<u64>) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let pid = Pid::from_raw(i32::try_from(host.id()).unwrap());
+    let limit = Rlimit {
+        current: bytes,
+        maximum: None,
+    };
+    prlimit(pid, Resource::Fsize, limit).unwrap();
+}
+
+#[test]
+fn while_the_disk_fails_nothing_starts_and_nothing_is_lost() {
+    let project = Project::with(&["hello", "nap"]);
+    project.jobs(&json!([
+        { "id": "tick", "component": "hello.wasm", "trigger": "@every 200ms" },
+        { "id": "nap", "component": "nap.wasm", "trigger": "@every 1s", "args": ["300"] },
+    ]));
+    let host = project.serve(&[]);
+    host.records("tick", 2);
+    for _ in 0..3 {
+        host.fresh_record(host.mark(), "nap");
+        let mark = host.mark();
+        limit_files(&host, Some(0));
+        let failing = host.wait("store.failing", mark, |event| event.is("store.failing"));
+        assert!(!failing.text("error").is_empty());
+        limit_files(&host, None);
+        host.wait("store.recovered", mark, |event| event.is("store.recovered"));
+        let mark = host.mark();
+        host.fresh_record(mark, "tick").succeeded();
+    }
+    let stopped = host.stop().in_order();
+    is_sound(&project);
+
+    let records = records(&project);
+    let mut instants: HashMap<&str, Vec<DateTime<Utc>>> = HashMap::new();
+    for record in &records {
+        let all = instants.entry(record.job.as_str()).or_default();
+        all.push(record.scheduled_at);
+        match &record.status {
+            Status::Finished(Outcome::Succeeded | Outcome::Cancelled) => {}
+            Status::Skipped(SkipReason::NotRecorded(why)) => panic!("not recorded: {why}"),
+            Status::Skipped(_) | Status::Recorded => {}
+            other => panic!("{other:?}: {record:?}"),
+        }
+    }
+    for (job, mut instants) in instants {
+        instants.sort();
+        let count = instants.len();
+        instants.dedup();
+        assert_eq!(instants.len(), count, "{job}: an instant is there twice");
+    }
+    // What was told is recorded, and what is recorded was told.
+    let told: HashSet<String> = stopped
+        .events
+        .iter()
+        .filter(|event| event.is("run.finished"))
+        .map(|event| event.text("run").to_owned())
+        .collect();
+    let ended: HashSet<String> = records
+        .iter()
+        .filter(|record| matches!(record.status, Status::Finished(_)))
+        .map(|record| record.id.to_string())
+        .collect();
+    assert_eq!(told, ended);
+}

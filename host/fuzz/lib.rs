@@ -6,6 +6,8 @@
 pub mod job;
 #[path = "../src/runtime/imports.rs"]
 pub mod imports;
+#[path = "../src/runtime/nesting.rs"]
+pub mod nesting;
 /// Stands in for the host's module of runs, of which `shape` names one type.
 pub mod run {
     /// SHA-256 of a plugin's file.

@@ -27,6 +27,9 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Resolves once `now()` has reached `instant`; at once if it already has.
     fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// Resolves after so much time, whatever becomes of the time of day meanwhile.
+    fn sleep(&self, length: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
 /// The machine's clock.
@@ -55,6 +58,10 @@ impl Clock for SystemClock {
                 tokio::time::sleep(left.min(LONGEST_NAP)).await;
             }
         })
+    }
+
+    fn sleep(&self, length: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(tokio::time::sleep(length))
     }
 }
 
@@ -164,6 +171,14 @@ impl Clock for ManualClock {
                 std::future::pending::<()>().await;
             }
         })
+    }
+
+    /// Nothing but being set moves this clock: it sleeps until it shows so much more.
+    fn sleep(&self, length: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let until = TimeDelta::from_std(length)
+            .ok()
+            .and_then(|length| self.now().checked_add_signed(length));
+        self.sleep_until(until.unwrap_or(Timestamp::MAX_UTC))
     }
 }
 

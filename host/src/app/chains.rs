@@ -97,6 +97,7 @@ mod tests {
     use crate::job::manifest::Options;
     use crate::job::{Manifest, SourceText};
     use crate::run::Firing;
+    use crate::scheduler::Before;
     use crate::store::MemoryStore;
     use crate::store::conformance::{execution, finished, firing, instant, record};
 
@@ -149,7 +150,12 @@ mod tests {
         let start = |since: i64| {
             let mut scheduler = Scheduler::new();
             for job in &jobs {
-                scheduler.resume(job.clone(), None, instant(since), instant(60));
+                let before = Before {
+                    since: instant(since),
+                    dealt_with: None,
+                    enabled: true,
+                };
+                scheduler.resume(job.clone(), before, instant(60));
             }
             scheduler
         };

@@ -8,7 +8,10 @@ mod chains;
 mod check;
 mod data;
 pub mod history;
+mod in_service;
 mod machine;
+#[cfg(test)]
+mod model;
 mod once;
 mod problems;
 mod recovery;

@@ -3,13 +3,13 @@
 //! | had it begun? | what becomes of it |
 //! |---|---|
 //! | no | it runs now, if it is not too late and its job is still defined; or is skipped |
-//! | between two attempts | the next one comes now |
+//! | between two attempts | the next one comes now, if its job is still defined; or it is cancelled |
 //! | yes, or nobody knows | it is lost, or runs again where `on_lost` says so |
 
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::dispatcher::{Dispatcher, Executor};
+use crate::dispatcher::{CancelReason, Dispatcher, Executor};
 use crate::event::{Event, Events};
 use crate::firing::Planner;
 use crate::job::{Job, JobId, OnLost};
@@ -62,14 +62,27 @@ impl Unfinished {
             }
             return Ok(());
         }
+        let waited = record
+            .attempt()
+            .filter(|attempt| attempt.end.is_some() && attempt.number < run.max_attempts);
+        let is_defined = defined.is_some();
         let again = defined.filter(|job| job.policies.on_lost == OnLost::Rerun);
-        match record.attempt() {
+        match waited {
             // It waited for another attempt, which comes a little early then.
-            Some(attempt) if attempt.end.is_some() && attempt.number < run.max_attempts => {
+            Some(attempt) if is_defined => {
                 go_on(run, attempt.number + 1, dispatcher);
                 Ok(())
             }
-            _ if again.is_some() => {
+            Some(attempt) => {
+                let (number, most) = (attempt.number + 1, run.max_attempts);
+                let why = format!(
+                    "{}, before attempt {number} of {most}",
+                    CancelReason::Removed
+                );
+                let end = self.end(run, now, number, now, Outcome::Cancelled, &why);
+                finish(end, dispatcher, events, now).await
+            }
+            None if again.is_some() => {
                 let lost = self.lost(run, now);
                 store.attempted(lost.clone()).await?;
                 let attempt = &lost.attempt;
@@ -81,17 +94,7 @@ impl Unfinished {
                 go_on(Arc::new(run), number, dispatcher);
                 Ok(())
             }
-            _ => {
-                let lost = self.lost(run, now);
-                match store.finished(lost.clone(), None).await {
-                    Err(FinishError::Store(error)) => Err(error),
-                    // It changes no state.
-                    Ok(()) | Err(FinishError::State(_)) => {
-                        events.emit(now, Event::RunFinished { run: lost });
-                        Ok(())
-                    }
-                }
-            }
+            None => finish(self.lost(run, now), dispatcher, events, now).await,
         }
     }
 
@@ -110,16 +113,46 @@ impl Unfinished {
             }
             _ => "the host ended while it ran; what it had done by then is not known",
         };
+        self.end(run, now, number, started_at, Outcome::Lost, why)
+    }
+
+    /// An end that no executor tells of.
+    fn end(
+        &self,
+        run: Arc<Run>,
+        now: Timestamp,
+        number: u32,
+        started_at: Timestamp,
+        outcome: Outcome,
+        why: &str,
+    ) -> Arc<FinishedRun> {
         Arc::new(FinishedRun {
             attempt: Attempt {
                 run,
                 number,
                 started_at,
-                run_started_at: record.started_at().unwrap_or(started_at),
+                run_started_at: self.record.started_at().unwrap_or(started_at),
             },
             finished_at: now,
-            execution: Execution::without_guest(Outcome::Lost, why, Retry::Never),
+            execution: Execution::without_guest(outcome, why, Retry::Never),
         })
+    }
+}
+
+/// Records an end, then tells of it.
+async fn finish<E: Executor>(
+    run: Arc<FinishedRun>,
+    dispatcher: &Dispatcher<E>,
+    events: &Events,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    match dispatcher.store().finished(run.clone(), None).await {
+        Err(FinishError::Store(error)) => Err(error),
+        // It changes no state.
+        Ok(()) | Err(FinishError::State(_)) => {
+            events.emit(now, Event::RunFinished { run });
+            Ok(())
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub enum CancelReason {
     Stopping = 2,
     /// A later run of the job takes its place.
     Replaced = 3,
+    /// The job was removed or disabled while the run waited for another attempt.
+    Removed = 4,
 }
 
 impl fmt::Display for CancelReason {
@@ -36,6 +38,7 @@ impl fmt::Display for CancelReason {
             CancelReason::Requested => "cancelled on request",
             CancelReason::Stopping => "cancelled: the host is stopping",
             CancelReason::Replaced => "cancelled: a later run of the job takes its place",
+            CancelReason::Removed => "cancelled: the job was removed or disabled",
         })
     }
 }
@@ -68,7 +71,8 @@ impl Cancel {
             0 => None,
             1 => Some(CancelReason::Requested),
             2 => Some(CancelReason::Stopping),
-            _ => Some(CancelReason::Replaced),
+            3 => Some(CancelReason::Replaced),
+            _ => Some(CancelReason::Removed),
         }
     }
 

@@ -19,6 +19,7 @@
 //! - A worker that is done takes the next run from the queue: no task is made for it. Another
 //!   worker is added only when a run waits or computes for long while others are queued, so that
 //!   a thousand short runs take as many tasks as there are threads.
+//! - An end that cannot be recorded is kept, and its run keeps its place, until it can be.
 //! - A panic in an executor ends that run as failed, and nothing else.
 //! - The time limit is the executor's to enforce: it alone can end a guest that spins.
 
@@ -31,6 +32,7 @@ mod session;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod work;
 
 use std::collections::HashMap;
@@ -46,10 +48,11 @@ use crate::clock::{Clock, Timestamp};
 use crate::event::Events;
 use crate::job::{Job, JobId};
 use crate::run::{Attempt, Execution, Firing, Run, RunId, SkipReason};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 use queue::Queued;
 use slots::{Seat, Slots};
+use trouble::Trouble;
 
 pub use cancel::{Cancel, CancelReason};
 pub use ends::{Ends, RunEnded};
@@ -116,6 +119,7 @@ struct Inner<E> {
     executor: E,
     slots: Slots,
     pauses: Pauses,
+    trouble: Trouble,
     /// How many threads carry out runs.
     threads: usize,
 }
@@ -174,6 +178,7 @@ impl<E: Executor> Dispatcher<E> {
         let threads = parts.runtime.metrics().num_workers().max(1);
         Dispatcher {
             inner: Arc::new(Inner {
+                trouble: Trouble::new(parts.events.clone(), parts.clock.clone()),
                 parts,
                 executor,
                 slots: Slots::default(),
@@ -277,15 +282,19 @@ impl<E: Executor> Dispatcher<E> {
         self.inner.skip_run(run, reason);
     }
 
-    /// Skips all runs of a job that are dispatched and have not started, for instance because it
-    /// was removed. Those that have started go on. Says how many it were.
-    pub fn withdraw(&self, job: &JobId, reason: &SkipReason) -> usize {
+    /// Skips all runs of a job that was removed or disabled which are dispatched and have not
+    /// started. Of those that have, what waits for another attempt ends, and what is being carried
+    /// out goes on, for the last time.
+    pub fn withdraw(&self, job: &JobId) {
         let withdrawn = self.inner.slots.state.lock().withdraw(job);
-        for queued in &withdrawn {
-            self.inner.skip_run(&queued.run, reason.clone());
+        for queued in withdrawn {
+            if queued.number == 1 {
+                self.inner.skip_run(&queued.run, SkipReason::Removed);
+            } else {
+                self.end_waiting(queued);
+            }
         }
         self.inner.add_workers();
-        withdrawn.len()
     }
 
     /// Asks a run to end, whether it is running or waits for its turn or its next attempt. False
@@ -310,6 +319,18 @@ impl<E: Executor> Dispatcher<E> {
         self.inner.slots.state.lock().counts()
     }
 
+    /// Tells, once, that firings cannot be recorded for this reason; with none, that they can be
+    /// again. What is said to the world is of the store as a whole: ends of runs that wait to be
+    /// recorded count too.
+    pub fn firings_fail(&self, why: Option<&StoreError>) {
+        self.inner.trouble.firings(why);
+    }
+
+    /// How many ends of runs the store could not record yet.
+    pub fn unrecorded(&self) -> usize {
+        self.inner.trouble.ends()
+    }
+
     /// How many runs have started and not ended, those between two attempts too.
     pub fn in_flight(&self) -> usize {
         self.inner.slots.state.lock().in_flight()
@@ -322,7 +343,7 @@ impl<E: Executor> Dispatcher<E> {
 
     /// Comes to rest: admits and starts nothing more, skips what waits to start, ends what waits
     /// for another attempt, gives the runs in flight `grace` to end, then asks them to, and returns
-    /// when each has its record.
+    /// when each has its record. An end that the store still cannot record then is tried once more.
     pub async fn drain(&self, grace: Duration) -> Drained {
         let inner = &self.inner;
         let (started, not_started, mut cancelled, in_flight) = {
@@ -357,6 +378,7 @@ impl<E: Executor> Dispatcher<E> {
             () = inner.parts.clock.sleep_until(deadline) => {}
         }
         cancelled += inner.slots.state.lock().cancel_all();
+        inner.trouble.give_up();
         inner.slots.idle().await;
         Drained {
             skipped: not_started.len(),

@@ -62,6 +62,8 @@ pub(super) struct Flight {
     /// How many had come before it.
     order: u64,
     place: Place,
+    /// Whether its job is gone: the attempt that is being carried out is its last.
+    withdrawn: bool,
 }
 
 /// Where a run in flight is.
@@ -199,6 +201,7 @@ impl State {
             cancel: queued.cancel.clone(),
             order: self.came,
             place: Place::Held,
+            withdrawn: false,
         };
         self.came += 1;
         if seat == Seat::Place {
@@ -228,6 +231,8 @@ impl State {
         self.held -= held.len();
         for queued in held {
             self.flights.remove(&queued.run.id);
+            // One of another host may have begun: then its end says why.
+            queued.cancel.cancel(CancelReason::Replaced);
             displaced.push(queued);
         }
         let mut runs: Vec<(u64, Place, Cancel)> = self
@@ -313,8 +318,18 @@ impl State {
         }
     }
 
-    /// Takes all runs of a job that have not started off the books.
+    /// Whether the job of a run is gone.
+    pub(super) fn is_withdrawn(&self, run: RunId) -> bool {
+        self.flights.get(&run).is_some_and(|it| it.withdrawn)
+    }
+
+    /// Takes all runs of a job out of the queues. Those that have not started are off the books;
+    /// the others are to end, as are those that wait for another attempt to be due. What is being
+    /// carried out goes on, and is not attempted again.
     pub(super) fn withdraw(&mut self, job: &JobId) -> Vec<Queued> {
+        if !self.jobs.contains_key(job) {
+            return Vec::new(); // spares a look at all the others
+        }
         let mut waiting: Vec<(u64, Place, Arc<Run>)> = self
             .flights
             .values()
@@ -326,15 +341,20 @@ impl State {
         let mut withdrawn = Vec::new();
         for (order, place, run) in waiting {
             let Some(queued) = self.take_out(run.id, place, &run.job) else {
+                if let Some(flight) = self.flights.get_mut(&run.id) {
+                    flight.withdrawn = true;
+                    if place == Place::Backoff {
+                        flight.cancel.cancel(CancelReason::Removed);
+                    }
+                }
                 continue;
             };
             if queued.number == 1 {
                 self.land(&run);
-                withdrawn.push((order, queued));
-            } else if let Some(flight) = self.flights.get_mut(&run.id) {
-                // It has begun, and goes on.
-                flight.place = Place::Turn(self.queue.push(queued));
+            } else {
+                queued.cancel.cancel(CancelReason::Removed);
             }
+            withdrawn.push((order, queued));
         }
         withdrawn.sort_unstable_by_key(|(order, _)| *order);
         withdrawn.into_iter().map(|(_, queued)| queued).collect()

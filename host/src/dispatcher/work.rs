@@ -1,11 +1,13 @@
 //! Workers: they carry out one attempt after the other, and see to what comes after each.
 
 use std::any::Any;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::task::coop::consume_budget;
 
@@ -18,8 +20,18 @@ use super::{Executor, Inner};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::run::{Attempt, Execution, FinishedRun, Firing, Outcome, Retry, Run, RunId, SkipReason};
-use crate::state::StateSpace;
-use crate::store::{FinishError, Skip};
+use crate::state::{Changes, StateError, StateSpace};
+use crate::store::{BoxFuture, FinishError, Skip};
+
+/// How long until an end that could not be recorded is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Why an end is not recorded, and never will be by this host.
+enum Unrecorded {
+    State(StateError),
+    /// The host is stopping, or its own code panicked.
+    GivenUp(String),
+}
 
 impl<E: Executor> Inner<E> {
     /// Adds workers for what is queued, as far as there are threads for their first stretches.
@@ -189,8 +201,8 @@ impl<E: Executor> Inner<E> {
             return Some(self.tell_again(run, next_at).await);
         }
         let mut run = Arc::new(run);
-        let mut recorded = caught(self.parts.store.finished(run.clone(), state)).await;
-        if let Ok(Err(FinishError::State(error))) = &recorded {
+        let mut recorded = self.finish(&run, state).await;
+        if let Err(Unrecorded::State(error)) = &recorded {
             // What it did to its state cannot land, so it has not done its work.
             let mut failed = FinishedRun {
                 attempt: run.attempt.clone(),
@@ -201,27 +213,78 @@ impl<E: Executor> Inner<E> {
                 return Some(self.tell_again(failed, next_at).await);
             }
             run = Arc::new(failed);
-            recorded = caught(self.parts.store.finished(run.clone(), None)).await;
+            recorded = self.finish(&run, None).await;
         }
-        let error = match recorded {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(panic) => Some(panic),
-        };
-        if let Some(error) = error {
+        if let Err(error) = &recorded {
             tracing::error!(
                 job = %run.attempt.run.job.id,
                 run = %run.attempt.run.id,
                 outcome = run.execution.outcome.as_str(),
-                error,
-                "a run has ended and its end could not be recorded"
+                %error,
+                "a run has ended and its end could not be recorded: when the host starts again, it counts as lost"
             );
         }
         let event = Event::RunFinished { run: run.clone() };
         self.parts.events.emit(finished_at, event);
-        // What comes after the run comes after the news of its end.
-        self.parts.ends.tell(&run);
+        if recorded.is_ok() {
+            // What comes after the run comes after the news of its end.
+            self.parts.ends.tell(&run);
+        }
         None
+    }
+
+    /// Records the end of a run, and what it changed in the state of its job.
+    async fn finish(
+        &self,
+        run: &Arc<FinishedRun>,
+        state: Option<Changes>,
+    ) -> Result<(), Unrecorded> {
+        self.land(run, || {
+            self.parts.store.finished(run.clone(), state.clone())
+        })
+        .await
+    }
+
+    /// Records an end. While the store cannot, it is kept and tried again, after those of its job
+    /// that came before it.
+    async fn land<'a>(
+        &self,
+        run: &FinishedRun,
+        record: impl Fn() -> BoxFuture<'a, Result<(), FinishError>>,
+    ) -> Result<(), Unrecorded> {
+        let settled = |recorded| match recorded {
+            Ok(Ok(())) => Ok(Ok(())),
+            Ok(Err(FinishError::Store(error))) => Err(error),
+            Ok(Err(FinishError::State(error))) => Ok(Err(Unrecorded::State(error))),
+            Err(panic) => Ok(Err(Unrecorded::GivenUp(panic))),
+        };
+        let job = &run.attempt.run.job.id;
+        let mut error = None;
+        if !self.trouble.has_ends_of(job) {
+            match settled(caught(record()).await) {
+                Ok(done) => return done,
+                Err(why) => error = Some(why),
+            }
+        }
+        let waiting = self.trouble.enlist(job, error.as_ref());
+        tracing::warn!(
+            %job,
+            run = %run.attempt.run.id,
+            "a run has ended and its end cannot be recorded yet: it is kept until it can be"
+        );
+        loop {
+            // Asked before the try: what is asked meanwhile has one more coming.
+            let last = self.trouble.is_last();
+            if last || error.is_none() && waiting.is_first() {
+                match settled(caught(record()).await) {
+                    Ok(done) => return done,
+                    Err(why) if last => return Err(Unrecorded::GivenUp(why.to_string())),
+                    Err(_) => {}
+                }
+            }
+            error = None;
+            waiting.again(AGAIN).await;
+        }
     }
 
     /// When the next attempt of a run is due, if there is to be one. Where there is none for a
@@ -229,8 +292,15 @@ impl<E: Executor> Inner<E> {
     fn next_attempt(&self, run: &mut FinishedRun, cancel: &Cancel) -> Option<Timestamp> {
         let verdict = match verdict(run) {
             Verdict::Again(_) if cancel.is_cancelled() => Verdict::End,
-            Verdict::Again(_) if self.slots.state.lock().stopping => {
-                Verdict::EndFor(SkipReason::Stopping.to_string())
+            Verdict::Again(next_at) => {
+                let state = self.slots.state.lock();
+                if state.stopping {
+                    Verdict::EndFor(SkipReason::Stopping.to_string())
+                } else if state.is_withdrawn(run.attempt.run.id) {
+                    Verdict::EndFor("the job was removed or disabled".to_owned())
+                } else {
+                    Verdict::Again(next_at)
+                }
             }
             verdict => verdict,
         };
@@ -248,17 +318,16 @@ impl<E: Executor> Inner<E> {
     /// Records the end of an attempt after which another one comes, then tells of it.
     async fn tell_again(&self, run: FinishedRun, next_at: Timestamp) -> Timestamp {
         let run = Arc::new(run);
-        let error = match caught(self.parts.store.attempted(run.clone())).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(panic) => Some(panic),
+        let record = || {
+            let attempted = self.parts.store.attempted(run.clone());
+            Box::pin(async { attempted.await.map_err(FinishError::Store) }) as BoxFuture<'_, _>
         };
-        if let Some(error) = error {
+        if let Err(error) = self.land(&run, record).await {
             tracing::error!(
                 job = %run.attempt.run.job.id,
                 run = %run.attempt.run.id,
                 attempt = run.attempt.number,
-                error,
+                %error,
                 "an attempt has ended and its end could not be recorded"
             );
         }
@@ -311,6 +380,15 @@ impl<E: Executor> Inner<E> {
     }
 }
 
+impl fmt::Display for Unrecorded {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unrecorded::State(error) => error.fmt(to),
+            Unrecorded::GivenUp(why) => to.write_str(why),
+        }
+    }
+}
+
 /// [`Executor::execute`], called only when it is polled: so a panic before its first await is
 /// caught with those after.
 trait ExecuteLazily: Executor {
@@ -344,7 +422,7 @@ fn not_to_start(attempt: &Attempt, cancel: &Cancel) -> Option<Execution> {
     if let Some(reason) = cancel.reason() {
         let comma = match reason {
             CancelReason::Requested => "",
-            CancelReason::Stopping | CancelReason::Replaced => ",",
+            CancelReason::Stopping | CancelReason::Replaced | CancelReason::Removed => ",",
         };
         return Some(ended(
             Outcome::Cancelled,

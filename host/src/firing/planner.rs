@@ -9,17 +9,18 @@
 //! While the store cannot record, nothing is asked of the schedule: what falls due meanwhile is
 //! late when it can again, and dealt with as such.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
 
-use super::{Fired, admit};
+use super::{Fired, admit, fire_due};
 use crate::clock::Timestamp;
 use crate::dispatcher::{Admission, Dispatcher, Executor};
+use crate::job::{Coalesce, JobId};
 use crate::run::{Firing, Run, RunId, SkipReason};
-use crate::scheduler::{Ahead, Scheduler};
+use crate::scheduler::{Ahead, PUNCTUAL, Scheduler};
 use crate::store::{FireResult, Store, StoreError};
 
 /// How long until what could not be recorded is tried again.
@@ -99,9 +100,28 @@ impl Planner {
         self.waiting.remove(&key)
     }
 
+    /// Looks at the time: starts what is recorded and due, fires what is due and was not recorded,
+    /// unless the store cannot, and begins to record what will soon be due.
+    pub async fn step<E: Executor>(
+        &mut self,
+        scheduler: &mut Scheduler,
+        dispatcher: &Dispatcher<E>,
+        now: Timestamp,
+    ) -> Fired {
+        let mut fired = self.release(scheduler, dispatcher, now);
+        if !self.is_holding() {
+            let due = fire_due(scheduler, dispatcher, now).await;
+            fired.dispatched += due.dispatched;
+            fired.skipped += due.skipped;
+            fired.duplicates += due.duplicates;
+        }
+        self.plan(scheduler, now);
+        fired
+    }
+
     /// Begins to record what will soon be due, or what could not be recorded before. For whoever
     /// has just fired what is due.
-    pub fn plan(&mut self, scheduler: &mut Scheduler, now: Timestamp) {
+    fn plan(&mut self, scheduler: &mut Scheduler, now: Timestamp) {
         if self.recording.is_some() {
             return;
         }
@@ -166,8 +186,23 @@ impl Planner {
         }
     }
 
+    /// Has no run start of jobs that were removed or disabled: those that are recorded and wait
+    /// for their time, or for others, are skipped.
+    pub fn withdraw<E: Executor>(&mut self, dispatcher: &Dispatcher<E>, jobs: &HashSet<JobId>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let is_gone = |_: &_, run: &mut Arc<Run>| jobs.contains(&run.job.id);
+        for (_, run) in self.waiting.extract_if(.., is_gone) {
+            dispatcher.skip_run(&run, SkipReason::Removed);
+        }
+        for job in jobs {
+            dispatcher.withdraw(job);
+        }
+    }
+
     /// Starts what is recorded and due by `now`, as far as it may start.
-    pub fn release<E: Executor>(
+    fn release<E: Executor>(
         &mut self,
         scheduler: &Scheduler,
         dispatcher: &Dispatcher<E>,
@@ -175,6 +210,7 @@ impl Planner {
     ) -> Fired {
         let mut fired = Fired::default();
         let mut runs = Vec::new();
+        let mut due = Vec::new();
         while let Some(first) = self.waiting.first_entry() {
             let ahead = first.key().0 - now;
             // What seems to be due far later than it was recorded for is so by a clock that was
@@ -182,8 +218,23 @@ impl Planner {
             if ahead > TimeDelta::zero() && ahead <= self.lead * 2 {
                 break;
             }
-            let run = first.remove();
-            match admit_recorded(&run, scheduler, dispatcher) {
+            due.push(first.remove_entry());
+        }
+        // Of those that are late, which is the last of its job.
+        let mut last: HashMap<JobId, u64> = HashMap::new();
+        if due.iter().any(|((due_at, _), _)| is_late(*due_at, now)) {
+            let each = due
+                .iter()
+                .map(|((_, number), run)| (run.job.id.clone(), *number));
+            last.extend(each);
+        }
+        for ((due_at, number), run) in due {
+            let is_last = last.get(&run.job.id).is_none_or(|last| *last == number);
+            let admitted = match too_late(&run, due_at, is_last, scheduler, now) {
+                Some(reason) => Err(reason),
+                None => admit_recorded(&run, scheduler, dispatcher),
+            };
+            match admitted {
                 Ok(admission) => runs.push((run, admission)),
                 Err(reason) => {
                     fired.skipped += 1;
@@ -211,6 +262,37 @@ impl Planner {
         };
         due.into_iter().chain(next).min()
     }
+}
+
+fn is_late(due_at: Timestamp, now: Timestamp) -> bool {
+    now - due_at > PUNCTUAL
+}
+
+/// Why a recorded run is not to start any more, if it is late: the rules for what is late hold
+/// for it too. To be asked before the schedule is.
+fn too_late(
+    run: &Run,
+    due_at: Timestamp,
+    is_last: bool,
+    scheduler: &Scheduler,
+    now: Timestamp,
+) -> Option<SkipReason> {
+    if !is_late(due_at, now) {
+        return None;
+    }
+    // The job as it is now says what becomes of what is late.
+    let job = scheduler.job(&run.job.id).unwrap_or(&run.job);
+    let late = (now - due_at).to_std().unwrap_or_default();
+    if job
+        .policies
+        .misfire_grace_time
+        .is_some_and(|grace| late > grace)
+    {
+        return Some(SkipReason::Misfired(Some(1)));
+    }
+    let is_later_due = !is_last || scheduler.next_of(&job.id).is_some_and(|next| next <= now);
+    let stood_in_for = job.policies.coalesce == Coalesce::Latest && is_later_due;
+    stood_in_for.then_some(SkipReason::Missed(Some(1)))
 }
 
 /// Admits a recorded run, unless its job is no longer there or is paused.

@@ -40,8 +40,9 @@ pub const VERB: &str = "compile-plugin";
 /// What a child writes first, so that no other program is taken for one.
 const GREETING: &[u8] = b"quarterjack-code-1\n";
 
-/// The most code that is taken from a child, in bytes.
-const MAX_CODE: u64 = 1 << 30;
+/// The most code that is taken from a child, in bytes: a host holds it in memory, twice for a
+/// moment, and keeps it on disk. Whole language engines have a fifth of it.
+const MAX_CODE: u64 = 256 << 20;
 
 /// The longest first line of a child's answer, in bytes.
 const MAX_ANSWER: u64 = 16 << 20;
@@ -241,7 +242,9 @@ pub(super) fn does_not_compile(error: &wasmtime::Error) -> PluginError {
     let whole = format!("{error:#}");
     if whole.contains("pooling allocator") {
         // Sound, and too large for the engine's pool; the innermost reason says in what.
-        let why = error.root_cause();
+        // What comes after is a table, over several lines.
+        let why = error.root_cause().to_string();
+        let why = why.split("; breakdown").next().unwrap_or(&why);
         PluginError::TooMuch(format!("it declares more than a job may have: {why}"))
     } else {
         PluginError::Compile(brief(&whole))
@@ -611,7 +614,7 @@ pub fn compile_for_host(task: Task, memory: u64, cpu: u64) -> io::Result<()> {
         Task::Inspect => on_stack(STACK, || look(&bytes))?,
         Task::Compile => compile_and_serialize(&bytes),
     };
-    let (answer, code) = match made {
+    let (answer, mut code) = match made {
         Ok((face, code)) => {
             let bytes = code.len() as u64;
             (Answer::Compiled { face, bytes }, code)
@@ -621,7 +624,14 @@ pub fn compile_for_host(task: Task, memory: u64, cpu: u64) -> io::Result<()> {
         }
         Err(error) => (refusal(error), Vec::new()),
     };
-    serde_json::to_writer(&mut out, &answer)?;
+    let mut line = serde_json::to_vec(&answer)?;
+    if line.len() as u64 >= MAX_ANSWER {
+        let size = format_size(MAX_ANSWER);
+        let why = format!("the names of what it imports have more than {size}");
+        line = serde_json::to_vec(&Answer::TooMuch(why))?;
+        code.clear();
+    }
+    out.write_all(&line)?;
     out.write_all(b"\n")?;
     out.write_all(&code)?;
     out.flush()

@@ -83,7 +83,7 @@ fn an_answer_must_be_whole() {
     };
     assert_eq!(face.shape(), None);
     let (answer, _) = read_answer(&*line(face, bytes)).unwrap();
-    assert!(matches!(answer, Answer::TooMuch(why) if why.contains("1 GiB")));
+    assert!(matches!(answer, Answer::TooMuch(why) if why.contains("256 MiB")));
 }
 
 #[test]

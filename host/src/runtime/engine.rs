@@ -53,6 +53,10 @@ const KEEP_RESIDENT: usize = 64 << 10;
 /// one slice. About a third of a millisecond of computing.
 const FUEL_SLICE: u64 = 1_000_000;
 
+/// The largest image that is made of the beginning of a memory whatever little data it holds, in
+/// bytes; a larger one must be half full. A file of a few bytes per memory could ask for GiBs.
+const SPARSE_IMAGE: u64 = 1 << 20;
+
 /// Stack of a guest, and of the fiber it runs on with the host functions it calls.
 const GUEST_STACK: usize = 512 << 10;
 const FIBER_STACK: usize = 1 << 20;
@@ -349,6 +353,7 @@ fn code_config(kind: Kind) -> Config {
     let mut config = Config::new();
     config
         .memory_init_cow(true)
+        .memory_guaranteed_dense_image_size(SPARSE_IMAGE)
         .consume_fuel(true)
         .epoch_interruption(true)
         .max_wasm_stack(GUEST_STACK)

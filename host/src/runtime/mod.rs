@@ -21,6 +21,7 @@ pub mod guest;
 mod imports;
 mod lines;
 pub mod lock;
+mod nesting;
 pub mod plugin;
 mod redaction;
 pub mod shape;

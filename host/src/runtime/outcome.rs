@@ -11,7 +11,7 @@ use super::bindings::quarterjack::job::types as wit;
 use super::capability::Left;
 use super::guest::{Ended, Refusal};
 use super::redaction::{aside, clean, first_in};
-use super::shape::Shape;
+use super::shape::{Shape, brief_name};
 use crate::dispatcher::CancelReason;
 use crate::job::Limits;
 use crate::run::{Attempt, Execution, Outcome, Output, Retry};
@@ -53,13 +53,14 @@ impl Ending {
 /// Where in the guest an error came up, innermost first, as far as the guest has names.
 fn place(error: &wasmtime::Error) -> String {
     const SHOWN: usize = 3;
-    let names: Vec<&str> = error
+    let names: Vec<_> = error
         .downcast_ref::<WasmBacktrace>()
         .map(WasmBacktrace::frames)
         .unwrap_or_default()
         .iter()
         .filter_map(|frame| frame.func_name())
         .take(SHOWN)
+        .map(brief_name)
         .collect();
     if names.is_empty() {
         String::new()

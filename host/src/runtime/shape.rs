@@ -1,6 +1,8 @@
 //! What a `.wasm` file is, read from the file itself: which of the three shapes of a job, what
 //! it imports and what it exports. A parse, without an engine.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
@@ -10,6 +12,7 @@ use wasmparser::{
 };
 
 use super::imports::{component_import, component_import_03, core_import, is_03};
+use super::nesting::{MAX_NESTING, too_deep};
 use crate::run::PluginDigest;
 
 pub use super::imports::Import;
@@ -105,7 +108,7 @@ pub struct Inspection {
     pub digest: Digest,
     /// Bytes of the file.
     pub size: u64,
-    /// What it imports, in the file's order.
+    /// What it imports, in the file's order, each once.
     pub imports: Vec<Import>,
     /// What it exports, in the file's order.
     pub exports: Vec<String>,
@@ -146,6 +149,14 @@ pub enum ShapeError {
         /// What may have happened.
         hint: &'static str,
     },
+    /// Nothing that any tool makes.
+    #[error(
+        "its components, or their types, are nested too deeply: more than {MAX_NESTING} levels (at byte {offset})"
+    )]
+    TooDeep {
+        /// Where it is.
+        offset: usize,
+    },
     /// A WASI 0.3 command that this host does not run: it runs none, or not this draft.
     #[error("it exports {export}, {}", of_03())]
     Wasi03 {
@@ -179,6 +190,9 @@ fn of_03() -> &'static str {
 /// Why it is not a job, with what it does export.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, ShapeError> {
     check_magic(bytes)?;
+    if let Some(offset) = too_deep(bytes) {
+        return Err(ShapeError::TooDeep { offset });
+    }
     validate(bytes)?;
     let mut surface = Surface::read(bytes).map_err(|error| invalid(&error, bytes.len()))?;
     let shape = surface.shape()?;
@@ -247,18 +261,21 @@ fn invalid(error: &wasmparser::BinaryReaderError, size: usize) -> ShapeError {
 /// million, of 100 000 bytes each.
 pub fn listed(names: &[impl AsRef<str>]) -> String {
     const SHOWN: usize = 12;
-    const LONGEST: usize = 200;
-    let shown = names.iter().take(SHOWN).map(|name| {
-        let name = name.as_ref();
-        match name.get(..name.floor_char_boundary(LONGEST)) {
-            Some(start) if start.len() < name.len() => format!("`{start}...`"),
-            _ => format!("`{name}`"),
-        }
-    });
+    let shown = names.iter().take(SHOWN);
+    let shown = shown.map(|name| format!("`{}`", brief_name(name.as_ref())));
     let shown = shown.collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(SHOWN) {
         0 => shown,
         more => format!("{shown} and {more} more"),
+    }
+}
+
+/// A name of a file, as much of it as a person reads.
+pub(super) fn brief_name(name: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 200;
+    match name.get(..name.floor_char_boundary(LONGEST)) {
+        Some(start) if start.len() < name.len() => format!("{start}...").into(),
+        _ => name.into(),
     }
 }
 
@@ -289,6 +306,8 @@ impl Surface {
         // Modules and components inside a component come in line, between their own
         // version and end; only what is at the outermost level is the file's face.
         let mut depth = 0_usize;
+        // A core module may import the same as often as it likes.
+        let mut imported = HashSet::new();
         for payload in Parser::new(0).parse_all(bytes) {
             match payload? {
                 Payload::Version { encoding, .. } => {
@@ -301,9 +320,11 @@ impl Surface {
                 Payload::ImportSection(section) if depth == 1 => {
                     for import in section.into_imports() {
                         let import = import?;
-                        surface
-                            .imports
-                            .push(core_import(import.module, import.name, import.ty));
+                        let (module, name) = (import.module, import.name);
+                        let import = core_import(module, name, import.ty);
+                        if imported.insert((module, name, import.known)) {
+                            surface.imports.push(import);
+                        }
                     }
                 }
                 Payload::ExportSection(section) if depth == 1 => {
@@ -397,6 +418,19 @@ mod tests {
         let unknown: Vec<_> = seen.unknown_imports().map(|import| &import.name).collect();
         assert_eq!(unknown, ["env.emscripten_thing"]);
         assert_eq!(seen.imports[1].needs, Some("grants.dirs"));
+    }
+
+    #[test]
+    fn what_is_imported_often_is_told_once() {
+        let import = |name| format!(r#"(import "wasi_snapshot_preview1" "{name}" (func))"#);
+        let other = r#"(import "wasi_snapshot_preview1" "b" (global i32))"#;
+        let imports = [import("b"), import("a"), import("b"), other.into()].concat();
+        let seen = inspect_text(&format!(r#"(module {imports} (func (export "_start")))"#));
+        let seen = seen.unwrap().imports;
+        let told: Vec<_> = seen.iter().map(|it| (&*it.name, it.known)).collect();
+        let module = "wasi_snapshot_preview1";
+        let (a, b) = (format!("{module}.a"), format!("{module}.b"));
+        assert_eq!(told, [(&*b, true), (&*a, true), (&*b, false)]);
     }
 
     #[test]

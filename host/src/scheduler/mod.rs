@@ -29,6 +29,8 @@
 //!   the policies say.
 //! - **After a restart.** A job [resumes](Scheduler::resume) where its schedule had come to: what
 //!   fell due meanwhile is late like anything else.
+//! - **Not enabled.** Nothing of a job falls due while it is not enabled, so nothing of that time
+//!   is late or missed: once it is enabled, it counts from then, over a restart too.
 //! - **The clock set back.** No instant fires twice, and no job falls silent for the length of
 //!   the step:
 //!   - A step of up to [`WAITED_OUT`] is waited out.
@@ -89,6 +91,17 @@ pub enum Change {
     Kept,
     /// The job has a new definition and a next instant computed from now.
     Rescheduled,
+}
+
+/// How far the schedule of a job had come when the host before this one ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before {
+    /// Since when the job was in service with its trigger.
+    pub since: Timestamp,
+    /// Up to where its instants were dealt with; nothing if none was.
+    pub dealt_with: Option<Timestamp>,
+    /// Whether it was enabled.
+    pub enabled: bool,
 }
 
 /// Something that has fallen due.
@@ -270,36 +283,34 @@ impl Scheduler {
     }
 
     /// Adds a job at the start of the host as [`start`](Self::start) does, that was in service
-    /// before with an equal trigger: since `since`, and its instants were dealt with up to
-    /// `dealt_with`, or not at all. What fell due after that is due now, and late.
-    pub fn resume(
-        &mut self,
-        job: Arc<Job>,
-        dealt_with: Option<Timestamp>,
-        since: Timestamp,
-        now: Timestamp,
-    ) -> Change {
+    /// before with an equal trigger. What fell due since is due now, and late; nothing did while
+    /// the job was not enabled, and when in that time it was enabled is not known.
+    pub fn resume(&mut self, job: Arc<Job>, before: Before, now: Timestamp) -> Change {
         if self.index.contains_key(&job.id) {
             return self.upsert(job, now);
         }
-        let base = dealt_with.map_or(since, |dealt_with| dealt_with.max(since));
+        let since = before.since;
+        let base = before
+            .dealt_with
+            .map_or(since, |dealt_with| dealt_with.max(since));
         if base > now {
             // The clock was set back while the host was down: as if it had been up.
             self.passed.remember(since, base);
         }
-        let change = self.add(job, now, true, Some((since, base)));
+        let goes_on = before.enabled && job.enabled;
+        let change = self.add(job, now, true, Some((since, goes_on.then_some(base))));
         self.tidy();
         change
     }
 
     /// `before` says of a job that was in service before since when, and up to where its instants
-    /// are dealt with.
+    /// are dealt with, if it goes on from there.
     fn add(
         &mut self,
         job: Arc<Job>,
         now: Timestamp,
         at_start: bool,
-        before: Option<(Timestamp, Timestamp)>,
+        before: Option<(Timestamp, Option<Timestamp>)>,
     ) -> Change {
         let id = job.id.clone();
         self.chains.add(&job);
@@ -309,14 +320,11 @@ impl Scheduler {
         slot.starting = slot.job.as_ref().is_some_and(|job| {
             job.enabled && (job.run_on_start || at_start && job.trigger.fires_at_start())
         });
-        if let Some((_, base)) = before {
-            slot.base = base;
-        } else {
-            slot.base = now;
-        }
+        let base = before.and_then(|(_, base)| base);
+        slot.base = base.unwrap_or(now);
         if slot.starting {
             slot.set(Some(now));
-        } else if before.is_some() {
+        } else if base.is_some() {
             slot.advance();
         } else {
             slot.begin(now, None);

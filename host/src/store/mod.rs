@@ -246,6 +246,9 @@ pub struct Schedule {
     /// The latest instant that became a run or was skipped. Kept up by the store: whatever is
     /// recorded of an instant moves it on in the same transaction.
     pub dealt_with: Option<Timestamp>,
+    /// Whether the job is enabled. While it is not, nothing of it falls due: its instants of that
+    /// time are never missed.
+    pub enabled: bool,
 }
 
 /// What a host finds of the one before it.

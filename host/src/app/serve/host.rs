@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::super::catalog::{Catalog, Change};
-use super::super::{chains, recovery};
+use super::super::{chains, in_service, recovery};
 use super::config::FollowedConfig;
 use super::readers::Message;
 use super::stop::{Stop, Stopping};
@@ -17,13 +17,13 @@ use crate::clock::{self, Clock, ClockWatch, Readings, Timestamp};
 use crate::control::Command;
 use crate::dispatcher::{Dispatcher, Ends, RunEnded};
 use crate::event::{Event, Events};
-use crate::firing::{Planner, Turn, fire, fire_due};
-use crate::job::{Job, JobId};
+use crate::firing::{Planner, Turn, fire};
+use crate::job::JobId;
 use crate::policy::Current;
 use crate::run::SkipReason;
 use crate::runtime::Runtime;
 use crate::runtime::directory::{self, Plugins};
-use crate::scheduler::{self, Due, Scheduler};
+use crate::scheduler::{Due, Scheduler};
 use crate::secret::CurrentSettings;
 use crate::source::{Snapshot, SourceError};
 use crate::store::{Schedule, Store, Unfinished};
@@ -140,11 +140,9 @@ impl Host {
                 looked = clock::monotonic();
             }
             let now = self.clock.now();
-            if !self.planner.is_holding() {
-                fire_due(&mut self.scheduler, &self.dispatcher, now).await;
-            }
-            self.planner.release(&self.scheduler, &self.dispatcher, now);
-            self.planner.plan(&mut self.scheduler, now);
+            self.planner
+                .step(&mut self.scheduler, &self.dispatcher, now)
+                .await;
             let wake = self.wake(now);
             tokio::select! {
                 biased;
@@ -160,10 +158,8 @@ impl Host {
                     fire(due, &self.dispatcher, self.clock.now()).await;
                 }
                 turn = self.planner.recorded() => match turn {
-                    Some(Turn::Failing(error)) => self.tell(Event::StoreFailing {
-                        error: error.to_string(),
-                    }),
-                    Some(Turn::Recovered) => self.tell(Event::StoreRecovered),
+                    Some(Turn::Failing(error)) => self.dispatcher.firings_fail(Some(&error)),
+                    Some(Turn::Recovered) => self.dispatcher.firings_fail(None),
                     None => {}
                 },
                 () = self.clock.sleep_until(wake) => {}
@@ -196,32 +192,6 @@ impl Host {
         if let Err(error) = self.store.forget(id).await {
             tracing::warn!(job = %id, %error, "a removed job is not forgotten");
         }
-    }
-
-    /// A job comes into service: as new, or as the host before this one left it.
-    fn enter(&mut self, job: &Arc<Job>, now: Timestamp, entered: &mut Vec<(JobId, Schedule)>) {
-        let at_start = self.at_start.remove(&job.id);
-        match self.left.remove(&job.id) {
-            Some(left) if left.trigger == job.trigger.fingerprint() => {
-                self.scheduler
-                    .resume(job.clone(), left.dealt_with, left.since, now);
-                return;
-            }
-            _ if at_start => self.scheduler.start(job.clone(), now),
-            _ => self.scheduler.upsert(job.clone(), now),
-        };
-        entered.extend(self.schedule_of(job));
-    }
-
-    /// How far the schedule of a job has come, for the store to remember.
-    fn schedule_of(&self, job: &Job) -> Option<(JobId, Schedule)> {
-        let (since, dealt_with) = self.scheduler.progress_of(&job.id)?;
-        let schedule = Schedule {
-            trigger: job.trigger.fingerprint(),
-            since,
-            dealt_with: Some(dealt_with),
-        };
-        Some((job.id.clone(), schedule))
     }
 
     /// Looks whether what a definition waits for has come about.
@@ -292,18 +262,20 @@ impl Host {
         let is_change = done.is_change();
         let now = self.clock.now();
         let mut entered = Vec::new();
+        // First of all: what is skipped is known of a job that is not forgotten yet.
+        self.planner
+            .withdraw(&self.dispatcher, &gone(&done.changes));
         for change in done.changes {
             match change {
                 Change::Added(job) => {
-                    self.enter(&job, now, &mut entered);
+                    let at_start = self.at_start.remove(&job.id);
+                    let (scheduler, left) = (&mut self.scheduler, &mut self.left);
+                    entered.extend(in_service::enter(scheduler, left, at_start, &job, now));
                     let next = self.scheduler.next_of(&job.id);
                     self.tell(Event::JobAdded { job, next });
                 }
                 Change::Updated(job, fields) => {
-                    let change = self.scheduler.upsert(job.clone(), now);
-                    if change != scheduler::Change::Kept {
-                        entered.extend(self.schedule_of(&job));
-                    }
+                    entered.extend(in_service::update(&mut self.scheduler, &job, now));
                     let next = self.scheduler.next_of(&job.id);
                     self.tell(Event::JobUpdated { job, fields, next });
                 }
@@ -417,6 +389,16 @@ impl Host {
         });
         self.events.close();
     }
+}
+
+/// The jobs among these changes that are not to run any more.
+fn gone(changes: &[Change]) -> HashSet<JobId> {
+    let gone = changes.iter().filter_map(|change| match change {
+        Change::Removed(job) => Some(job),
+        Change::Updated(job, _) => Some(job).filter(|job| !job.enabled),
+        Change::Added(_) | Change::Moved(_) | Change::Rejected(..) => None,
+    });
+    gone.map(|job| job.id.clone()).collect()
 }
 
 /// The plugins among these changes whose jobs may have to come into service or be refused.

@@ -169,7 +169,8 @@ impl Model {
             }
             Step::Withdraw(job) => {
                 let withdrawn = self.slots.state.lock().withdraw(&self.jobs[job].id);
-                assert!(withdrawn.iter().all(|queued| queued.number == 1));
+                let begun = withdrawn.into_iter().filter(|queued| queued.number > 1);
+                self.ending.extend(begun);
             }
             Step::End(..) | Step::Due(_) => {}
         }

@@ -1,7 +1,7 @@
 //! Runs of more than one attempt.
 
 use super::*;
-use crate::job::{Limits, Overlap, Policies, RetryPolicy};
+use crate::job::{Failure, Failures, Limits, Overlap, Policies, RetryPolicy};
 use crate::record::{RunRecord, Status};
 
 /// A job that ends as the script says, of three attempts 10 s and 20 s apart.
@@ -30,7 +30,7 @@ fn fails() -> Execution {
 }
 
 impl Host {
-    fn script(&self, script: impl IntoIterator<Item = Execution>) {
+    pub(super) fn script(&self, script: impl IntoIterator<Item = Execution>) {
         self.dispatcher.executor().script.lock().extend(script);
     }
 
@@ -51,7 +51,7 @@ impl Host {
     }
 
     /// Nothing is told as long as nothing happens.
-    async fn is_silent(&mut self) {
+    pub(super) async fn is_silent(&mut self) {
         self.settle().await;
         assert!(self.events.try_recv().is_none());
     }
@@ -327,17 +327,93 @@ async fn an_attempt_that_waits_makes_way_for_a_replacement() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_cannot_be_recorded_is_followed_all_the_same() {
-    let store = Arc::new(FaultyStore::default());
-    let mut host = host_with(1, store.clone());
-    host.script([fails(), execution(Outcome::Succeeded)]);
-    store.no_finish.store(true, Ordering::SeqCst);
-    host.fire(&three(|_| {})).await.unwrap();
+async fn a_removed_job_is_not_attempted_again() {
+    // Between two attempts.
+    let mut host = host(1);
+    let job = three(|_| {});
+    host.script([fails()]);
+    host.fire(&job).await.unwrap();
     host.told().await;
-    assert_eq!(host.told().await, "retrying a failed at 1010");
-    store.no_finish.store(false, Ordering::SeqCst);
-    assert_eq!(host.after(10).await, "started a");
-    assert_eq!(host.told().await, "finished a succeeded");
+    assert!(host.told().await.starts_with("retrying"));
+    host.settle().await;
+    host.dispatcher.withdraw(&job.id);
+    assert_eq!(host.told().await, "finished a cancelled");
+    assert_eq!(
+        host.error().await,
+        "cancelled: the job was removed or disabled, before attempt 2 of 3"
+    );
+    // The next attempt is due, and waits for a worker.
+    host.script([fails()]);
+    host.fire(&job).await.unwrap();
+    host.told().await;
+    assert!(host.told().await.starts_with("retrying"));
+    host.settle().await;
+    host.fire(&component("b", "gate.wasm")).await.unwrap();
+    assert_eq!(host.told().await, "started b");
+    host.clock.advance(Duration::from_secs(60));
+    host.is_silent().await;
+    host.dispatcher.withdraw(&job.id);
+    assert_eq!(host.told().await, "finished a cancelled");
+    host.open(1);
+    assert_eq!(host.told().await, "finished b succeeded");
+    host.settle().await;
+    assert!(host.dispatcher.inner.slots.state.lock().jobs.is_empty());
+}
+
+#[tokio::test]
+async fn the_attempt_of_a_removed_job_is_the_last() {
+    let mut host = host(1);
+    let job = three(|policies| {
+        let mut on = Failures::default();
+        on.insert(Failure::Failed);
+        policies.retry.on = Some(on);
+    });
+    let job = Arc::new(Job {
+        component: "panic.wasm".into(),
+        ..(*job).clone()
+    });
+    for (gone, told) in [
+        (false, "retrying a failed at 1010"),
+        (true, "finished a failed"),
+    ] {
+        host.fire(&job).await.unwrap();
+        assert_eq!(host.told().await, "started a");
+        if gone {
+            host.dispatcher.withdraw(&job.id); // before the panic: it yields first
+        }
+        assert_eq!(host.told().await, told);
+        host.settle().await;
+        host.dispatcher.withdraw(&job.id);
+        if !gone {
+            assert_eq!(host.told().await, "finished a cancelled");
+        }
+    }
+    assert!(
+        host.error()
+            .await
+            .ends_with("; not tried again: the job was removed or disabled")
+    );
+}
+
+#[tokio::test]
+async fn a_run_of_another_host_that_makes_way_has_an_end() {
+    let mut host = host(4);
+    let job = three(|policies| policies.overlap = Overlap::Replace);
+    let job = Arc::new(Job {
+        component: "gate.wasm".into(),
+        ..(*job).clone()
+    });
+    host.fire(&job).await.unwrap();
+    assert_eq!(host.told().await, "started a");
+    for second in [1, 2] {
+        let admission = host.dispatcher.admit(&job).unwrap();
+        let run = host.record(firing(&job, Cause::Manual, second)).await;
+        host.dispatcher.dispatch_from(run, 2, admission);
+    }
+    let mut told = [host.told().await, host.told().await, host.told().await];
+    told.sort();
+    let cancelled = "finished a cancelled";
+    assert_eq!(told, [cancelled, cancelled, "started a"]);
 }
 
 #[tokio::test]

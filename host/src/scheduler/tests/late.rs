@@ -138,12 +138,58 @@ fn a_night_is_told_with_its_ends() {
     assert_eq!(*nightly_through, at("02:00:00"));
 }
 
+fn before(since: Timestamp, dealt_with: Option<Timestamp>) -> Before {
+    Before {
+        since,
+        dealt_with,
+        enabled: true,
+    }
+}
+
+/// Time while a job is not enabled is never missed, whenever it was disabled and enabled.
+#[test]
+fn what_passed_while_a_job_was_not_enabled_is_not_late() {
+    let job = |enabled| {
+        Arc::new(Job {
+            enabled,
+            ..every("a", 60)
+        })
+    };
+    let was = |enabled| Before {
+        enabled,
+        ..before(at("08:00:00"), Some(at("09:50:00")))
+    };
+    // Enabled while the host was down: nobody knows when.
+    let mut scheduler = Scheduler::new();
+    scheduler.resume(job(true), was(false), at("10:00:30"));
+    assert!(due(&mut scheduler, at("10:00:30")).is_empty());
+    assert_eq!(due(&mut scheduler, at("10:01:00")), ["a@10:01:00 schedule"]);
+    // Disabled while it was down, and enabled when it is up.
+    let mut scheduler = Scheduler::new();
+    scheduler.resume(job(false), was(true), at("10:00:30"));
+    assert!(due(&mut scheduler, at("10:00:30")).is_empty());
+    // What the store is told of it is not of the time before.
+    assert_eq!(
+        scheduler.progress_of(&"a".into()).unwrap().1,
+        at("10:00:30")
+    );
+    assert!(due(&mut scheduler, at("10:05:10")).is_empty());
+    scheduler.upsert(job(true), at("10:05:10"));
+    assert!(due(&mut scheduler, at("10:05:10")).is_empty());
+    assert_eq!(due(&mut scheduler, at("10:06:00")), ["a@10:06:00 schedule"]);
+    // Disabled and enabled while it is up.
+    scheduler.upsert(job(false), at("10:06:30"));
+    scheduler.upsert(job(true), at("10:09:30"));
+    assert!(due(&mut scheduler, at("10:09:30")).is_empty());
+    assert_eq!(due(&mut scheduler, at("10:10:00")), ["a@10:10:00 schedule"]);
+}
+
 #[test]
 fn a_schedule_goes_on_where_it_had_come_to() {
     let mut scheduler = Scheduler::new();
     let job = Arc::new(every("a", 60));
     let (since, dealt_with) = (at("08:00:00"), at("09:55:00"));
-    let change = scheduler.resume(job.clone(), Some(dealt_with), since, at("10:00:30"));
+    let change = scheduler.resume(job.clone(), before(since, Some(dealt_with)), at("10:00:30"));
     assert_eq!(change, Change::Added);
     assert_eq!(
         due(&mut scheduler, at("10:00:30")),
@@ -153,14 +199,14 @@ fn a_schedule_goes_on_where_it_had_come_to() {
 
     // One of which nothing was recorded counts from when it came into service.
     let mut scheduler = Scheduler::new();
-    scheduler.resume(job.clone(), None, at("09:58:10"), at("10:00:30"));
+    scheduler.resume(job.clone(), before(at("09:58:10"), None), at("10:00:30"));
     assert_eq!(
         due(&mut scheduler, at("10:00:30")),
         ["a@09:59:00 missed Some(1)", "a@10:00:00 catch-up"]
     );
     // There already: a definition like any other.
     assert_eq!(
-        scheduler.resume(job, None, since, at("10:00:30")),
+        scheduler.resume(job, before(since, None), at("10:00:30")),
         Change::Kept
     );
 
@@ -169,7 +215,11 @@ fn a_schedule_goes_on_where_it_had_come_to() {
         enabled: false,
         ..every("off", 60)
     };
-    scheduler.resume(Arc::new(off), Some(dealt_with), since, at("10:00:30"));
+    scheduler.resume(
+        Arc::new(off),
+        before(since, Some(dealt_with)),
+        at("10:00:30"),
+    );
     assert!(due(&mut scheduler, at("10:00:30")).is_empty());
 }
 
@@ -183,7 +233,7 @@ fn counted_runs_go_on_from_when_the_job_came_into_service() {
     let job = Arc::new(with("a", trigger.within(bounds, "a").unwrap()));
     let mut scheduler = Scheduler::new();
     let dealt_with = Some(at("09:52:00"));
-    scheduler.resume(job, dealt_with, at("09:50:30"), at("10:00:30"));
+    scheduler.resume(job, before(at("09:50:30"), dealt_with), at("10:00:30"));
     // 09:51 and 09:52 were the first two.
     assert_eq!(due(&mut scheduler, at("10:00:30")), ["a@09:53:00 catch-up"]);
     assert_eq!(scheduler.next_of(&"a".into()), None);
@@ -197,7 +247,11 @@ fn a_start_comes_before_what_was_missed() {
         ..every("a", 60)
     };
     let dealt_with = Some(at("09:58:00"));
-    scheduler.resume(Arc::new(job), dealt_with, at("09:00:00"), at("10:00:30"));
+    scheduler.resume(
+        Arc::new(job),
+        before(at("09:00:00"), dealt_with),
+        at("10:00:30"),
+    );
     let mut told = due(&mut scheduler, at("10:00:30"));
     told.sort();
     assert_eq!(
@@ -216,7 +270,7 @@ fn a_clock_set_back_while_the_host_was_down_repeats_and_silences_nothing() {
     let since = at("08:00:00");
     let dealt_with = Some(at("12:00:00"));
     for job in [every("often", 60), cron("noon", "0 12 * * *")] {
-        scheduler.resume(Arc::new(job), dealt_with, since, at("11:00:20"));
+        scheduler.resume(Arc::new(job), before(since, dealt_with), at("11:00:20"));
     }
     assert!(due(&mut scheduler, at("11:00:20")).is_empty());
     let told = fired(&mut scheduler, at("11:00:20"), 90 * 60);
@@ -329,7 +383,7 @@ proptest! {
             if dies {
                 scheduler = Scheduler::new();
                 let dealt_with = start + seconds(dealt_with - zero);
-                scheduler.resume(job.clone(), Some(dealt_with), start, time);
+                scheduler.resume(job.clone(), before(start, Some(dealt_with)), time);
             }
             let told: Vec<Told> = scheduler
                 .due(time)

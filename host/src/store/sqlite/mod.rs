@@ -192,10 +192,13 @@ fn look_back(connection: &Connection, begun: &starts::Begun) -> rusqlite::Result
     let schedules = connection
         .prepare("SELECT name, trigger, since, dealt_with FROM jobs WHERE trigger IS NOT NULL")?
         .query_map([], |row| {
+            let dealt_with: Option<i64> = row.get(3)?;
+            let enabled = dealt_with != Some(tables::NOT_ENABLED);
             let schedule = Schedule {
                 trigger: row.get::<_, i64>(1)?.cast_unsigned(),
                 since: rows::from_nanos(row.get(2)?),
-                dealt_with: row.get::<_, Option<i64>>(3)?.map(rows::from_nanos),
+                dealt_with: dealt_with.filter(|_| enabled).map(rows::from_nanos),
+                enabled,
             };
             Ok((JobId::from(&*row.get::<_, String>(0)?), schedule))
         })?

@@ -10,7 +10,8 @@ CREATE TABLE host (
 CREATE TABLE jobs (
   id INTEGER PRIMARY KEY,
   name TEXT NOT NULL UNIQUE,
-  -- Its schedule, while it is in service: which trigger, since when, how far it has come.
+  -- Its schedule, while it is in service: which trigger, since when, how far it has come; the
+  -- greatest number there is while the job is not enabled.
   trigger INTEGER,
   since INTEGER,
   dealt_with INTEGER,

@@ -18,6 +18,10 @@ use crate::store::{FinishError, FireResult, Schedule, Skip, is_unique, quota_of,
 /// How many bytes of states are kept in memory.
 const STATES: u64 = 64 << 20;
 
+/// How far the schedule of a job has come that is not enabled: whatever is recorded of an instant
+/// of it does not change that.
+pub(super) const NOT_ENABLED: i64 = i64::MAX;
+
 /// What is known of a job without asking.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
@@ -109,7 +113,11 @@ impl Tables<'_> {
             .execute(params![
                 schedule.trigger.cast_signed(),
                 to_nanos(schedule.since),
-                schedule.dealt_with.map(to_nanos),
+                if schedule.enabled {
+                    schedule.dealt_with.map(to_nanos)
+                } else {
+                    Some(NOT_ENABLED)
+                },
                 known.id
             ])?;
         Ok(())

@@ -119,6 +119,36 @@ async fn everything_about_a_run_is_read_back() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_not_enabled_is_left_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let (a, b) = (job("a"), job("b"));
+    let schedule = |enabled| Schedule {
+        trigger: 1,
+        since: instant(5),
+        dealt_with: Some(instant(60)),
+        enabled,
+    };
+    store.enter(vec![
+        (a.id.clone(), schedule(false)),
+        (b.id.clone(), schedule(false)),
+    ]);
+    // A run that was recorded ahead, and is skipped because the job is disabled.
+    let ahead = fire(&store, firing(&a, Cause::Schedule, 120)).await;
+    store.skipped(Skip {
+        run: Some(ahead.id),
+        reason: SkipReason::Removed,
+        ..skip(&a, 120)
+    });
+    store.enter(vec![(b.id.clone(), schedule(true))]);
+    drop(store);
+    let recovered = open(dir.path()).recover().await.unwrap();
+    let left = recovered.schedules[&a.id];
+    assert_eq!((left.enabled, left.dealt_with), (false, None));
+    assert_eq!(recovered.schedules[&b.id], schedule(true));
+}
+
+#[tokio::test]
 async fn what_a_killed_host_left_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
@@ -127,6 +157,7 @@ async fn what_a_killed_host_left_is_found() {
         trigger: u64::MAX,
         since: instant(5),
         dealt_with: None,
+        enabled: true,
     };
     store.enter(vec![(a.id.clone(), schedule), (b.id.clone(), schedule)]);
     let done = fire(&store, firing(&a, Cause::Schedule, 60)).await;

@@ -9,7 +9,13 @@ use wasip2::sockets::network::{
 use wasip2::sockets::tcp_create_socket::create_tcp_socket;
 use wasip2::sockets::udp_create_socket::create_udp_socket;
 
-const NAMES: &[&str] = &["localhost", "example.com", "127.0.0.1", "metadata.google.internal", "::1"];
+const NAMES: &[&str] = &[
+    "localhost",
+    "example.com",
+    "127.0.0.1",
+    "metadata.google.internal",
+    "::1",
+];
 
 const V4: &[(u8, u8, u8, u8)] = &[
     (127, 0, 0, 1),
@@ -37,7 +43,12 @@ fn addresses() -> impl Iterator<Item = (IpAddressFamily, IpSocketAddress)> {
         (IpAddressFamily::Ipv4, IpSocketAddress::Ipv4(address))
     };
     let v6 = |&address, port| {
-        let address = Ipv6SocketAddress { port, flow_info: 0, address, scope_id: 0 };
+        let address = Ipv6SocketAddress {
+            port,
+            flow_info: 0,
+            address,
+            scope_id: 0,
+        };
         (IpAddressFamily::Ipv6, IpSocketAddress::Ipv6(address))
     };
     PORTS.iter().flat_map(move |&port| {
