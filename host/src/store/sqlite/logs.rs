@@ -51,7 +51,7 @@ const JOURNAL: u32 = 16 << 20;
 /// How long until what could not be written is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// Lines in a file. See the [module](self).
+/// The lines that attempts printed, in a file of their own, apart from the runs'.
 #[derive(Debug)]
 pub struct SqliteLogs {
     messages: Mutex<Option<Sender<Message>>>,
