@@ -13,7 +13,7 @@ use crate::job::manifest::Entry;
 use crate::job::{Diagnostic, JobId, Manifest, Severity};
 use crate::policy::{Policy, PolicyFile};
 use crate::runtime::directory::{Availability, Plugins};
-use crate::source::{FileSource, JobSource as _};
+use crate::source::FileSource;
 
 /// What [`check`] found.
 #[derive(Debug, Default)]
@@ -66,8 +66,8 @@ pub fn check(
     }));
     let mut manifests = Vec::new();
     for file in files {
-        match FileSource::new(file, policy.clone()).read() {
-            Ok(snapshot) => manifests.push(snapshot.manifest),
+        match FileSource::new(file, policy.clone()).manifest() {
+            Ok(manifest) => manifests.push(manifest),
             Err(error) => report.diagnostics.extend_from_slice(error.problems()),
         }
     }

@@ -11,7 +11,7 @@ use super::{Refusal, remark};
 use crate::app::{CachePlace, DataPlace};
 use crate::job::{Diagnostic, Job, Limits, Manifest};
 use crate::policy::{Choice, Flags, Policy, PolicyFile};
-use crate::source::{FileSource, JobSource as _, SourceError};
+use crate::source::{FileSource, SourceError};
 use crate::suggest::nearest;
 use crate::units::{
     UnitError, format_duration_exact, format_size, parse_count, parse_duration, parse_size,
@@ -311,8 +311,8 @@ pub(super) fn find_in_file(
     policy: Arc<Policy>,
     screen: Screen,
 ) -> Result<Definition, Refusal> {
-    let manifest = match FileSource::new(path, policy).read() {
-        Ok(snapshot) => snapshot.manifest,
+    let manifest = match FileSource::new(path, policy).manifest() {
+        Ok(manifest) => manifest,
         Err(SourceError::Unreadable(problem)) => {
             return Err(Refusal::failure(format_args!(
                 "no job `{id}`: the job file {problem}; name another one with --jobs FILE"
@@ -358,7 +358,7 @@ pub(super) fn find_in_file(
 
 /// Finds a job in a job file; nothing if the file cannot be read or has no such job.
 pub(super) fn find_quietly(id: &str, path: &Path) -> Option<Definition> {
-    let manifest = FileSource::new(path, Arc::default()).read().ok()?.manifest;
+    let manifest = FileSource::new(path, Arc::default()).manifest().ok()?;
     let job = manifest.jobs().find(|job| job.id.as_str() == id)?.clone();
     Some(Definition { job, manifest })
 }

@@ -21,7 +21,7 @@ use crate::clock::{Clock, SystemClock, Timestamp, format_instant};
 use crate::job::{Job, JobId, Manifest};
 use crate::plan::{Durations, Firing, Outlook};
 use crate::policy::Policy;
-use crate::source::{FileSource, JobSource as _, SourceError};
+use crate::source::{FileSource, SourceError};
 use crate::suggest::nearest;
 use crate::trigger::Zone;
 
@@ -249,8 +249,8 @@ pub(super) fn read_jobs(
     };
     let mut origins = std::collections::HashMap::new();
     for file in files {
-        let manifest = match FileSource::new(file, policy.clone()).read() {
-            Ok(snapshot) => snapshot.manifest,
+        let manifest = match FileSource::new(file, policy.clone()).manifest() {
+            Ok(manifest) => manifest,
             Err(SourceError::Unreadable(problem)) => {
                 complain(screen, &format!("the job file {problem}"));
                 found.exit = Exit::Failure;

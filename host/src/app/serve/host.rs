@@ -12,6 +12,7 @@ use super::super::catalog::{Catalog, Change};
 use super::super::{chains, in_service, recovery};
 use super::config::FollowedConfig;
 use super::readers::Message;
+use super::sources::FollowedSource;
 use super::stop::{Stop, Stopping};
 use crate::clock::{self, Clock, ClockWatch, Readings, Timestamp};
 use crate::control::Command;
@@ -39,9 +40,7 @@ pub(super) struct Host {
     pub(super) policy: Current,
     /// Where secrets come from, as the runs see it.
     pub(super) secrets: CurrentSettings,
-    /// What was last wrong with each source as a whole.
-    pub(super) failures: Vec<Option<SourceError>>,
-    pub(super) names: Vec<String>,
+    pub(super) sources: Vec<FollowedSource>,
     pub(super) refresh: Duration,
     pub(super) plugins: Arc<Plugins>,
     pub(super) scheduler: Scheduler,
@@ -85,7 +84,7 @@ impl Host {
             mut commands,
         } = arriving;
         for snapshot in first.iter().flatten() {
-            let jobs = snapshot.manifest.jobs();
+            let jobs = snapshot.manifests().flat_map(|manifest| manifest.jobs());
             let at_start = jobs.filter(|job| job.trigger.fires_at_start());
             self.at_start.extend(at_start.map(|job| job.id.clone()));
         }
@@ -196,7 +195,7 @@ impl Host {
 
     /// Looks whether what a definition waits for has come about.
     async fn look_again(&mut self) {
-        for source in 0..self.names.len() {
+        for source in 0..self.sources.len() {
             if self.catalog.waits(source) {
                 self.reconcile(source).await;
             }
@@ -215,38 +214,14 @@ impl Host {
         match message {
             Message::Config(news) => self.config_news(news),
             Message::ConfigFollowed => self.config_followed(),
-            Message::Read(source, Ok(snapshot)) => {
-                if let Some(failure) = self.failures.get_mut(source) {
-                    *failure = None;
-                }
-                self.catalog.set(source, snapshot.manifest);
-                self.reconcile(source).await;
-            }
-            Message::Read(source, Err(error)) => {
-                let Some(last) = self.failures.get_mut(source) else {
-                    return;
-                };
-                // A trouble that lasts is told once.
-                if last.as_ref() != Some(&error) {
-                    let problems = error.problems().to_vec();
-                    *last = Some(error);
-                    self.tell(Event::JobRejected {
-                        job: None,
-                        problems,
-                    });
-                }
-                // An operator who lowers a ceiling means it, whatever became of the source.
-                if self.catalog.is_to_judge(source) {
-                    self.reconcile(source).await;
-                }
-            }
+            Message::Read(source, read) => self.source_read(source, read).await,
             Message::Plugins(changes, removed) => {
                 let names = changed_names(&changes, &removed);
                 self.tell_plugins(changes, removed);
                 if names.is_empty() {
                     return;
                 }
-                for source in 0..self.names.len() {
+                for source in 0..self.sources.len() {
                     if self.catalog.concerns(source, &names) {
                         self.reconcile(source).await;
                     }
@@ -256,7 +231,7 @@ impl Host {
         }
     }
 
-    async fn reconcile(&mut self, source: usize) {
+    pub(super) async fn reconcile(&mut self, source: usize) {
         let done = self.catalog.reconcile(source, &self.plugins);
         self.plugins.keep(self.catalog.pins());
         let is_change = done.is_change();
@@ -299,9 +274,9 @@ impl Host {
             let waited_for = self.scheduler.waited_for();
             self.ends.wait_for(waited_for.map(JobId::from).collect());
         }
-        if is_change && let Some(name) = self.names.get(source) {
+        if is_change && let Some(followed) = self.sources.get(source) {
             self.tell(Event::JobsReloaded {
-                source: name.clone(),
+                source: followed.name().to_owned(),
                 unchanged: done.unchanged,
             });
         }

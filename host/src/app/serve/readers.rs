@@ -9,7 +9,7 @@ use super::super::watch::Watcher;
 use crate::job::Diagnostic;
 use crate::policy::{Look, Policy, PolicyFile};
 use crate::runtime::directory::{self, Plugins};
-use crate::source::{FileSource, JobSource, Snapshot, SourceError};
+use crate::source::{JobSource, Snapshot, SourceError};
 
 /// How long the first plugins may take to compile before the host starts without the rest of
 /// them; they follow when they are ready.
@@ -44,7 +44,7 @@ pub(super) enum ConfigNews {
 
 /// Reads the configuration and all sources again whenever one may have changed.
 pub(super) async fn read_sources(
-    sources: Vec<Arc<FileSource>>,
+    sources: Vec<Arc<dyn JobSource>>,
     mut config: PolicyFile,
     mut watcher: Watcher,
     tell: mpsc::Sender<Message>,
