@@ -70,7 +70,31 @@ pub(super) struct Reconciled {
     pub(super) unchanged: usize,
 }
 
+/// How many changes there are of each kind.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    pub(super) added: usize,
+    pub(super) updated: usize,
+    pub(super) removed: usize,
+    pub(super) rejected: usize,
+}
+
 impl Reconciled {
+    /// How many changes there are of each kind.
+    pub(super) fn counted(&self) -> Counted {
+        let mut counted = Counted::default();
+        for change in &self.changes {
+            *match change {
+                Change::Added(_) => &mut counted.added,
+                Change::Updated(..) => &mut counted.updated,
+                Change::Removed(_) => &mut counted.removed,
+                Change::Rejected(..) => &mut counted.rejected,
+                Change::Moved(_) => continue,
+            } += 1;
+        }
+        counted
+    }
+
     /// Whether the jobs in service have changed.
     pub(super) fn is_change(&self) -> bool {
         self.changes.iter().any(|change| {
@@ -138,21 +162,24 @@ impl Catalog {
             .any(|wanted| wanted.id == *job)
     }
 
+    /// How many jobs of a source would go out of service if it wanted just this, and how many it
+    /// has in service.
+    pub(super) fn removals(&self, source: usize, snapshot: &Snapshot) -> (usize, usize) {
+        let Some(source) = self.sources.get(source) else {
+            return (0, 0);
+        };
+        let manifests = source.with(snapshot);
+        let wanted = Wanted::among(&manifests, &source.in_service);
+        let removed = wanted.missing(&source.in_service).count();
+        (removed, source.in_service.len())
+    }
+
     /// A source wants something new.
     pub(super) fn set(&mut self, source: usize, snapshot: &Snapshot) {
         let Some(source) = self.sources.get_mut(source) else {
             return;
         };
-        let before = source.manifests.take().unwrap_or_default();
-        let last = |name: &Arc<str>| before.iter().find(|it| it.source.name() == name).cloned();
-        let read = snapshot
-            .documents
-            .iter()
-            .filter_map(|document| match &document.read {
-                Ok(manifest) => Some(manifest.clone()),
-                Err(_) => last(&document.name),
-            });
-        source.manifests = Some(read.collect());
+        source.manifests = Some(source.with(snapshot));
         source.incomplete = snapshot.documents.iter().any(|it| it.read.is_err());
         // What is still wrong is wrong at a new place: it is told again.
         source.reported.clear();
@@ -369,6 +396,20 @@ impl Catalog {
 }
 
 impl Source {
+    /// What it wants if this is what it says: a document that is broken wants what it last did.
+    fn with(&self, snapshot: &Snapshot) -> Vec<Arc<Manifest>> {
+        let last = |name: &Arc<str>| {
+            let mut known = self.manifests.iter().flatten();
+            known.find(|it| it.source.name() == name).cloned()
+        };
+        let documents = snapshot.documents.iter();
+        let read = documents.filter_map(|document| match &document.read {
+            Ok(manifest) => Some(manifest.clone()),
+            Err(_) => last(&document.name),
+        });
+        read.collect()
+    }
+
     /// Its definitions, good or not.
     fn entries(&self) -> impl Iterator<Item = &Entry> {
         let manifests = self.manifests.iter().flatten();

@@ -98,6 +98,30 @@ impl<'a> Wanted<'a> {
         }
         wanted
     }
+
+    /// The jobs in service that are not wanted any more, in no order.
+    pub fn missing<'j>(
+        &self,
+        in_service: &'j HashMap<JobId, Arc<Job>>,
+    ) -> impl Iterator<Item = &'j Arc<Job>> {
+        let mut present = HashSet::with_capacity(self.claims.len());
+        let good = self.claims.iter().flat_map(|claim| &claim.entry.result);
+        present.extend(good.map(|job| job.id.as_str()));
+        // The documents with a definition that does not tell whose it is.
+        let mut unclear = HashSet::new();
+        for Claim { manifest, entry } in &self.claims {
+            if entry.result.is_ok() {
+                continue;
+            }
+            let told = entry.id.as_ref().map(JobId::as_str);
+            if !told.is_some_and(|id| present.insert(id)) {
+                unclear.insert(manifest.source.name());
+            }
+        }
+        in_service.values().filter(move |job| {
+            !present.contains(job.id.as_str()) && !unclear.contains(&job.origin.file)
+        })
+    }
 }
 
 impl Diff {
@@ -109,12 +133,10 @@ impl Diff {
     /// one that is missed.
     pub fn between(in_service: &HashMap<JobId, Arc<Job>>, wanted: &Wanted<'_>) -> Diff {
         let mut diff = Diff::default();
-        let mut present = HashSet::with_capacity(wanted.claims.len());
         for claim in &wanted.claims {
             let Ok(job) = &claim.entry.result else {
                 continue;
             };
-            present.insert(job.id.as_str());
             let Some(old) = in_service.get(&job.id) else {
                 diff.added.push(job.clone());
                 continue;
@@ -132,7 +154,6 @@ impl Diff {
                 });
                 continue;
             }
-            diff.unchanged += 1;
             let same_place = old.origin.file == job.origin.file
                 && old.origin.line == job.origin.line
                 && old.origin.limit_lines == job.origin.limit_lines
@@ -141,29 +162,9 @@ impl Diff {
                 diff.moved.push(job.clone());
             }
         }
-        let mut unclear = HashSet::new();
-        for claim in &wanted.claims {
-            if claim.entry.result.is_ok() {
-                continue;
-            }
-            match &claim.entry.id {
-                Some(id) if present.insert(id.as_str()) => {
-                    diff.unchanged += usize::from(in_service.contains_key(id));
-                }
-                _ => drop(unclear.insert(claim.manifest.source.name())),
-            }
-        }
-        for job in in_service.values() {
-            if present.contains(job.id.as_str()) {
-                continue;
-            }
-            if unclear.contains(&job.origin.file) {
-                diff.unchanged += 1;
-            } else {
-                diff.removed.push(job.clone());
-            }
-        }
+        diff.removed = wanted.missing(in_service).cloned().collect();
         diff.removed.sort_by(|a, b| a.id.cmp(&b.id));
+        diff.unchanged = in_service.len() - diff.updated.len() - diff.removed.len();
         diff
     }
 

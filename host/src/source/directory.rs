@@ -68,6 +68,12 @@ impl DirectorySource {
         Self::of(path.into(), Kind::Sidecars, policy)
     }
 
+    /// Whether there is any job beside the plugins in the directory `path`.
+    pub(super) fn has_sidecars(path: &Path) -> bool {
+        let sidecars = Self::sidecars(path, Arc::default());
+        sidecars.files().is_ok_and(|files| !files.is_empty())
+    }
+
     fn of(path: PathBuf, kind: Kind, policy: Arc<Policy>) -> Self {
         let name = match kind {
             Kind::JobFiles => path.to_string_lossy().into(),

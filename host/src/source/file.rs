@@ -8,7 +8,6 @@ use parking_lot::Mutex;
 use super::disk::{DefinitionFile, directory_of};
 use super::document::DocumentReader;
 use super::{Document, JobSource, Snapshot, SourceError};
-use crate::job::Manifest;
 use crate::job::manifest::Options;
 use crate::policy::Policy;
 
@@ -51,25 +50,6 @@ impl FileSource {
             path,
         }
     }
-
-    /// What the file says now.
-    ///
-    /// # Errors
-    /// If nothing could be made of it.
-    pub fn manifest(&self) -> Result<Arc<Manifest>, SourceError> {
-        self.look().0
-    }
-
-    fn look(&self) -> (Result<Arc<Manifest>, SourceError>, bool) {
-        // Held throughout: two readers at once would only do the same work twice.
-        let Reading { policy, document } = &mut *self.reading.lock();
-        let file = DefinitionFile {
-            name: &self.name,
-            path: &self.path,
-        };
-        let (document, unchanged) = document.read(file.read(), policy);
-        (document.read, unchanged)
-    }
 }
 
 impl JobSource for FileSource {
@@ -78,10 +58,17 @@ impl JobSource for FileSource {
     }
 
     fn read(&self) -> Result<Snapshot, SourceError> {
-        let (read, unchanged) = self.look();
+        // Held throughout: two readers at once would only do the same work twice.
+        let Reading { policy, document } = &mut *self.reading.lock();
+        let file = DefinitionFile {
+            name: &self.name,
+            path: &self.path,
+        };
+        let (document, unchanged) = document.read(file.read(), policy);
+        let Document { name, read } = document;
         Ok(Snapshot {
             documents: vec![Document {
-                name: self.name.clone(),
+                name,
                 read: Ok(read?),
             }],
             unchanged,
@@ -102,6 +89,7 @@ impl JobSource for FileSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::Manifest;
     use std::fs;
 
     const ONE: &str = r#"[{"id": "a", "component": "a.wasm", "trigger": "0 0 * * *"}]"#;

@@ -17,7 +17,7 @@ mod disk;
 mod document;
 mod file;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use diff::{Claim, Diff, Update, Wanted};
@@ -50,6 +50,43 @@ pub trait JobSource: Send + Sync + 'static {
     /// The directories in which something changes when the source does; none where that cannot be
     /// seen in a directory.
     fn directories(&self) -> Vec<PathBuf>;
+}
+
+/// Opens a place that the operator named: a directory of job files, or a job file.
+pub fn open_one(path: &Path, policy: &Arc<Policy>) -> Arc<dyn JobSource> {
+    if path.is_dir() {
+        Arc::new(DirectorySource::new(path, policy.clone()))
+    } else {
+        Arc::new(FileSource::new(path, policy.clone()))
+    }
+}
+
+/// Opens the places that the operator named, and what stands beside the plugins of a directory,
+/// if there is one.
+pub fn open(places: &[PathBuf], plugins: &Path, policy: &Arc<Policy>) -> Vec<Arc<dyn JobSource>> {
+    let mut sources: Vec<_> = places.iter().map(|path| open_one(path, policy)).collect();
+    if plugins.is_dir() {
+        let sidecars = DirectorySource::sidecars(plugins, policy.clone());
+        sources.push(Arc::new(sidecars));
+    }
+    sources
+}
+
+/// The places of definitions where the operator names none: `jobs.json` and `jobs.d` of the
+/// working directory, as far as they are there. If nothing is, not even beside the plugins, it is
+/// `jobs.json` that is missed.
+pub fn usual_places(plugins: &Path) -> Vec<PathBuf> {
+    let usual = [PathBuf::from("jobs.json"), PathBuf::from("jobs.d")];
+    let is_there = |path: &PathBuf| path.symlink_metadata().is_ok();
+    let there: Vec<PathBuf> = usual
+        .iter()
+        .filter(|path| is_there(path))
+        .cloned()
+        .collect();
+    if there.is_empty() && !DirectorySource::has_sidecars(plugins) {
+        return usual.into_iter().take(1).collect();
+    }
+    there
 }
 
 /// Everything that a source wants at one moment.

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::super::catalog::{Catalog, Change};
+use super::super::watch::LookAgain;
 use super::super::{chains, in_service, recovery};
 use super::config::FollowedConfig;
 use super::readers::Message;
@@ -42,6 +43,10 @@ pub(super) struct Host {
     pub(super) secrets: CurrentSettings,
     pub(super) sources: Vec<FollowedSource>,
     pub(super) refresh: Duration,
+    /// Whether a source may remove most of its jobs without being read a second time.
+    pub(super) allow_mass_removal: bool,
+    /// Has the sources read again.
+    pub(super) look_again: LookAgain,
     pub(super) plugins: Arc<Plugins>,
     pub(super) scheduler: Scheduler,
     pub(super) planner: Planner,
@@ -135,7 +140,7 @@ impl Host {
                 self.tell(Event::ClockJumped { jump });
             }
             if looked.elapsed() >= self.refresh {
-                self.look_again().await;
+                self.look_for_what_was_missing().await;
                 looked = clock::monotonic();
             }
             let now = self.clock.now();
@@ -194,7 +199,7 @@ impl Host {
     }
 
     /// Looks whether what a definition waits for has come about.
-    async fn look_again(&mut self) {
+    async fn look_for_what_was_missing(&mut self) {
         for source in 0..self.sources.len() {
             if self.catalog.waits(source) {
                 self.reconcile(source).await;
@@ -235,6 +240,7 @@ impl Host {
         let done = self.catalog.reconcile(source, &self.plugins);
         self.plugins.keep(self.catalog.pins());
         let is_change = done.is_change();
+        let counted = done.counted();
         let now = self.clock.now();
         let mut entered = Vec::new();
         // First of all: what is skipped is known of a job that is not forgotten yet.
@@ -277,6 +283,10 @@ impl Host {
         if is_change && let Some(followed) = self.sources.get(source) {
             self.tell(Event::JobsReloaded {
                 source: followed.name().to_owned(),
+                added: counted.added,
+                updated: counted.updated,
+                removed: counted.removed,
+                rejected: counted.rejected,
                 unchanged: done.unchanged,
             });
         }

@@ -43,7 +43,7 @@ use crate::runtime::lock::LockFile;
 use crate::runtime::{Runtime, Sandbox};
 use crate::scheduler::Scheduler;
 use crate::secret::{CurrentSettings, Providers};
-use crate::source::{FileSource, JobSource, SourceError, directory_of};
+use crate::source::{self, SourceError, directory_of};
 
 use config::FollowedConfig;
 use host::{Arriving, Host};
@@ -54,12 +54,15 @@ pub use stop::Stop;
 /// How a host is set up.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// The job files.
+    /// The job files, and directories of them.
     pub jobs: Vec<PathBuf>,
-    /// The plugins directory.
+    /// The plugins directory, with what is defined beside the plugins.
     pub plugins: PathBuf,
     /// How often definitions and plugins are looked at even if nothing tells of a change.
     pub refresh: Duration,
+    /// Whether a source may remove more than half of its jobs at once without being read a second
+    /// time.
+    pub allow_mass_removal: bool,
     /// How long runs in flight are waited for when the host stops.
     pub grace: Duration,
     /// What the operator allows, as the configuration says at the start.
@@ -121,17 +124,14 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     }
     let plugins = Arc::new(plugins.under(lock));
     let policy = Arc::new(options.policy);
-    let sources: Vec<Arc<dyn JobSource>> = options
-        .jobs
-        .iter()
-        .map(|path| Arc::new(FileSource::new(path, policy.clone())) as _)
-        .collect();
+    let sources = source::open(&options.jobs, &options.plugins, &policy);
     // Watched before they are read, so that no change falls between the two.
     let of_sources = sources.iter().flat_map(|source| source.directories());
     let file_watcher = Watcher::new(
         of_sources.chain(options.config.directory()),
         options.refresh,
     );
+    let look_again = file_watcher.look_again();
     let plugin_watcher = Watcher::new(
         beside_lock.into_iter().chain([options.plugins.clone()]),
         options.refresh,
@@ -206,6 +206,8 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
             .map(|source| FollowedSource::new(source.name()))
             .collect(),
         refresh: options.refresh,
+        allow_mass_removal: options.allow_mass_removal,
+        look_again,
         plugins,
         scheduler: Scheduler::new(),
         planner: Planner::new(store.clone()),

@@ -83,9 +83,8 @@ pub(super) async fn read_sources(
             let Ok(read) = tokio::task::spawn_blocking(move || source.read()).await else {
                 continue; // a bug, logged by its panic; the others still count
             };
-            if !matches!(&read, Ok(snapshot) if snapshot.unchanged)
-                && tell.send(Message::Read(index, read)).await.is_err()
-            {
+            // Also if it says what it said: that may be the second reading that is waited for.
+            if tell.send(Message::Read(index, read)).await.is_err() {
                 return;
             }
         }
