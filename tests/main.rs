@@ -35,6 +35,7 @@ mod secrets;
 mod serve;
 mod shapes;
 mod signals;
+mod sources;
 mod support;
 mod triggers;
 #[cfg(feature = "wasi-03")]

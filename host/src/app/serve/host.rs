@@ -9,9 +9,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::super::catalog::{Catalog, Change};
+use super::super::watch::LookAgain;
 use super::super::{chains, in_service, recovery};
 use super::config::FollowedConfig;
 use super::readers::Message;
+use super::sources::FollowedSource;
 use super::stop::{Stop, Stopping};
 use crate::clock::{self, Clock, ClockWatch, Readings, Timestamp};
 use crate::control::Command;
@@ -39,10 +41,12 @@ pub(super) struct Host {
     pub(super) policy: Current,
     /// Where secrets come from, as the runs see it.
     pub(super) secrets: CurrentSettings,
-    /// What was last wrong with each source as a whole.
-    pub(super) failures: Vec<Option<SourceError>>,
-    pub(super) names: Vec<String>,
+    pub(super) sources: Vec<FollowedSource>,
     pub(super) refresh: Duration,
+    /// Whether a source may remove most of its jobs without being read a second time.
+    pub(super) allow_mass_removal: bool,
+    /// Has the sources read again.
+    pub(super) look_again: LookAgain,
     pub(super) plugins: Arc<Plugins>,
     pub(super) scheduler: Scheduler,
     pub(super) planner: Planner,
@@ -85,7 +89,7 @@ impl Host {
             mut commands,
         } = arriving;
         for snapshot in first.iter().flatten() {
-            let jobs = snapshot.manifest.jobs();
+            let jobs = snapshot.manifests().flat_map(|manifest| manifest.jobs());
             let at_start = jobs.filter(|job| job.trigger.fires_at_start());
             self.at_start.extend(at_start.map(|job| job.id.clone()));
         }
@@ -136,7 +140,7 @@ impl Host {
                 self.tell(Event::ClockJumped { jump });
             }
             if looked.elapsed() >= self.refresh {
-                self.look_again().await;
+                self.look_for_what_was_missing().await;
                 looked = clock::monotonic();
             }
             let now = self.clock.now();
@@ -195,8 +199,8 @@ impl Host {
     }
 
     /// Looks whether what a definition waits for has come about.
-    async fn look_again(&mut self) {
-        for source in 0..self.names.len() {
+    async fn look_for_what_was_missing(&mut self) {
+        for source in 0..self.sources.len() {
             if self.catalog.waits(source) {
                 self.reconcile(source).await;
             }
@@ -215,38 +219,14 @@ impl Host {
         match message {
             Message::Config(news) => self.config_news(news),
             Message::ConfigFollowed => self.config_followed(),
-            Message::Read(source, Ok(snapshot)) => {
-                if let Some(failure) = self.failures.get_mut(source) {
-                    *failure = None;
-                }
-                self.catalog.set(source, snapshot.manifest);
-                self.reconcile(source).await;
-            }
-            Message::Read(source, Err(error)) => {
-                let Some(last) = self.failures.get_mut(source) else {
-                    return;
-                };
-                // A trouble that lasts is told once.
-                if last.as_ref() != Some(&error) {
-                    let problems = error.problems().to_vec();
-                    *last = Some(error);
-                    self.tell(Event::JobRejected {
-                        job: None,
-                        problems,
-                    });
-                }
-                // An operator who lowers a ceiling means it, whatever became of the source.
-                if self.catalog.is_to_judge(source) {
-                    self.reconcile(source).await;
-                }
-            }
+            Message::Read(source, read) => self.source_read(source, read).await,
             Message::Plugins(changes, removed) => {
                 let names = changed_names(&changes, &removed);
                 self.tell_plugins(changes, removed);
                 if names.is_empty() {
                     return;
                 }
-                for source in 0..self.names.len() {
+                for source in 0..self.sources.len() {
                     if self.catalog.concerns(source, &names) {
                         self.reconcile(source).await;
                     }
@@ -256,10 +236,11 @@ impl Host {
         }
     }
 
-    async fn reconcile(&mut self, source: usize) {
+    pub(super) async fn reconcile(&mut self, source: usize) {
         let done = self.catalog.reconcile(source, &self.plugins);
         self.plugins.keep(self.catalog.pins());
         let is_change = done.is_change();
+        let counted = done.counted();
         let now = self.clock.now();
         let mut entered = Vec::new();
         // First of all: what is skipped is known of a job that is not forgotten yet.
@@ -299,9 +280,13 @@ impl Host {
             let waited_for = self.scheduler.waited_for();
             self.ends.wait_for(waited_for.map(JobId::from).collect());
         }
-        if is_change && let Some(name) = self.names.get(source) {
+        if is_change && let Some(followed) = self.sources.get(source) {
             self.tell(Event::JobsReloaded {
-                source: name.clone(),
+                source: followed.name().to_owned(),
+                added: counted.added,
+                updated: counted.updated,
+                removed: counted.removed,
+                rejected: counted.rejected,
                 unchanged: done.unchanged,
             });
         }

@@ -16,6 +16,7 @@ mod control;
 mod host;
 mod readers;
 mod retention;
+mod sources;
 mod stop;
 
 use std::collections::HashSet;
@@ -28,7 +29,7 @@ use tokio::sync::mpsc;
 use super::catalog::Catalog;
 use super::data::Opened;
 use super::machine::memory_for_runs;
-use super::watch::{Watcher, directory_of};
+use super::watch::Watcher;
 use super::{AppError, CachePlace, DataPlace, Guests, engine_for, loader_for};
 use crate::api::socket::{self, Socket};
 use crate::clock::{Clock, SystemClock};
@@ -42,22 +43,26 @@ use crate::runtime::lock::LockFile;
 use crate::runtime::{Runtime, Sandbox};
 use crate::scheduler::Scheduler;
 use crate::secret::{CurrentSettings, Providers};
-use crate::source::{FileSource, JobSource, SourceError};
+use crate::source::{self, SourceError, directory_of};
 
 use config::FollowedConfig;
 use host::{Arriving, Host};
 use readers::{read_plugins, read_sources};
+use sources::FollowedSource;
 pub use stop::Stop;
 
 /// How a host is set up.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// The job files.
+    /// The job files, and directories of them.
     pub jobs: Vec<PathBuf>,
-    /// The plugins directory.
+    /// The plugins directory, with what is defined beside the plugins.
     pub plugins: PathBuf,
     /// How often definitions and plugins are looked at even if nothing tells of a change.
     pub refresh: Duration,
+    /// Whether a source may remove more than half of its jobs at once without being read a second
+    /// time.
+    pub allow_mass_removal: bool,
     /// How long runs in flight are waited for when the host stops.
     pub grace: Duration,
     /// What the operator allows, as the configuration says at the start.
@@ -119,17 +124,14 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     }
     let plugins = Arc::new(plugins.under(lock));
     let policy = Arc::new(options.policy);
-    let sources: Vec<Arc<FileSource>> = options
-        .jobs
-        .iter()
-        .map(|path| Arc::new(FileSource::new(path, policy.clone())))
-        .collect();
+    let sources = source::open(&options.jobs, &options.plugins, &policy);
     // Watched before they are read, so that no change falls between the two.
-    let beside_jobs = options.jobs.iter().map(|path| directory_of(path));
+    let of_sources = sources.iter().flat_map(|source| source.directories());
     let file_watcher = Watcher::new(
-        beside_jobs.chain(options.config.directory()),
+        of_sources.chain(options.config.directory()),
         options.refresh,
     );
+    let look_again = file_watcher.look_again();
     let plugin_watcher = Watcher::new(
         beside_lock.into_iter().chain([options.plugins.clone()]),
         options.refresh,
@@ -196,15 +198,16 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
             broken: false,
             pending: None,
         },
-        catalog: Catalog::new(sources.len(), policy),
+        catalog: Catalog::new(sources.iter().map(|source| source.name()), policy),
         policy: current,
         secrets,
-        failures: vec![None; sources.len()],
-        refresh: options.refresh,
-        names: sources
+        sources: sources
             .iter()
-            .map(|source| source.name().to_owned())
+            .map(|source| FollowedSource::new(source.name()))
             .collect(),
+        refresh: options.refresh,
+        allow_mass_removal: options.allow_mass_removal,
+        look_again,
         plugins,
         scheduler: Scheduler::new(),
         planner: Planner::new(store.clone()),

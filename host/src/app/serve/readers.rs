@@ -9,7 +9,7 @@ use super::super::watch::Watcher;
 use crate::job::Diagnostic;
 use crate::policy::{Look, Policy, PolicyFile};
 use crate::runtime::directory::{self, Plugins};
-use crate::source::{FileSource, JobSource, Snapshot, SourceError};
+use crate::source::{JobSource, Snapshot, SourceError};
 
 /// How long the first plugins may take to compile before the host starts without the rest of
 /// them; they follow when they are ready.
@@ -44,7 +44,7 @@ pub(super) enum ConfigNews {
 
 /// Reads the configuration and all sources again whenever one may have changed.
 pub(super) async fn read_sources(
-    sources: Vec<Arc<FileSource>>,
+    sources: Vec<Arc<dyn JobSource>>,
     mut config: PolicyFile,
     mut watcher: Watcher,
     tell: mpsc::Sender<Message>,
@@ -83,9 +83,8 @@ pub(super) async fn read_sources(
             let Ok(read) = tokio::task::spawn_blocking(move || source.read()).await else {
                 continue; // a bug, logged by its panic; the others still count
             };
-            if !matches!(&read, Ok(snapshot) if snapshot.unchanged)
-                && tell.send(Message::Read(index, read)).await.is_err()
-            {
+            // Also if it says what it said: that may be the second reading that is waited for.
+            if tell.send(Message::Read(index, read)).await.is_err() {
                 return;
             }
         }
