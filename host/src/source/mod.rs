@@ -16,16 +16,19 @@ mod directory;
 mod disk;
 mod document;
 mod file;
+mod place;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use diff::{Claim, Diff, Update, Wanted};
 pub use directory::DirectorySource;
 pub use disk::directory_of;
 pub use file::FileSource;
+pub use place::PlaceSource;
 
-use crate::job::{Diagnostic, Manifest};
+use crate::job::{Diagnostic, Manifest, SourceText};
 use crate::policy::Policy;
 
 /// A place that definitions of jobs are read from.
@@ -47,18 +50,29 @@ pub trait JobSource: Send + Sync + 'static {
     /// not unchanged.
     fn set_policy(&self, policy: Arc<Policy>);
 
+    /// What the source said at another time, of which these are the texts: as if it said so now.
+    /// Says nothing about what is new at the next reading.
+    fn restore(&self, documents: &[Arc<SourceText>]) -> Snapshot;
+
     /// The directories in which something changes when the source does; none where that cannot be
     /// seen in a directory.
     fn directories(&self) -> Vec<PathBuf>;
+
+    /// How long after a reading to read it again even if nothing tells of a change. Nothing where
+    /// that is the host's to say.
+    fn pace(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether it is away from this machine, so that the host starts without waiting for it.
+    fn is_remote(&self) -> bool {
+        false
+    }
 }
 
 /// Opens a place that the operator named: a directory of job files, or a job file.
 pub fn open_one(path: &Path, policy: &Arc<Policy>) -> Arc<dyn JobSource> {
-    if path.is_dir() {
-        Arc::new(DirectorySource::new(path, policy.clone()))
-    } else {
-        Arc::new(FileSource::new(path, policy.clone()))
-    }
+    Arc::new(PlaceSource::new(path, policy))
 }
 
 /// Opens the places that the operator named, and what stands beside the plugins of a directory,
@@ -100,6 +114,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether it was read from just these texts.
+    pub fn is_of(&self, texts: &[Arc<SourceText>]) -> bool {
+        let same = |(document, text): (&Document, &Arc<SourceText>)| {
+            document.read.as_ref().is_ok_and(|manifest| {
+                manifest.source.name() == text.name() && manifest.source.text() == text.text()
+            })
+        };
+        self.documents.len() == texts.len() && self.documents.iter().zip(texts).all(same)
+    }
+
     /// Those of its documents that can be read.
     pub fn manifests(&self) -> impl Iterator<Item = &Arc<Manifest>> {
         self.documents
