@@ -26,6 +26,7 @@ mod lock;
 mod logs;
 mod network;
 mod outcomes;
+mod own;
 mod plugins;
 mod policies;
 mod policy;

@@ -179,6 +179,26 @@ impl Catalog {
         (wanted.missing(now).count(), now.len())
     }
 
+    /// Another source than this one that has a definition of a job, good or not.
+    pub(super) fn elsewhere(&self, source: usize, job: &JobId) -> Option<String> {
+        let others = self.sources.iter().enumerate();
+        let mut others = others.filter(|(number, _)| *number != source);
+        others.find_map(|(_, other)| {
+            let mut documents = other.manifests.iter().flatten();
+            let document = documents.find(|document| {
+                let mut entries = document.entries.iter();
+                entries.any(|entry| entry.id.as_ref() == Some(job))
+            })?;
+            Some(document.source.name().to_string())
+        })
+    }
+
+    /// What keeps a sound definition of a source out of service.
+    pub(super) fn trouble(&self, source: usize, job: &JobId) -> Option<String> {
+        let reported = &self.sources.get(source)?.reported;
+        reported.get(job.as_str()).cloned()
+    }
+
     /// What a source is taken to want until it says so itself.
     pub(super) fn expect(&mut self, source: usize, snapshot: &Snapshot) {
         self.set(source, snapshot);

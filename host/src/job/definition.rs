@@ -299,9 +299,11 @@ impl<'s> Reader<'s> {
         {
             trigger::upstreams(&member.value, &mut needs.upstreams);
         }
-        if let (Form::One { component, .. }, false) = (&self.options.form, draft.has_component) {
-            draft.has_component = true;
-            needs.component = Some(component.clone());
+        if let Form::One { component, .. } = &self.options.form
+            && !draft.has_component
+        {
+            draft.has_component = component.is_some();
+            needs.component = component.clone();
         }
         if !draft.has_component && !draft.meant.contains(&"component") {
             let start = node.span.start..node.span.start + 1;

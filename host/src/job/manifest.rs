@@ -63,12 +63,14 @@ pub enum Form {
     /// A job file: a list of jobs, or an object that has one.
     #[default]
     File,
+    /// One job, which says everything itself.
+    Alone,
     /// One job.
     One {
         /// Its id, unless it says otherwise.
         id: Arc<str>,
-        /// Its component, unless it says otherwise.
-        component: Arc<str>,
+        /// Its component, unless it says otherwise; it has to where there is none.
+        component: Option<Arc<str>>,
     },
 }
 
@@ -155,7 +157,7 @@ impl Manifest {
                 digester.add_settings(&document.root);
                 read_file(&mut file, &document.root, options, &mut settings)
             }
-            Form::One { .. } => std::slice::from_ref(&document.root),
+            Form::Alone | Form::One { .. } => std::slice::from_ref(&document.root),
         };
         let files = std::mem::take(&mut settings.calendars.files);
         files.iter().for_each(|file| digester.add_file(file.digest));
@@ -233,6 +235,68 @@ impl Manifest {
     pub fn trigger_warning(&self, entry: &Entry, message: impl Into<String>) -> Diagnostic {
         Diagnostic::warning(&self.source, entry.trigger_span.clone(), message)
             .with_job(entry.id.clone())
+    }
+}
+
+/// The texts of the definitions in a text: of one job, or of each in a list. `id` is that of one
+/// that does not say it.
+///
+/// # Errors
+/// Everything wrong with them, in the order of the text.
+pub fn definitions_of(
+    source: &Arc<SourceText>,
+    id: Option<&str>,
+    options: &Options,
+) -> Result<Vec<(JobId, String)>, Vec<Diagnostic>> {
+    let document = document::parse(source).map_err(|problem| vec![*problem])?;
+    let (nodes, form) = match &document.root.value {
+        Value::Array(nodes) => (&nodes[..], Form::File),
+        Value::Object(members) if members.iter().any(|member| member.key == "jobs") => {
+            let start = document.root.span.start..document.root.span.start + 1;
+            let problem = Diagnostic::error(
+                source,
+                start,
+                "this is a job file, whose settings hold for all of its jobs",
+            );
+            return Err(vec![
+                problem.with_label("give one job, or a list of jobs in brackets"),
+            ]);
+        }
+        _ => (
+            std::slice::from_ref(&document.root),
+            match id {
+                Some(id) => Form::One {
+                    id: id.into(),
+                    component: None,
+                },
+                None => Form::Alone,
+            },
+        ),
+    };
+    let options = Options {
+        form,
+        ..options.clone()
+    };
+    let manifest = Manifest::parse(source.clone(), &options)?;
+    let mut definitions = Vec::with_capacity(nodes.len());
+    let mut problems = Vec::new();
+    for (node, entry) in nodes.iter().zip(manifest.entries) {
+        match entry.result {
+            Ok(job) => {
+                // Alone in its document the comments around it are its own.
+                let text = match nodes {
+                    [_] if options.form != Form::File => source.text(),
+                    _ => source.text().get(node.span.clone()).unwrap_or_default(),
+                };
+                definitions.push((job.id.clone(), text.to_owned()));
+            }
+            Err(more) => problems.extend(more),
+        }
+    }
+    if problems.is_empty() {
+        Ok(definitions)
+    } else {
+        Err(problems)
     }
 }
 

@@ -131,7 +131,7 @@ impl DirectorySource {
         let form = match (self.kind, file.strip_suffix(SIDECAR)) {
             (Kind::Sidecars, Some(stem)) => Form::One {
                 id: stem.into(),
-                component: format!("{stem}.wasm").into(),
+                component: Some(format!("{stem}.wasm").into()),
             },
             _ => Form::File,
         };

@@ -16,6 +16,7 @@ mod directory;
 mod disk;
 mod document;
 mod file;
+mod own;
 mod place;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub use diff::{Claim, Diff, Update, Wanted};
 pub use directory::DirectorySource;
 pub use disk::directory_of;
 pub use file::FileSource;
+pub use own::OwnSource;
 pub use place::PlaceSource;
 
 use crate::job::{Diagnostic, Manifest, SourceText};

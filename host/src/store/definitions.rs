@@ -1,11 +1,11 @@
-//! What the host keeps of definitions, by intent: what each of its sources said last.
+//! What the host keeps of definitions, by intent: its own, and what each of its sources said last.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{BoxFuture, StoreError};
 use crate::clock::Timestamp;
-use crate::job::SourceText;
+use crate::job::{JobId, SourceText};
 
 /// Where definitions are kept. Every backend passes the suite in `conformance`.
 pub trait DefinitionStore: Send + Sync + 'static {
@@ -14,6 +14,28 @@ pub trait DefinitionStore: Send + Sync + 'static {
     /// # Errors
     /// The store cannot be read.
     fn kept(&self) -> BoxFuture<'_, Result<HashMap<Arc<str>, Kept>, StoreError>>;
+
+    /// The host's own definitions: the text of each, by its job.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn own(&self) -> BoxFuture<'_, Result<Vec<(JobId, String)>, StoreError>>;
+
+    /// Keeps a definition of the host's own, in the place of one of the same job.
+    ///
+    /// After a crash: once this has answered, it is kept.
+    ///
+    /// # Errors
+    /// All is as it was.
+    fn put(&self, job: JobId, text: Arc<str>) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Gives a definition of the host's own up. Says whether there was one.
+    ///
+    /// After a crash: once this has answered, it is gone.
+    ///
+    /// # Errors
+    /// All is as it was.
+    fn remove(&self, job: JobId) -> BoxFuture<'_, Result<bool, StoreError>>;
 
     /// Keeps what a source says in the place of what it said before. Does not wait.
     ///
@@ -57,6 +79,24 @@ pub(in crate::store) mod conformance {
             .collect();
         told.sort();
         told
+    }
+
+    /// What was put is there until it is removed.
+    pub(in crate::store) async fn own_definitions_are_kept(store: &impl DefinitionStore) {
+        let own = async || {
+            let mut own = store.own().await.unwrap();
+            own.sort();
+            let own = own.into_iter().map(|(job, text)| format!("{job} {text}"));
+            own.collect::<Vec<_>>()
+        };
+        assert!(own().await.is_empty());
+        store.put("a".into(), "1".into()).await.unwrap();
+        store.put("b".into(), "2".into()).await.unwrap();
+        store.put("a".into(), "3".into()).await.unwrap();
+        assert_eq!(own().await, ["a 3", "b 2"]);
+        assert!(store.remove("a".into()).await.unwrap());
+        assert!(!store.remove("a".into()).await.unwrap());
+        assert_eq!(own().await, ["b 2"]);
     }
 
     /// What a source said last is what is kept of it, in its order.

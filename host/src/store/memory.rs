@@ -67,6 +67,8 @@ struct State {
     pauses: BTreeMap<Scope, Timestamp>,
     /// What each source of definitions said last.
     kept: HashMap<Arc<str>, Kept>,
+    /// The host's own definitions.
+    own: BTreeMap<JobId, Arc<str>>,
     totals: Totals,
 }
 
@@ -495,6 +497,24 @@ impl DefinitionStore for MemoryStore {
         ready(self.state.lock().kept.clone())
     }
 
+    fn own(&self) -> BoxFuture<'_, Result<Vec<(JobId, String)>, StoreError>> {
+        let state = self.state.lock();
+        let own = state.own.iter();
+        ready(
+            own.map(|(job, text)| (job.clone(), text.to_string()))
+                .collect(),
+        )
+    }
+
+    fn put(&self, job: JobId, text: Arc<str>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.state.lock().own.insert(job, text);
+        ready(())
+    }
+
+    fn remove(&self, job: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        ready(self.state.lock().own.remove(&job).is_some())
+    }
+
     fn keep(&self, source: Arc<str>, kept: Kept) {
         self.state.lock().kept.insert(source, kept);
     }
@@ -511,6 +531,7 @@ mod tests {
     async fn it_conforms() {
         conformance::run(MemoryStore::default).await;
         definitions::conformance::what_was_said_last_is_kept(&MemoryStore::default()).await;
+        definitions::conformance::own_definitions_are_kept(&MemoryStore::default()).await;
     }
 
     async fn keep(store: &MemoryStore, second: i64, output: usize) -> Arc<FinishedRun> {

@@ -26,6 +26,7 @@ use crate::runtime::Runtime;
 use crate::runtime::directory::{self, Plugins};
 use crate::scheduler::{Due, Scheduler};
 use crate::secret::CurrentSettings;
+use crate::source::OwnSource;
 use crate::store::definitions::DefinitionStore;
 use crate::store::{Schedule, Store, Unfinished};
 
@@ -56,6 +57,9 @@ pub(super) struct Host {
     pub(super) ends: Ends,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
+    /// The host's own definitions, and which of the sources they are.
+    pub(super) own: Arc<OwnSource>,
+    pub(super) own_number: usize,
     /// What the sources said last.
     pub(super) definitions: Arc<dyn DefinitionStore>,
     pub(super) events: Events,

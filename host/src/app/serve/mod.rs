@@ -13,6 +13,7 @@
 
 mod config;
 mod control;
+mod definitions;
 mod host;
 mod readers;
 mod retention;
@@ -43,7 +44,7 @@ use crate::runtime::lock::LockFile;
 use crate::runtime::{Runtime, Sandbox};
 use crate::scheduler::Scheduler;
 use crate::secret::{CurrentSettings, Providers};
-use crate::source::{self, SourceError, directory_of};
+use crate::source::{self, OwnSource, SourceError, directory_of};
 
 use config::FollowedConfig;
 use host::{Arriving, Host};
@@ -128,7 +129,10 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     }
     let plugins = Arc::new(plugins.under(lock));
     let policy = Arc::new(options.policy);
-    let sources = source::open(&options.jobs, &options.plugins, &policy);
+    let mut sources = source::open(&options.jobs, &options.plugins, &policy);
+    let own = Arc::new(OwnSource::new(definitions.own().await?, policy.clone()));
+    let own_number = sources.len();
+    sources.push(own.clone());
     // Watched before they are read, so that no change falls between the two.
     let of_sources = sources.iter().flat_map(|source| source.directories());
     let file_watcher = Watcher::new(
@@ -226,6 +230,8 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
         ends,
         clock,
         store,
+        own,
+        own_number,
         definitions,
         events,
         started_at: SystemClock.now(),

@@ -163,7 +163,7 @@ impl Host {
     }
 
     /// A source wants something else from now on.
-    async fn follow(&mut self, source: usize, wanted: &Snapshot) {
+    pub(super) async fn follow(&mut self, source: usize, wanted: &Snapshot) {
         let Some(followed) = self.sources.get_mut(source) else {
             return;
         };
@@ -172,11 +172,14 @@ impl Host {
             self.note_starters(wanted);
         }
         self.catalog.set(source, wanted);
-        let documents = self.catalog.texts(source);
-        let bytes: usize = documents.iter().map(|text| text.text().len()).sum();
-        if bytes <= MAX_KEPT_BYTES {
-            let at = self.clock.now();
-            self.definitions.keep(name, Kept { documents, at });
+        // The host's own are kept one by one.
+        if source != self.own_number {
+            let documents = self.catalog.texts(source);
+            let bytes: usize = documents.iter().map(|text| text.text().len()).sum();
+            if bytes <= MAX_KEPT_BYTES {
+                let at = self.clock.now();
+                self.definitions.keep(name, Kept { documents, at });
+            }
         }
         self.reconcile(source).await;
         self.forget_the_undefined().await;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use super::SqliteStore;
 use super::rows::{from_nanos, to_nanos};
 use super::writer::Command;
-use crate::job::SourceText;
+use crate::job::{JobId, SourceText};
 use crate::store::definitions::{DefinitionStore, Kept};
 use crate::store::{BoxFuture, StoreError};
 
@@ -17,9 +17,52 @@ impl DefinitionStore for SqliteStore {
         Box::pin(self.inner.clone().read(read_kept))
     }
 
+    fn own(&self) -> BoxFuture<'_, Result<Vec<(JobId, String)>, StoreError>> {
+        Box::pin(self.inner.clone().read(read_own))
+    }
+
+    fn put(&self, job: JobId, text: Arc<str>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let put = move |reply| Command::Put(job, text, reply);
+        Box::pin(self.inner.ask(put))
+    }
+
+    fn remove(&self, job: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let give_up = move |reply| Command::GiveUp(job, reply);
+        Box::pin(self.inner.ask(give_up))
+    }
+
     fn keep(&self, source: Arc<str>, kept: Kept) {
         self.inner.send(Command::Keep(source, kept));
     }
+}
+
+fn read_own(connection: &Connection) -> rusqlite::Result<Vec<(JobId, String)>> {
+    connection
+        .prepare_cached("SELECT job, text FROM definitions ORDER BY job")?
+        .query_map([], |row| {
+            let job: String = row.get(0)?;
+            Ok((JobId::from(job.as_str()), row.get(1)?))
+        })?
+        .collect()
+}
+
+/// Keeps a definition of the host's own.
+pub(super) fn put(connection: &Connection, job: &JobId, text: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO definitions (job, text) VALUES (?, ?) \
+             ON CONFLICT (job) DO UPDATE SET text = excluded.text",
+        )?
+        .execute([job.as_str(), text])?;
+    Ok(())
+}
+
+/// Gives a definition of the host's own up. Says whether there was one.
+pub(super) fn give_up(connection: &Connection, job: &JobId) -> rusqlite::Result<bool> {
+    let removed = connection
+        .prepare_cached("DELETE FROM definitions WHERE job = ?")?
+        .execute([job.as_str()])?;
+    Ok(removed > 0)
 }
 
 fn read_kept(connection: &Connection) -> rusqlite::Result<HashMap<Arc<str>, Kept>> {
@@ -84,10 +127,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(dir.path(), instant(0)).unwrap();
         conformance::what_was_said_last_is_kept(&store).await;
+        conformance::own_definitions_are_kept(&store).await;
         drop(store);
         let store = SqliteStore::open(dir.path(), instant(9)).unwrap();
         let kept = store.kept().await.unwrap();
         assert_eq!(kept["a"].documents[0].text(), "[3]");
         assert_eq!(kept.len(), 2);
+        assert_eq!(store.own().await.unwrap(), [("b".into(), "2".to_owned())]);
     }
 }

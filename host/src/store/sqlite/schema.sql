@@ -28,6 +28,13 @@ CREATE TABLE components (
   name TEXT NOT NULL UNIQUE
 ) STRICT;
 
+-- The host's own definitions.
+CREATE TABLE definitions (
+  id INTEGER PRIMARY KEY,
+  job TEXT NOT NULL UNIQUE,
+  text TEXT NOT NULL
+) STRICT;
+
 -- What each source of definitions said last.
 CREATE TABLE sources (
   id INTEGER PRIMARY KEY,

@@ -63,6 +63,10 @@ pub(super) enum Command {
     Reopen(JobId, Vec<Timestamp>, Reply<Result<(), StoreError>>),
     SetPaused(Scope, Option<Timestamp>, Reply<Result<bool, StoreError>>),
     Forget(JobId, Reply<Result<(), StoreError>>),
+    /// A definition of the host's own.
+    Put(JobId, Arc<str>, Reply<Result<(), StoreError>>),
+    /// A definition that the host no longer has.
+    GiveUp(JobId, Reply<Result<bool, StoreError>>),
     /// What a source says now. Nobody waits.
     Keep(Arc<str>, Kept),
     Remove(Vec<RunId>, Reply<Result<(), StoreError>>),
@@ -268,6 +272,8 @@ fn refuse(command: Command) -> Answer {
         Command::SetPaused(_, _, reply) => answer(reply),
         Command::Forget(_, reply) => answer(reply),
         Command::Remove(_, reply) => answer(reply),
+        Command::Put(_, _, reply) => answer(reply),
+        Command::GiveUp(_, reply) => answer(reply),
         Command::Flush(reply) => answer(reply),
         Command::Keep(..) | Command::Note(_) => Box::new(drop),
     }
@@ -352,6 +358,14 @@ impl Tables<'_> {
             Command::Forget(job, reply) => done(self.forget(&job).map(Ok), reply, answers),
             Command::Remove(runs, reply) => done(self.remove(&runs).map(Ok), reply, answers),
             Command::Flush(reply) => done(Ok(Ok(())), reply, answers),
+            Command::Put(job, text, reply) => {
+                let put = definitions::put(self.connection, &job, &text);
+                done(put.map(Ok), reply, answers)
+            }
+            Command::GiveUp(job, reply) => {
+                let given_up = definitions::give_up(self.connection, &job);
+                done(given_up.map(Ok), reply, answers)
+            }
             Command::Keep(source, kept) => definitions::keep(self.connection, &source, &kept),
             Command::Note(_) => Ok(()), // the caller keeps those
         }
