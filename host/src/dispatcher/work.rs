@@ -90,6 +90,14 @@ impl<E: Executor> Inner<E> {
     async fn carry_out(&self, queued: Queued) -> Option<(Queued, Timestamp)> {
         let now = self.parts.clock.now();
         let attempt = attempt_of(&queued, now);
+        // It may have been withdrawn since it was taken out of the queue.
+        if !queued.cancel.is_cancelled() && self.slots.state.lock().is_withdrawn(attempt.run.id) {
+            if attempt.number == 1 {
+                self.skip_run(&attempt.run, SkipReason::Removed);
+                return None;
+            }
+            queued.cancel.cancel(CancelReason::Removed);
+        }
         if let Some(execution) = not_to_start(&attempt, &queued.cancel) {
             self.tell(attempt, now, execution, &queued.cancel).await;
             return None;
