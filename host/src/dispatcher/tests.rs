@@ -358,7 +358,8 @@ async fn what_a_worker_has_taken_and_not_begun_is_withdrawn_too() {
     assert_eq!(host.told().await, removed);
     let begun_before = host.record(firing(&job("b"), Cause::Manual, 1_000)).await;
     let admission = host.dispatcher.admit(&job("b")).unwrap();
-    host.dispatcher.dispatch_from(begun_before, 2, admission);
+    host.dispatcher
+        .dispatch_from(begun_before, 2, instant(1_000), admission);
     host.dispatcher.withdraw(&"b".into());
     assert_eq!(host.told().await, "finished b cancelled");
     host.settle().await;

@@ -17,7 +17,7 @@ use crate::state::{Changes, Snapshot, StateError};
 #[derive(Debug, Default)]
 pub struct FaultyStore {
     memory: MemoryStore,
-    /// Whether runs cannot be recorded.
+    /// Whether runs cannot be recorded, nor the starts of their later attempts.
     pub no_fire: AtomicBool,
     /// Whether ends of runs cannot be recorded.
     pub no_finish: AtomicBool,
@@ -69,6 +69,13 @@ impl Store for FaultyStore {
 
     fn started(&self, attempt: &Attempt) {
         self.memory.started(attempt);
+    }
+
+    fn started_again(&self, attempt: &Attempt) -> BoxFuture<'_, Result<(), StoreError>> {
+        if self.no_fire.load(Ordering::SeqCst) {
+            return Box::pin(async { full("the start of an attempt") });
+        }
+        self.memory.started_again(attempt)
     }
 
     fn finished(
