@@ -92,7 +92,10 @@ pub async fn fire<E: Executor>(
 }
 
 /// Admits a firing, unless its job is paused.
-fn admit<E: Executor>(
+///
+/// # Errors
+/// Why it is not to run.
+pub fn admit<E: Executor>(
     firing: &Firing,
     dispatcher: &Dispatcher<E>,
 ) -> Result<Admission, SkipReason> {

@@ -143,16 +143,17 @@ impl Host {
                 self.look_for_what_was_missing().await;
                 looked = clock::monotonic();
             }
-            let now = self.clock.now();
-            self.planner
-                .step(&mut self.scheduler, &self.dispatcher, now)
-                .await;
+            let now = self.step().await;
             let wake = self.wake(now);
             tokio::select! {
                 biased;
                 () = stop.reached(Stopping::Graceful) => return,
                 message = messages.recv() => match message {
-                    Some(message) => self.handle(message).await,
+                    Some(message) => {
+                        // What is due by the old definitions comes before the new ones.
+                        self.step().await;
+                        self.handle(message).await;
+                    }
                     None => return,
                 },
                 // What is told before the host has started waits until it has.
@@ -169,6 +170,15 @@ impl Host {
                 () = self.clock.sleep_until(wake) => {}
             }
         }
+    }
+
+    /// Fires what is due, and gives the time at which it was.
+    async fn step(&mut self) -> Timestamp {
+        let now = self.clock.now();
+        self.planner
+            .step(&mut self.scheduler, &self.dispatcher, now)
+            .await;
+        now
     }
 
     /// Fires what was to come after runs that ended just before the host did.
@@ -256,7 +266,10 @@ impl Host {
                     self.tell(Event::JobAdded { job, next });
                 }
                 Change::Updated(job, fields) => {
-                    entered.extend(in_service::update(&mut self.scheduler, &job, now));
+                    let (scheduler, planner) = (&mut self.scheduler, &mut self.planner);
+                    let dispatcher = &self.dispatcher;
+                    let updated = in_service::update(scheduler, planner, dispatcher, &job, now);
+                    entered.extend(updated);
                     let next = self.scheduler.next_of(&job.id);
                     self.tell(Event::JobUpdated { job, fields, next });
                 }
@@ -264,7 +277,8 @@ impl Host {
                     self.scheduler.upsert(job, now);
                 }
                 Change::Removed(job) => {
-                    self.scheduler.remove(&job.id);
+                    let (scheduler, planner) = (&mut self.scheduler, &mut self.planner);
+                    in_service::leave(scheduler, planner, &self.dispatcher, &job.id, now);
                     self.forget(&job.id).await;
                     self.tell(Event::JobRemoved { job });
                 }
