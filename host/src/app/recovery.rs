@@ -59,7 +59,7 @@ impl Unfinished {
             match defined {
                 None => dispatcher.skip_run(&run, SkipReason::Removed),
                 // Whether it is too late is decided with all else that is due.
-                Some(job) => planner.wait(run, due_at(record, &job)),
+                Some(job) => planner.wait(run, due_at(record, &job), now),
             }
             return Ok(());
         }
@@ -169,7 +169,8 @@ async fn finish<E: Executor>(
         Err(FinishError::Store(error)) => Err(error),
         // It changes no state.
         Ok(()) | Err(FinishError::State(_)) => {
-            events.emit(now, Event::RunFinished { run });
+            events.emit(now, Event::RunFinished { run: run.clone() });
+            dispatcher.tell_end(&run);
             Ok(())
         }
     }
@@ -212,3 +213,6 @@ fn go_on<E: Executor>(
 fn unknown(id: &JobId) -> Arc<Job> {
     Arc::new(Job::by_hand(id.clone(), ""))
 }
+
+#[cfg(test)]
+mod tests;

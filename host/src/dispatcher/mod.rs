@@ -46,7 +46,7 @@ use tokio::runtime::Handle;
 use crate::clock::{Clock, Timestamp};
 use crate::event::Events;
 use crate::job::{Job, JobId};
-use crate::run::{Attempt, Execution, Firing, Run, RunId, SkipReason};
+use crate::run::{Attempt, Execution, FinishedRun, Firing, Run, RunId, SkipReason};
 use crate::store::{Store, StoreError};
 
 use queue::Queued;
@@ -286,6 +286,12 @@ impl<E: Executor> Dispatcher<E> {
     /// Records and tells that a run that is recorded and was not dispatched will not start.
     pub fn skip_run(&self, run: &Run, reason: SkipReason) {
         self.inner.skip_run(run, reason);
+    }
+
+    /// Tells of the end of a run that it has not carried out, and that is recorded, to the jobs
+    /// that come after it.
+    pub fn tell_end(&self, run: &FinishedRun) {
+        self.inner.parts.ends.tell(run);
     }
 
     /// Skips all runs of a job that was removed or disabled which are dispatched and have not

@@ -21,7 +21,7 @@ use crate::clock::Timestamp;
 use crate::dispatcher::{Admission, Dispatcher, Executor};
 use crate::job::{Coalesce, Job, JobId};
 use crate::run::{Firing, Run, RunId, SkipReason};
-use crate::scheduler::{Ahead, Due, PUNCTUAL, Scheduler};
+use crate::scheduler::{Ahead, Due, PUNCTUAL, Scheduler, WAITED_OUT};
 use crate::store::{FireResult, Store, StoreError};
 
 /// How long until what could not be recorded is tried again.
@@ -40,11 +40,19 @@ pub struct Planner {
     /// A group that could not be.
     held: Option<Held>,
     /// Runs that are recorded and wait for their time, with the order they came in.
-    waiting: BTreeMap<(Timestamp, u64), Arc<Run>>,
+    waiting: BTreeMap<(Timestamp, u64), Waiting>,
     planned: u64,
 }
 
+struct Waiting {
+    run: Arc<Run>,
+    /// When it came.
+    since: Timestamp,
+}
+
 struct Recording {
+    /// When it began.
+    since: Timestamp,
     group: Vec<Ahead>,
     recorded: Recorded,
     /// Whether it could not be recorded the last time.
@@ -91,18 +99,19 @@ impl Planner {
         self.waiting.len()
     }
 
-    /// Has a recorded run wait until it is due.
-    pub fn wait(&mut self, run: Arc<Run>, due_at: Timestamp) {
+    /// Has a recorded run wait until it is due, from `now` on.
+    pub fn wait(&mut self, run: Arc<Run>, due_at: Timestamp, now: Timestamp) {
         self.planned += 1;
-        self.waiting.insert((due_at, self.planned), run);
+        let waiting = Waiting { run, since: now };
+        self.waiting.insert((due_at, self.planned), waiting);
     }
 
     /// Takes a recorded run that is not due yet out of those that wait, if it is one of them.
     pub fn take(&mut self, run: RunId) -> Option<Arc<Run>> {
-        let key =
-            |(key, waiting): (&(Timestamp, u64), &Arc<Run>)| (waiting.id == run).then_some(*key);
-        let key = self.waiting.iter().find_map(key)?;
-        self.waiting.remove(&key)
+        let mut waiting = self.waiting.iter();
+        let (key, _) = waiting.find(|(_, waiting)| waiting.run.id == run)?;
+        let key = *key;
+        Some(self.waiting.remove(&key)?.run)
     }
 
     /// Looks at the time: starts what is recorded and due, fires what is due and was not recorded,
@@ -147,12 +156,14 @@ impl Planner {
             return;
         };
         self.held = None;
-        if group.is_empty() {
+        // What was held may have been given up; then this is how the end of that is told.
+        if group.is_empty() && !again {
             return;
         }
         let firings = group.iter().map(|it| it.firing.clone()).collect();
         let store = self.store.clone();
         self.recording = Some(Recording {
+            since: now,
             group,
             recorded: Box::pin(async move { store.fire(firings, now).await }),
             again,
@@ -177,7 +188,9 @@ impl Planner {
             Ok(results) => {
                 for (ahead, result) in recording.group.into_iter().zip(results) {
                     match result {
-                        FireResult::Recorded(run) => self.wait(run, ahead.due_at),
+                        FireResult::Recorded(run) => {
+                            self.wait(run, ahead.due_at, recording.since);
+                        }
                         FireResult::Duplicate(firing) => tracing::debug!(
                             job = %firing.job.id,
                             scheduled_at = %firing.scheduled_at,
@@ -203,9 +216,9 @@ impl Planner {
         if jobs.is_empty() {
             return;
         }
-        let is_gone = |_: &_, run: &mut Arc<Run>| jobs.contains(&run.job.id);
-        for (_, run) in self.waiting.extract_if(.., is_gone) {
-            dispatcher.skip_run(&run, SkipReason::Removed);
+        let is_gone = |_: &_, waiting: &mut Waiting| jobs.contains(&waiting.run.job.id);
+        for (_, waiting) in self.waiting.extract_if(.., is_gone) {
+            dispatcher.skip_run(&waiting.run, SkipReason::Removed);
         }
         for job in jobs {
             dispatcher.withdraw(job);
@@ -240,8 +253,7 @@ impl Planner {
     }
 
     fn first_due(&self) -> Option<Timestamp> {
-        let ((due_at, _), _) = self.waiting.first_key_value()?;
-        Some(*due_at)
+        Some(self.waiting.first_key_value()?.0.0)
     }
 
     /// Starts what is recorded and due by `now`, as far as it may start.
@@ -255,14 +267,13 @@ impl Planner {
         let mut runs = Vec::new();
         let mut due = Vec::new();
         while let Some(first) = self.waiting.first_entry() {
-            let ahead = first.key().0 - now;
-            // What seems to be due far later than it was recorded for is so by a clock that was
-            // set back: it does not wait for the same time to come again.
-            if ahead > TimeDelta::zero() && ahead <= self.lead * 2 {
+            // When the clock was set back, it does not wait for the same time to come again.
+            let is_set_back = first.get().since - now > WAITED_OUT;
+            if first.key().0 > now && !is_set_back {
                 break;
             }
-            let ((due_at, _), run) = first.remove_entry();
-            due.push((due_at, run));
+            let ((due_at, _), waiting) = first.remove_entry();
+            due.push((due_at, waiting.run));
         }
         let mut late = LateRuns::of(&due, scheduler, now);
         for (due_at, run) in due {
@@ -420,3 +431,6 @@ fn admit_recorded<E: Executor>(
     };
     admit(&firing, dispatcher)
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,3 +71,87 @@ impl Scheduler {
         Some(due)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::job::Job;
+    use crate::store::conformance::{instant, job};
+    use crate::trigger::{Bounds, Trigger};
+
+    fn every(seconds: u64, jitter: u64, run_on_start: bool) -> Scheduler {
+        let bounds = Bounds {
+            jitter: (jitter > 0).then(|| Duration::from_secs(jitter)),
+            ..Bounds::default()
+        };
+        let trigger = Trigger::every(Duration::from_secs(seconds)).unwrap();
+        let added = Job {
+            trigger: trigger.within(bounds, "a").unwrap(),
+            run_on_start,
+            ..(*job("a")).clone()
+        };
+        let mut scheduler = Scheduler::new();
+        scheduler.upsert(Arc::new(added), instant(1_000));
+        scheduler
+    }
+
+    fn over(scheduler: &mut Scheduler, second: i64) -> Option<(i64, i64, Option<u64>)> {
+        let due = scheduler.pass_over(&"a".into(), instant(second), SkipReason::Missed)?;
+        let Due::Skip {
+            firing,
+            through,
+            reason: SkipReason::Missed(count),
+        } = due
+        else {
+            panic!("{due:?}");
+        };
+        let (first, last) = (firing.scheduled_at.timestamp(), through.timestamp());
+        Some((first, last, count))
+    }
+
+    #[test]
+    fn what_is_due_is_passed_over_once_and_the_rest_comes() {
+        let mut scheduler = every(10, 0, false);
+        let count = |scheduler: &Scheduler, second, most| {
+            scheduler.count_due(&"a".into(), instant(second), most)
+        };
+        assert_eq!(count(&scheduler, 1_009, 9), 0);
+        assert_eq!(over(&mut scheduler, 1_009), None);
+        assert_eq!(count(&scheduler, 1_035, 9), 3);
+        assert_eq!(count(&scheduler, 1_035, 2), 2);
+        assert_eq!(over(&mut scheduler, 1_035), Some((1_010, 1_030, Some(3))));
+        assert_eq!(over(&mut scheduler, 1_035), None);
+        assert!(scheduler.due(instant(1_035)).is_empty());
+        assert_eq!(scheduler.next_wake(), Some(instant(1_040)));
+        assert_eq!(scheduler.due(instant(1_040)).len(), 1);
+        // Too many to count.
+        let first_and_last = over(&mut scheduler, 1_000_000).map(|it| (it.0, it.1, it.2));
+        assert_eq!(first_and_last, Some((1_050, 1_000_000, None)));
+        assert!(
+            scheduler
+                .pass_over(&"b".into(), instant(2_000_000), SkipReason::Missed)
+                .is_none()
+        );
+        assert_eq!(scheduler.count_due(&"b".into(), instant(2_000_000), 1), 0);
+    }
+
+    #[test]
+    fn jitter_and_the_start_are_looked_at() {
+        let mut scheduler = every(100, 90, false);
+        let due = scheduler.next_wake().unwrap();
+        // The instant is past when the job comes, and not due yet.
+        assert!(due > instant(1_001), "{due}");
+        assert_eq!(scheduler.count_due(&"a".into(), instant(1_001), 1), 0);
+        assert_eq!(over(&mut scheduler, 1_001), None);
+        assert_eq!(over(&mut scheduler, 1_099), Some((1_000, 1_000, Some(1))));
+        assert_eq!(over(&mut scheduler, 1_099), None);
+
+        let mut scheduler = every(100, 0, true);
+        assert_eq!(scheduler.count_due(&"a".into(), instant(1_250), 9), 1);
+        assert_eq!(over(&mut scheduler, 1_050), Some((1_000, 1_000, Some(1))));
+        assert_eq!(scheduler.next_wake(), Some(instant(1_100)));
+    }
+}

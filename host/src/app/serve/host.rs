@@ -122,6 +122,8 @@ impl Host {
         self.forget_the_undefined().await;
         let now = self.clock.now();
         self.started_at = now;
+        // Asked before anything starts: what ends from here on is told as it ends.
+        let after_the_last = self.after_the_last_ends(now).await;
         recovery::settle(
             unfinished,
             &self.scheduler,
@@ -131,7 +133,7 @@ impl Host {
             now,
         )
         .await;
-        self.follow_the_last_ends(now).await;
+        fire(after_the_last, &self.dispatcher, now).await;
 
         let mut looked = clock::monotonic();
         let mut watch = ClockWatch::new(Readings::take());
@@ -181,12 +183,13 @@ impl Host {
         now
     }
 
-    /// Fires what was to come after runs that ended just before the host did.
-    async fn follow_the_last_ends(&mut self, now: Timestamp) {
-        match chains::unfollowed(&mut self.scheduler, &*self.store, now).await {
-            Ok(due) => drop(fire(due, &self.dispatcher, now).await),
-            Err(error) => tracing::error!(%error, "what comes after the last runs is not known"),
-        }
+    /// What was to come after runs that ended just before the last host did.
+    async fn after_the_last_ends(&mut self, now: Timestamp) -> Vec<Due> {
+        let due = chains::unfollowed(&mut self.scheduler, &*self.store, now).await;
+        due.unwrap_or_else(|error| {
+            tracing::error!(%error, "what comes after the last runs is not known");
+            Vec::new()
+        })
     }
 
     /// Forgets the jobs of the host before this one that are defined no more.
