@@ -81,7 +81,12 @@ pub struct ManualClock {
 #[derive(Debug)]
 struct ManualState {
     now: Timestamp,
+    /// Who sleeps until some time of day.
     sleepers: BinaryHeap<Sleeper>,
+    /// What a clock would show that is never set back.
+    passed: Timestamp,
+    /// Who sleeps until that shows some time.
+    nappers: BinaryHeap<Sleeper>,
 }
 
 #[derive(Debug)]
@@ -114,6 +119,8 @@ impl ManualClock {
             state: Arc::new(Mutex::new(ManualState {
                 now,
                 sleepers: BinaryHeap::new(),
+                passed: now,
+                nappers: BinaryHeap::new(),
             })),
         }
     }
@@ -133,21 +140,44 @@ impl ManualClock {
         self.set(now + by);
     }
 
-    /// Sets the clock, forward or back, and wakes whoever slept until then.
+    /// Sets the clock, forward or back, and wakes whoever slept until then. Set forward, time
+    /// has passed; set back, none has.
     pub fn set(&self, now: Timestamp) {
         let mut state = self.state.lock();
+        let passed = (now - state.now).max(TimeDelta::zero());
         state.now = now;
-        while state
-            .sleepers
-            .peek()
-            .is_some_and(|sleeper| sleeper.until.0 <= now)
-        {
-            if let Some(sleeper) = state.sleepers.pop() {
-                // Nobody waits any more: nothing to wake.
-                let _ = sleeper.wake.send(());
-            }
+        state.passed = state.passed.checked_add_signed(passed).unwrap_or(now);
+        let passed = state.passed;
+        wake(&mut state.sleepers, now);
+        wake(&mut state.nappers, passed);
+    }
+}
+
+fn wake(sleepers: &mut BinaryHeap<Sleeper>, now: Timestamp) {
+    while sleepers.peek().is_some_and(|it| it.until.0 <= now) {
+        if let Some(sleeper) = sleepers.pop() {
+            // Nobody waits any more: nothing to wake.
+            let _ = sleeper.wake.send(());
         }
     }
+}
+
+/// Sleeps among others until a time that has not come.
+fn sleep_among(
+    sleepers: &mut BinaryHeap<Sleeper>,
+    until: Timestamp,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    let (wake, woken) = oneshot::channel();
+    sleepers.push(Sleeper {
+        until: Reverse(until),
+        wake,
+    });
+    Box::pin(async move {
+        // An error means that the clock is gone: nothing will ever be due.
+        if woken.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
 }
 
 impl Clock for ManualClock {
@@ -160,25 +190,19 @@ impl Clock for ManualClock {
         if state.now >= instant {
             return Box::pin(std::future::ready(()));
         }
-        let (wake, woken) = oneshot::channel();
-        state.sleepers.push(Sleeper {
-            until: Reverse(instant),
-            wake,
-        });
-        Box::pin(async move {
-            // An error means that the clock is gone: nothing will ever be due.
-            if woken.await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        })
+        sleep_among(&mut state.sleepers, instant)
     }
 
-    /// Nothing but being set moves this clock: it sleeps until it shows so much more.
+    /// Nothing but being set forward lets time pass here.
     fn sleep(&self, length: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        if length.is_zero() {
+            return Box::pin(std::future::ready(()));
+        }
+        let mut state = self.state.lock();
         let until = TimeDelta::from_std(length)
             .ok()
-            .and_then(|length| self.now().checked_add_signed(length));
-        self.sleep_until(until.unwrap_or(Timestamp::MAX_UTC))
+            .and_then(|length| state.passed.checked_add_signed(length));
+        sleep_among(&mut state.nappers, until.unwrap_or(Timestamp::MAX_UTC))
     }
 }
 
@@ -390,6 +414,21 @@ mod tests {
         assert!(late.as_mut().poll(&mut context).is_pending());
         clock.advance(Duration::from_secs(1));
         late.await;
+    }
+
+    #[tokio::test]
+    async fn a_length_of_time_is_none_longer_for_a_clock_that_is_set_back() {
+        let clock = ManualClock::at("2026-01-01T00:00:00Z");
+        let until = clock.sleep_until(clock.now() + Duration::from_secs(2));
+        let nap = clock.sleep(Duration::from_secs(2));
+        clock.advance(Duration::from_secs(1));
+        clock.set(clock.now() - Duration::from_secs(3_600));
+        clock.advance(Duration::from_secs(1));
+        nap.await;
+        clock.sleep(Duration::ZERO).await;
+        let mut until = std::pin::pin!(until);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(until.as_mut().poll(&mut context).is_pending());
     }
 
     #[test]

@@ -63,8 +63,8 @@ async fn ends(
         return Ok(Vec::new());
     };
     let own = newest(store, &follower.id).await?;
-    let followed = own.iter().find(|record| record.cause == Cause::Upstream);
-    let followed = followed.map_or(base, |record| record.scheduled_at.max(base));
+    let own = own.iter().filter(|record| record.cause == Cause::Upstream);
+    let followed = Followed::by(own.map(|record| record.scheduled_at));
     let mut ends = Vec::new();
     for after in follower.trigger.upstreams() {
         for record in newest(store, &JobId::from(&*after.job)).await? {
@@ -72,7 +72,8 @@ async fn ends(
                 continue;
             };
             if let Some(at) = record.finished_at()
-                && at > followed
+                && at > base
+                && followed.is_none_or(|followed| at >= followed.first)
                 && after.on.includes(outcome == Outcome::Succeeded)
             {
                 ends.push((at, record.id));
@@ -82,7 +83,41 @@ async fn ends(
     // One that is waited for twice is followed once.
     ends.sort_unstable();
     ends.dedup();
-    Ok(ends.into_iter().map(|(at, _)| at).collect())
+    let mut ends: Vec<Timestamp> = ends.into_iter().map(|(at, _)| at).collect();
+    if let Some(followed) = followed {
+        let together = ends.partition_point(|at| *at <= followed.last);
+        ends.drain(..followed.count.min(together));
+    }
+    Ok(ends)
+}
+
+/// The last ends that were followed: one, or several that came at once and were given names one
+/// after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Followed {
+    first: Timestamp,
+    last: Timestamp,
+    count: usize,
+}
+
+impl Followed {
+    /// By the names of the runs that followed, the newest first.
+    fn by(mut names: impl Iterator<Item = Timestamp>) -> Option<Followed> {
+        let last = names.next()?;
+        let mut followed = Followed {
+            first: last,
+            last,
+            count: 1,
+        };
+        for name in names {
+            if name != followed.first - TimeDelta::microseconds(1) {
+                break;
+            }
+            followed.first = name;
+            followed.count += 1;
+        }
+        Some(followed)
+    }
 }
 
 async fn newest(store: &dyn Store, job: &JobId) -> Result<Vec<RunRecord>, StoreError> {
@@ -173,6 +208,23 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(told(&again), []);
+        // Of ends that came at once, those are made up for that were not followed.
+        let store = MemoryStore::default();
+        for second in [10, 11, 12] {
+            let run = record(&store, firing(&jobs[0], Cause::Schedule, second)).await;
+            let end = finished(&run, 20, execution(Outcome::Succeeded));
+            store.finished(end, None).await.unwrap();
+        }
+        for (done, left) in [(0, 3), (1, 2), (2, 1), (3, 0)] {
+            let due = unfollowed(&mut start(5), &store, instant(60)).await;
+            let well = |due: &&Due| due.firing().job.id == "well".into();
+            assert_eq!(due.unwrap().iter().filter(well).count(), left, "{done}");
+            let follow = Firing {
+                scheduled_at: instant(20) + TimeDelta::microseconds(done),
+                ..firing(&jobs[1], Cause::Upstream, 20)
+            };
+            record(&store, follow).await;
+        }
         // What ended before the follower was in service is nothing to it.
         let store = MemoryStore::default();
         let run = record(&store, firing(&jobs[0], Cause::Schedule, 10)).await;

@@ -1,9 +1,11 @@
-//! How jobs come into service, and what the store is told of it.
+//! How jobs come into service and leave it, and what the store is told of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
+use crate::dispatcher::{Dispatcher, Executor};
+use crate::firing::Planner;
 use crate::job::{Job, JobId};
 use crate::scheduler::{Before, Change, Scheduler};
 use crate::store::Schedule;
@@ -40,15 +42,32 @@ pub(super) fn enter(
 }
 
 /// A job in service has a new definition. Gives its schedule if the store does not know it.
-pub(super) fn update(
+pub(super) fn update<E: Executor>(
     scheduler: &mut Scheduler,
+    planner: &mut Planner,
+    dispatcher: &Dispatcher<E>,
     job: &Arc<Job>,
     now: Timestamp,
 ) -> Option<(JobId, Schedule)> {
+    if !scheduler.keeps(job) {
+        planner.give_up(scheduler, dispatcher, &job.id, now);
+    }
     match scheduler.upsert(job.clone(), now) {
         Change::Kept => None,
         Change::Added | Change::Rescheduled => schedule_of(scheduler, job),
     }
+}
+
+/// A job leaves service: nothing of it falls due any more.
+pub(super) fn leave<E: Executor>(
+    scheduler: &mut Scheduler,
+    planner: &mut Planner,
+    dispatcher: &Dispatcher<E>,
+    job: &JobId,
+    now: Timestamp,
+) {
+    planner.give_up(scheduler, dispatcher, job, now);
+    scheduler.remove(job);
 }
 
 /// How far the schedule of a job has come, for the store to remember.

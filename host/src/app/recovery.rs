@@ -3,17 +3,21 @@
 //! | had it begun? | what becomes of it |
 //! |---|---|
 //! | no | it runs now, if it is not too late and its job is still defined; or is skipped |
-//! | between two attempts | the next one comes now, if its job is still defined; or it is cancelled |
-//! | yes, or nobody knows | it is lost, or runs again where `on_lost` says so |
+//! | between two attempts | the next one comes now; if it may not, it is cancelled |
+//! | yes, or nobody knows | it is lost; or runs again where `on_lost` says so, if it may |
+//!
+//! A run may go on if its job is still defined, and neither paused nor refused for a reason that
+//! holds for any other run. Its deadline is counted from its first start, whichever host that was.
 
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::dispatcher::{CancelReason, Dispatcher, Executor};
+use crate::dispatcher::{Admission, CancelReason, Dispatcher, Executor};
 use crate::event::{Event, Events};
-use crate::firing::Planner;
+use crate::firing::{self, Planner};
 use crate::job::{Job, JobId, OnLost};
-use crate::run::{Attempt, Execution, FinishedRun, Outcome, Retry, Run, SkipReason};
+use crate::record::RunRecord;
+use crate::run::{Attempt, Cause, Execution, FinishedRun, Firing, Outcome, Retry, Run, SkipReason};
 use crate::scheduler::Scheduler;
 use crate::store::{Begun, FinishError, StoreError, Unfinished};
 
@@ -52,54 +56,67 @@ impl Unfinished {
             return Ok(()); // it has an end after all
         };
         if self.begun == Begun::No {
-            let late = (now - record.scheduled_at).to_std().unwrap_or_default();
-            match defined.map(|job| job.policies.misfire_grace_time) {
+            match defined {
                 None => dispatcher.skip_run(&run, SkipReason::Removed),
-                Some(Some(grace)) if late > grace => {
-                    dispatcher.skip_run(&run, SkipReason::Misfired(Some(1)));
-                }
-                Some(_) => planner.wait(run, record.scheduled_at),
+                // Whether it is too late is decided with all else that is due.
+                Some(job) => planner.wait(run, due_at(record, &job), now),
             }
             return Ok(());
         }
-        let waited = record
-            .attempt()
-            .filter(|attempt| attempt.end.is_some() && attempt.number < run.max_attempts);
-        let is_defined = defined.is_some();
-        let again = defined.filter(|job| job.policies.on_lost == OnLost::Rerun);
-        match waited {
-            // It waited for another attempt, which comes a little early then.
-            Some(attempt) if is_defined => {
-                go_on(run, attempt.number + 1, dispatcher);
-                Ok(())
-            }
-            Some(attempt) => {
-                let (number, most) = (attempt.number + 1, run.max_attempts);
-                let why = format!(
-                    "{}, before attempt {number} of {most}",
-                    CancelReason::Removed
-                );
-                let end = self.end(run, now, number, now, Outcome::Cancelled, &why);
-                finish(end, dispatcher, events, now).await
-            }
-            None if again.is_some() => {
-                let lost = self.lost(run, now);
+        // The next attempt is on record before it begins: if it is not, it has not begun. What a
+        // backup says is not known to be so.
+        let ended = record.attempt().filter(|attempt| attempt.end.is_some());
+        if let Some(ended) = ended.filter(|_| self.begun == Begun::Yes) {
+            let number = ended.number + 1;
+            let may_go_on = match defined {
+                Some(_) => admit(&run, dispatcher).map_err(|reason| format!("cancelled: {reason}")),
+                None => Err(CancelReason::Removed.to_string()),
+            };
+            return match may_go_on {
+                Ok(admission) => {
+                    let since = record.started_at().unwrap_or(ended.started_at);
+                    go_on(run, number, since, admission, dispatcher);
+                    Ok(())
+                }
+                Err(why) => {
+                    let most = run.max_attempts.max(number);
+                    let why = format!("{why}, before attempt {number} of {most}");
+                    let end = self.end(run, now, number, now, Outcome::Cancelled, &why);
+                    finish(end, dispatcher, events, now).await
+                }
+            };
+        }
+        let again = defined.is_some_and(|job| job.policies.on_lost == OnLost::Rerun);
+        let may_go_on = again.then(|| admit(&run, dispatcher));
+        match may_go_on {
+            Some(Ok(admission)) => {
+                let lost = self.lost(run, now, None);
                 store.attempted(lost.clone()).await?;
-                let attempt = &lost.attempt;
-                let number = attempt.number + 1;
-                let run = Run {
-                    max_attempts: attempt.run.max_attempts.max(number),
-                    ..Run::clone(&attempt.run)
-                };
-                go_on(Arc::new(run), number, dispatcher);
+                let Attempt {
+                    run,
+                    number,
+                    run_started_at,
+                    ..
+                } = lost.attempt.clone();
+                go_on(run, number + 1, run_started_at, admission, dispatcher);
                 Ok(())
             }
-            None => finish(self.lost(run, now), dispatcher, events, now).await,
+            Some(Err(reason)) => {
+                let lost = self.lost(run, now, Some(reason));
+                finish(lost, dispatcher, events, now).await
+            }
+            None => finish(self.lost(run, now, None), dispatcher, events, now).await,
         }
     }
 
-    /// The end of the attempt of which nobody knows what became.
-    fn lost(&self, run: Arc<Run>, now: Timestamp) -> Arc<FinishedRun> {
+    /// The end of the attempt of which nobody knows what became, and why it is not run again
+    /// where it was to be.
+    fn lost(
+        &self,
+        run: Arc<Run>,
+        now: Timestamp,
+        not_again: Option<SkipReason>,
+    ) -> Arc<FinishedRun> {
         let record = &self.record;
         let began = record.scheduled_at.max(record.recorded_at);
         let (number, started_at) = match record.attempt() {
@@ -113,7 +130,9 @@ impl Unfinished {
             }
             _ => "the host ended while it ran; what it had done by then is not known",
         };
-        self.end(run, now, number, started_at, Outcome::Lost, why)
+        let not_again = not_again.map(|reason| format!("; not run again: {reason}"));
+        let why = format!("{why}{}", not_again.unwrap_or_default());
+        self.end(run, now, number, started_at, Outcome::Lost, &why)
     }
 
     /// An end that no executor tells of.
@@ -150,21 +169,50 @@ async fn finish<E: Executor>(
         Err(FinishError::Store(error)) => Err(error),
         // It changes no state.
         Ok(()) | Err(FinishError::State(_)) => {
-            events.emit(now, Event::RunFinished { run });
+            events.emit(now, Event::RunFinished { run: run.clone() });
+            dispatcher.tell_end(&run);
             Ok(())
         }
     }
 }
 
-/// Has a run attempted again that the host before this one had begun.
-fn go_on<E: Executor>(run: Arc<Run>, number: u32, dispatcher: &Dispatcher<E>) {
-    match dispatcher.admit(&run.job) {
-        Ok(admission) => dispatcher.dispatch_from(run, number, admission),
-        Err(reason) => dispatcher.skip_run(&run, reason),
+/// When a recorded run is due.
+fn due_at(record: &RunRecord, job: &Job) -> Timestamp {
+    match record.cause {
+        Cause::Schedule | Cause::CatchUp => job.trigger.due(record.scheduled_at),
+        Cause::Manual | Cause::Api | Cause::Upstream => record.scheduled_at,
     }
+}
+
+/// Admits a run that had begun, as any other.
+fn admit<E: Executor>(run: &Run, dispatcher: &Dispatcher<E>) -> Result<Admission, SkipReason> {
+    let firing = Firing {
+        job: run.job.clone(),
+        cause: run.cause,
+        scheduled_at: run.scheduled_at,
+    };
+    firing::admit(&firing, dispatcher)
+}
+
+/// Has a run attempted again that a host before this one began at `since`.
+fn go_on<E: Executor>(
+    run: Arc<Run>,
+    number: u32,
+    since: Timestamp,
+    admission: Admission,
+    dispatcher: &Dispatcher<E>,
+) {
+    let run = Run {
+        max_attempts: run.max_attempts.max(number),
+        ..Run::clone(&run)
+    };
+    dispatcher.dispatch_from(Arc::new(run), number, since, admission);
 }
 
 /// A job of which nothing is known but its id.
 fn unknown(id: &JobId) -> Arc<Job> {
     Arc::new(Job::by_hand(id.clone(), ""))
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,13 +41,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use tokio::runtime::Handle;
 
 use crate::clock::{Clock, Timestamp};
 use crate::event::Events;
 use crate::job::{Job, JobId};
-use crate::run::{Attempt, Execution, Firing, Run, RunId, SkipReason};
+use crate::run::{Attempt, Execution, FinishedRun, Firing, Run, RunId, SkipReason};
 use crate::store::{Store, StoreError};
 
 use queue::Queued;
@@ -221,20 +220,27 @@ impl<E: Executor> Dispatcher<E> {
     /// Starts recorded runs, or queues them while as many run as the host, their group or their
     /// job allows. Never waits. Once the host is stopping they are skipped instead.
     pub fn dispatch(&self, runs: Vec<(Arc<Run>, Admission)>) {
-        self.enter(runs.into_iter().map(|(run, seat)| (run, 1, seat)));
+        self.enter(runs.into_iter().map(|(run, seat)| (run, 1, None, seat)));
     }
 
-    /// The same for a run that was begun before, by a host that died: its attempts are counted
-    /// from `number` on.
-    pub fn dispatch_from(&self, run: Arc<Run>, number: u32, admission: Admission) {
-        self.enter(std::iter::once((run, number.max(1), admission)));
+    /// The same for a run that was begun at `since` by a host that died: its attempts are counted
+    /// from `number` on, and its deadline from then.
+    pub fn dispatch_from(
+        &self,
+        run: Arc<Run>,
+        number: u32,
+        since: Timestamp,
+        admission: Admission,
+    ) {
+        let begun = (run, number.max(1), Some(since), admission);
+        self.enter(std::iter::once(begun));
     }
 
-    fn enter(&self, runs: impl Iterator<Item = (Arc<Run>, u32, Admission)>) {
+    fn enter(&self, runs: impl Iterator<Item = (Arc<Run>, u32, Option<Timestamp>, Admission)>) {
         let mut refused = Vec::new();
         let mut displaced = Vec::new();
         let mut state = self.inner.slots.state.lock();
-        for (run, number, mut admission) in runs {
+        for (run, number, since, mut admission) in runs {
             if state.stopping {
                 refused.push((run, admission));
                 continue;
@@ -245,7 +251,7 @@ impl<E: Executor> Dispatcher<E> {
                     run,
                     cancel: Cancel::new(),
                     number,
-                    since: None,
+                    since,
                 };
                 state.enter(queued, seat, &mut displaced);
             }
@@ -280,6 +286,12 @@ impl<E: Executor> Dispatcher<E> {
     /// Records and tells that a run that is recorded and was not dispatched will not start.
     pub fn skip_run(&self, run: &Run, reason: SkipReason) {
         self.inner.skip_run(run, reason);
+    }
+
+    /// Tells of the end of a run that it has not carried out, and that is recorded, to the jobs
+    /// that come after it.
+    pub fn tell_end(&self, run: &FinishedRun) {
+        self.inner.parts.ends.tell(run);
     }
 
     /// Skips all runs of a job that was removed or disabled which are dispatched and have not
@@ -368,14 +380,10 @@ impl<E: Executor> Dispatcher<E> {
         for queued in started {
             self.end_waiting(queued);
         }
-        let deadline = TimeDelta::from_std(grace)
-            .ok()
-            .and_then(|grace| inner.parts.clock.now().checked_add_signed(grace))
-            .unwrap_or(Timestamp::MAX_UTC);
         tokio::select! {
             biased;
             () = inner.slots.idle() => {}
-            () = inner.parts.clock.sleep_until(deadline) => {}
+            () = inner.parts.clock.sleep(grace) => {}
         }
         cancelled += inner.slots.state.lock().cancel_all();
         inner.trouble.give_up();

@@ -349,6 +349,27 @@ async fn a_running_and_a_queued_run_can_be_cancelled() {
 }
 
 #[tokio::test]
+async fn what_a_worker_has_taken_and_not_begun_is_withdrawn_too() {
+    let mut host = host(1);
+    // A worker has it, and has had no turn yet.
+    host.fire(&job("a")).await.unwrap();
+    host.dispatcher.withdraw(&"a".into());
+    let removed = "skipped a: the job was removed or disabled before it started";
+    assert_eq!(host.told().await, removed);
+    let begun_before = host.record(firing(&job("b"), Cause::Manual, 1_000)).await;
+    let admission = host.dispatcher.admit(&job("b")).unwrap();
+    host.dispatcher
+        .dispatch_from(begun_before, 2, instant(1_000), admission);
+    host.dispatcher.withdraw(&"b".into());
+    assert_eq!(host.told().await, "finished b cancelled");
+    host.settle().await;
+    assert_eq!(host.dispatcher.in_flight(), 0);
+    assert_eq!(host.totals().await.started, 0);
+    assert!(host.fire(&job("a")).await.is_ok());
+    assert_eq!(host.told().await, "started a");
+}
+
+#[tokio::test]
 async fn a_panic_fails_its_run_and_keeps_no_slot() {
     let mut host = host(1);
     for (id, how) in [("a", "panic.wasm"), ("b", "panic-at-once.wasm")] {

@@ -88,13 +88,7 @@ impl<E: Executor> Inner<E> {
 
     /// Carries out one attempt. Gives the next one and when it is due, if there is one.
     async fn carry_out(&self, queued: Queued) -> Option<(Queued, Timestamp)> {
-        let now = self.parts.clock.now();
-        let attempt = attempt_of(&queued, now);
-        if let Some(execution) = not_to_start(&attempt, &queued.cancel) {
-            self.tell(attempt, now, execution, &queued.cancel).await;
-            return None;
-        }
-        self.parts.store.started(&attempt);
+        let attempt = self.begin(&queued).await?;
         self.parts.events.emit(
             attempt.started_at,
             Event::RunStarted {
@@ -133,13 +127,68 @@ impl<E: Executor> Inner<E> {
         Some((next, next_at))
     }
 
+    /// Has an attempt begin, and that is noted. Gives nothing if it is not to start: what became
+    /// of its run is told then.
+    ///
+    /// That it is the second one, or a later one, is on record before it begins. Until the store
+    /// can do that, it waits.
+    async fn begin(&self, queued: &Queued) -> Option<Attempt> {
+        let cancel = &queued.cancel;
+        let mut is_told = false;
+        loop {
+            let now = self.parts.clock.now();
+            let attempt = attempt_of(queued, now);
+            // It may have been withdrawn since it was taken out of the queue.
+            if !cancel.is_cancelled() && self.slots.state.lock().is_withdrawn(attempt.run.id) {
+                if attempt.number == 1 {
+                    self.skip_run(&attempt.run, SkipReason::Removed);
+                    return None;
+                }
+                cancel.cancel(CancelReason::Removed);
+            }
+            if let Some(execution) = not_to_start(&attempt, cancel) {
+                self.tell(attempt, now, execution, cancel).await;
+                return None;
+            }
+            if attempt.number == 1 {
+                self.parts.store.started(&attempt);
+                return Some(attempt);
+            }
+            let Err(error) = self.parts.store.started_again(&attempt).await else {
+                return Some(attempt);
+            };
+            if !std::mem::replace(&mut is_told, true) {
+                tracing::warn!(
+                    job = %attempt.run.job.id,
+                    run = %attempt.run.id,
+                    attempt = attempt.number,
+                    %error,
+                    "an attempt is due and cannot be recorded yet: it waits until it can be"
+                );
+            }
+            if self.slots.state.lock().stopping {
+                cancel.cancel(CancelReason::Stopping);
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {}
+                () = self.parts.clock.sleep(AGAIN) => {}
+            }
+        }
+    }
+
     /// Waits until the next attempt of a run is due, and queues it. A run that is to end
     /// meanwhile ends so.
     async fn wait_for(self: Arc<Self>, mut queued: Queued, at: Timestamp) {
+        let clock = &self.parts.clock;
+        let wait = (at - clock.now()).to_std().unwrap_or_default();
         tokio::select! {
             biased;
             () = queued.cancel.cancelled() => {}
-            () = self.parts.clock.sleep_until(at) => {}
+            () = clock.sleep_until(at) => {}
+            // By the time of day it would wait for hours, should that be set back.
+            () = clock.sleep(wait) => {}
         }
         if !queued.cancel.is_cancelled() {
             match self.slots.take_up(queued) {

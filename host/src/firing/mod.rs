@@ -92,7 +92,10 @@ pub async fn fire<E: Executor>(
 }
 
 /// Admits a firing, unless its job is paused.
-fn admit<E: Executor>(
+///
+/// # Errors
+/// Why it is not to run.
+pub fn admit<E: Executor>(
     firing: &Firing,
     dispatcher: &Dispatcher<E>,
 ) -> Result<Admission, SkipReason> {
@@ -497,7 +500,7 @@ mod tests {
             let Some(FireResult::Recorded(run)) = recorded.unwrap().pop() else {
                 panic!("by hand is never a duplicate");
             };
-            planner.wait(run.clone(), host.now() + TimeDelta::seconds(1));
+            planner.wait(run.clone(), host.now() + TimeDelta::seconds(1), host.now());
             runs.push(run.id);
         }
         assert_eq!(planner.take(runs[1]).unwrap().id, runs[1]);

@@ -25,6 +25,24 @@ pub(super) struct Stretch {
     pub(super) count: Option<u64>,
 }
 
+impl Stretch {
+    /// All instants that are due by `now`, of which `first` is the first, and the first that is
+    /// not.
+    pub(super) fn due(
+        trigger: &Trigger,
+        first: Timestamp,
+        now: Timestamp,
+    ) -> (Stretch, Option<Timestamp>) {
+        let walk = Walk::through(trigger, first, now, 1, &mut COUNTED.clone());
+        let stretch = Stretch {
+            first,
+            last: walk.last,
+            count: walk.skipped.map(|skipped| skipped + 1),
+        };
+        (stretch, walk.next)
+    }
+}
+
 /// What has become of a job some of whose instants are due.
 #[derive(Debug)]
 pub(super) struct Late {

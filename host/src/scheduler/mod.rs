@@ -50,6 +50,7 @@
 mod ahead;
 mod chains;
 mod late;
+mod over;
 mod passed;
 
 use std::cmp::{Ordering, Reverse};
@@ -348,10 +349,7 @@ impl Scheduler {
         };
         let old = slot.job.replace(job.clone());
         let same_trigger = old.as_ref().is_some_and(|old| old.trigger == job.trigger);
-        if old
-            .as_ref()
-            .is_some_and(|old| old.enabled == job.enabled && same_trigger)
-        {
+        if same_trigger && old.as_ref().is_some_and(|old| old.enabled == job.enabled) {
             return Change::Kept;
         }
         if let Some(old) = &old {
@@ -380,6 +378,13 @@ impl Scheduler {
             enqueue(&mut self.queue, slot, place);
         }
         Change::Rescheduled
+    }
+
+    /// Whether a definition would leave the schedule of its job as it is: the job is there, its
+    /// trigger is the same, and it is as much or as little enabled.
+    pub fn keeps(&self, job: &Job) -> bool {
+        self.job(&job.id)
+            .is_some_and(|old| old.trigger == job.trigger && old.enabled == job.enabled)
     }
 
     /// Removes a job, and returns its definition if there was one.

@@ -1,7 +1,8 @@
 //! A store for tests: one in memory, whose disk can be made to fail.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::{
     BoxFuture, FinishError, FireResult, MemoryStore, Recovered, Schedule, Skip, Store, StoreError,
@@ -17,7 +18,9 @@ use crate::state::{Changes, Snapshot, StateError};
 #[derive(Debug, Default)]
 pub struct FaultyStore {
     memory: MemoryStore,
-    /// Whether runs cannot be recorded.
+    /// How many milliseconds before they are due runs are best recorded.
+    pub lead: AtomicU64,
+    /// Whether runs cannot be recorded, nor the starts of their later attempts.
     pub no_fire: AtomicBool,
     /// Whether ends of runs cannot be recorded.
     pub no_finish: AtomicBool,
@@ -33,6 +36,10 @@ fn full<T>(what: &'static str) -> Result<T, StoreError> {
 }
 
 impl Store for FaultyStore {
+    fn lead(&self) -> Duration {
+        Duration::from_millis(self.lead.load(Ordering::SeqCst))
+    }
+
     fn fire(
         &self,
         firings: Vec<Firing>,
@@ -69,6 +76,13 @@ impl Store for FaultyStore {
 
     fn started(&self, attempt: &Attempt) {
         self.memory.started(attempt);
+    }
+
+    fn started_again(&self, attempt: &Attempt) -> BoxFuture<'_, Result<(), StoreError>> {
+        if self.no_fire.load(Ordering::SeqCst) {
+            return Box::pin(async { full("the start of an attempt") });
+        }
+        self.memory.started_again(attempt)
     }
 
     fn finished(

@@ -295,6 +295,11 @@ impl Store for MemoryStore {
         }
     }
 
+    fn started_again(&self, attempt: &Attempt) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.started(attempt);
+        ready(())
+    }
+
     fn attempted(&self, attempt: Arc<FinishedRun>) -> BoxFuture<'_, Result<(), StoreError>> {
         if let Some(live) = self.state.lock().live.get_mut(&attempt.attempt.run.id) {
             live.attempt = None;

@@ -96,12 +96,21 @@ pub trait Store: Send + Sync + 'static {
         job: Arc<Job>,
     ) -> BoxFuture<'_, Result<Option<Arc<Run>>, StoreError>>;
 
-    /// Notes that an attempt begins. Does not wait: nothing stands between a run that is due and
-    /// its start.
+    /// Notes that the first attempt of a run begins. Does not wait: nothing stands between a run
+    /// that is due and its start.
     ///
     /// After a crash: the note may be missing. A run that is recorded and not finished may or
     /// may not have run.
     fn started(&self, attempt: &Attempt);
+
+    /// Records that another attempt of a run begins. It may once this has answered: it has waited
+    /// already, and a moment more costs less than not to know whether it has begun.
+    ///
+    /// After a crash: an attempt of which this was not recorded has not begun.
+    ///
+    /// # Errors
+    /// It is not recorded, and must not begin.
+    fn started_again(&self, attempt: &Attempt) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Records how an attempt ended after which there is to be another one.
     ///

@@ -49,8 +49,6 @@ impl Watch {
     /// The host is dead, and all that ran in it.
     pub(super) fn all_end(&mut self) {
         self.running.clear();
-        // The note of a later attempt may be lost with the host; that a run has begun is known.
-        self.begun.retain(|(_, number)| *number == 1);
         (self.in_group, self.in_all) = (0, 0);
     }
 }

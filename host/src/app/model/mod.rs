@@ -13,10 +13,14 @@
 //! - what was recorded gets one end, though hosts come and go;
 //! - no more run at once than the job, its group and the host allow.
 //!
+//! [`on_disk`] is a smaller world on the store that a host really has, of jobs that keep a state
+//! and come one after the other.
+//!
 //! A world follows from its seed, which a failure tells. `QUARTERJACK_MODEL_FIRINGS=1000000` has
 //! the test go on until so many runs have started; `QUARTERJACK_MODEL_SEED` lives through one world.
 
 mod fake;
+mod on_disk;
 mod reference;
 mod store;
 mod world;

@@ -101,17 +101,19 @@ impl Expected {
         self.seen = self.seen.max(now);
     }
 
-    /// Another definition counts from `now` on.
-    pub(super) fn edit(&mut self, spec: Spec, counts: bool, now: Timestamp) {
+    /// Another definition counts from `now` on. False if it has the same instants.
+    pub(super) fn edit(&mut self, spec: Spec, counts: bool, now: Timestamp) -> bool {
         if spec == self.spec && counts == self.counts {
-            return;
+            return false;
         }
         self.pass(now);
         if !self.counts {
             self.silent.push((self.since + BLURRED, now));
         }
         (self.spec, self.counts, self.since) = (spec, counts, now);
-        self.blur(now);
+        // What was due before is not forgotten.
+        self.blurred = self.blurred.max(now + BLURRED);
+        true
     }
 
     /// Nobody knows what becomes of what is due by `now`.
@@ -130,15 +132,25 @@ impl Expected {
 
     /// Something was dealt with.
     pub(super) fn dealt(&mut self, instant: Timestamp, how: &Dealt) -> Result<(), String> {
-        if instant.nanosecond() != 0 {
+        let name = instant;
+        let instant = whole(name);
+        if name != instant {
             // It comes round again: once by this name.
-            return self.once(instant, matches!(how, Dealt::Run));
+            self.once(name, matches!(how, Dealt::Run))?;
+            if !matches!(how, Dealt::Skip(_, _, true)) {
+                return Ok(());
+            }
         }
         match how {
             Dealt::Run => self.account(instant, true),
             Dealt::Skip(_, _, false) => self.account(instant, false),
             Dealt::Skip(through, count, true) => {
-                let through = *through - TimeDelta::nanoseconds(i64::from(through.nanosecond()));
+                let through = whole(*through);
+                if instant <= self.blurred {
+                    // They may be of a definition before this one.
+                    let is_other = |open: &Timestamp| *open < instant || *open > through;
+                    self.open.retain(is_other);
+                }
                 let (mut each, mut counted) = (instant, 1);
                 self.pass_over(instant)?;
                 loop {
@@ -149,7 +161,7 @@ impl Expected {
                     counted += 1;
                     self.pass_over(each)?;
                 }
-                let is_exact = instant > self.blurred;
+                let is_exact = instant > self.blurred && name == instant;
                 match count {
                     Some(count) if is_exact && *count != counted => Err(format!(
                         "{count} are said to be missed from {instant} to {through}, which are {counted}"
@@ -175,7 +187,7 @@ impl Expected {
         if self.silent.iter().any(silent) {
             return Err(format!("{instant} is dealt with, when nothing was due"));
         }
-        if !self.counts && instant > self.since + BLURRED {
+        if !self.counts && instant > self.blurred && instant > self.since + BLURRED {
             return Err(format!("{instant} is dealt with, and nothing is due"));
         }
         self.open.remove(&instant);
@@ -203,4 +215,9 @@ impl Expected {
     pub(super) fn forgotten(&self) -> Option<Timestamp> {
         self.open.first().copied()
     }
+}
+
+/// The instant of a trigger that has this name.
+fn whole(name: Timestamp) -> Timestamp {
+    name - TimeDelta::nanoseconds(i64::from(name.nanosecond()))
 }

@@ -149,8 +149,17 @@ impl Disks {
         for (n, note) in notes.into_iter().enumerate() {
             if n < written {
                 disk.write(note);
-            } else if let Note::Enter(jobs) = note {
-                lost.extend(jobs.into_iter().map(|(job, _)| job));
+                continue;
+            }
+            match note {
+                Note::Enter(jobs) => lost.extend(jobs.into_iter().map(|(job, _)| job)),
+                // The job may be gone, and then nobody comes back to its instants.
+                Note::Skipped(Skip { job, reason, .. }) => {
+                    if matches!(reason, SkipReason::NotRecorded(_)) {
+                        lost.insert(job.id.clone());
+                    }
+                }
+                Note::Started(..) => {}
             }
         }
         let begun = std::mem::take(&mut disk.begun);
@@ -363,6 +372,11 @@ impl Store for Disks {
             disk.begun.insert(run);
         }
         self.note(Note::Started(run, attempt.number, attempt.started_at));
+    }
+
+    fn started_again(&self, attempt: &Attempt) -> BoxFuture<'_, Result<(), StoreError>> {
+        let (run, number, at) = (attempt.run.id, attempt.number, attempt.started_at);
+        self.write(move |disk| disk.write(Note::Started(run, number, at)))
     }
 
     fn attempted(&self, attempt: Arc<FinishedRun>) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -273,8 +273,9 @@ impl World {
         for (id, expected) in &mut self.expected {
             let definition = self.defined.get(id);
             let counts = definition.is_some_and(|job| job.enabled);
-            expected.edit(self.specs[id].clone(), counts, now);
-            if vague.contains(id) {
+            // What fell due by a definition that changed while no host was there, is not known.
+            let is_edited = expected.edit(self.specs[id].clone(), counts, now);
+            if is_edited || vague.contains(id) {
                 expected.blur(now);
             }
         }
@@ -440,7 +441,9 @@ impl World {
             };
             match &after {
                 Some(job) if was_defined => {
-                    let entered = in_service::update(&mut host.scheduler, job, now);
+                    let (scheduler, planner) = (&mut host.scheduler, &mut host.planner);
+                    let dispatcher = &host.dispatcher;
+                    let entered = in_service::update(scheduler, planner, dispatcher, job, now);
                     disks.enter(entered.into_iter().collect());
                 }
                 Some(job) => {
@@ -449,7 +452,8 @@ impl World {
                     disks.enter(entered.into_iter().collect());
                 }
                 None => {
-                    host.scheduler.remove(&id);
+                    let (scheduler, planner) = (&mut host.scheduler, &mut host.planner);
+                    in_service::leave(scheduler, planner, &host.dispatcher, &id, now);
                     let _ = disks.forget(&id).await;
                 }
             }
@@ -497,7 +501,8 @@ impl World {
             self.drive(async |host, _| {
                 let gone = [id.clone()].into();
                 host.planner.withdraw(&host.dispatcher, &gone);
-                in_service::update(&mut host.scheduler, &job, now);
+                let (scheduler, planner) = (&mut host.scheduler, &mut host.planner);
+                in_service::update(scheduler, planner, &host.dispatcher, &job, now);
             });
         }
         self.watch_jobs();

@@ -117,6 +117,8 @@ impl Host {
         self.forget_the_undefined().await;
         let now = self.clock.now();
         self.started_at = now;
+        // Asked before anything starts: what ends from here on is told as it ends.
+        let after_the_last = self.after_the_last_ends(now).await;
         recovery::settle(
             unfinished,
             &self.scheduler,
@@ -126,7 +128,7 @@ impl Host {
             now,
         )
         .await;
-        self.follow_the_last_ends(now).await;
+        fire(after_the_last, &self.dispatcher, now).await;
 
         let mut looked = clock::monotonic();
         let mut watch = ClockWatch::new(Readings::take());
@@ -138,16 +140,17 @@ impl Host {
                 self.look_again().await;
                 looked = clock::monotonic();
             }
-            let now = self.clock.now();
-            self.planner
-                .step(&mut self.scheduler, &self.dispatcher, now)
-                .await;
+            let now = self.step().await;
             let wake = self.wake(now);
             tokio::select! {
                 biased;
                 () = stop.reached(Stopping::Graceful) => return,
                 message = messages.recv() => match message {
-                    Some(message) => self.handle(message).await,
+                    Some(message) => {
+                        // What is due by the old definitions comes before the new ones.
+                        self.step().await;
+                        self.handle(message).await;
+                    }
                     None => return,
                 },
                 // What is told before the host has started waits until it has.
@@ -166,12 +169,22 @@ impl Host {
         }
     }
 
-    /// Fires what was to come after runs that ended just before the host did.
-    async fn follow_the_last_ends(&mut self, now: Timestamp) {
-        match chains::unfollowed(&mut self.scheduler, &*self.store, now).await {
-            Ok(due) => drop(fire(due, &self.dispatcher, now).await),
-            Err(error) => tracing::error!(%error, "what comes after the last runs is not known"),
-        }
+    /// Fires what is due, and gives the time at which it was.
+    async fn step(&mut self) -> Timestamp {
+        let now = self.clock.now();
+        self.planner
+            .step(&mut self.scheduler, &self.dispatcher, now)
+            .await;
+        now
+    }
+
+    /// What was to come after runs that ended just before the last host did.
+    async fn after_the_last_ends(&mut self, now: Timestamp) -> Vec<Due> {
+        let due = chains::unfollowed(&mut self.scheduler, &*self.store, now).await;
+        due.unwrap_or_else(|error| {
+            tracing::error!(%error, "what comes after the last runs is not known");
+            Vec::new()
+        })
     }
 
     /// Forgets the jobs of the host before this one that are defined no more.
@@ -254,7 +267,10 @@ impl Host {
                     self.tell(Event::JobAdded { job, next });
                 }
                 Change::Updated(job, fields) => {
-                    entered.extend(in_service::update(&mut self.scheduler, &job, now));
+                    let (scheduler, planner) = (&mut self.scheduler, &mut self.planner);
+                    let dispatcher = &self.dispatcher;
+                    let updated = in_service::update(scheduler, planner, dispatcher, &job, now);
+                    entered.extend(updated);
                     let next = self.scheduler.next_of(&job.id);
                     self.tell(Event::JobUpdated { job, fields, next });
                 }
@@ -262,7 +278,8 @@ impl Host {
                     self.scheduler.upsert(job, now);
                 }
                 Change::Removed(job) => {
-                    self.scheduler.remove(&job.id);
+                    let (scheduler, planner) = (&mut self.scheduler, &mut self.planner);
+                    in_service::leave(scheduler, planner, &self.dispatcher, &job.id, now);
                     self.forget(&job.id).await;
                     self.tell(Event::JobRemoved { job });
                 }

@@ -408,7 +408,8 @@ async fn a_run_of_another_host_that_makes_way_has_an_end() {
     for second in [1, 2] {
         let admission = host.dispatcher.admit(&job).unwrap();
         let run = host.record(firing(&job, Cause::Manual, second)).await;
-        host.dispatcher.dispatch_from(run, 2, admission);
+        host.dispatcher
+            .dispatch_from(run, 2, instant(1_000), admission);
     }
     let mut told = [host.told().await, host.told().await, host.told().await];
     told.sort();
@@ -423,7 +424,8 @@ async fn a_run_of_another_host_goes_on_counting() {
     let job = three(|_| {});
     let admission = host.dispatcher.admit(&job).unwrap();
     let run = host.record(firing(&job, Cause::Manual, 1)).await;
-    host.dispatcher.dispatch_from(run, 2, admission);
+    host.dispatcher
+        .dispatch_from(run, 2, instant(1_000), admission);
     assert_eq!(host.told().await, "started a");
     assert_eq!(host.told().await, "retrying a failed at 1020");
     assert_eq!(host.after(20).await, "started a");

@@ -221,6 +221,8 @@ fn look_back(connection: &Connection, begun: &starts::Begun) -> rusqlite::Result
         .into_iter()
         .map(|record| Unfinished {
             begun: match begun.has(record.id) {
+                // Nobody knows how old this is; what had not begun may have since.
+                None if record.attempt().is_some_and(|last| last.end.is_some()) => Begun::Maybe,
                 _ if record.status == Status::Running => Begun::Yes,
                 Some(true) => Begun::Yes,
                 Some(false) if same_boot => Begun::No,
@@ -328,6 +330,14 @@ impl Store for SqliteStore {
         self.inner.counts.0.lock().started += 1;
         let note = Note::Started(attempt.clone(), number);
         self.inner.send(Command::Note(note));
+    }
+
+    fn started_again(&self, attempt: &Attempt) -> BoxFuture<'_, Result<(), StoreError>> {
+        let attempt = attempt.clone();
+        Box::pin(
+            self.inner
+                .ask(move |reply| Command::Started(attempt, reply)),
+        )
     }
 
     fn attempted(&self, attempt: Arc<FinishedRun>) -> BoxFuture<'_, Result<(), StoreError>> {

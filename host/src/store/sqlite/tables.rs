@@ -244,7 +244,7 @@ impl Tables<'_> {
         Ok(())
     }
 
-    fn started(&self, attempt: &Attempt) -> rusqlite::Result<()> {
+    pub(super) fn started(&self, attempt: &Attempt) -> rusqlite::Result<()> {
         let run = attempt.run.id;
         // Not if it has ended meanwhile: this is told in another order than it is written.
         self.connection

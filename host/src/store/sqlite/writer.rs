@@ -45,6 +45,8 @@ pub(super) enum Command {
         Timestamp,
         Reply<Result<Vec<FireResult>, StoreError>>,
     ),
+    /// Another attempt of a run begins.
+    Started(Attempt, Reply<Result<(), StoreError>>),
     Adopt(RunId, Arc<Job>, Reply<Result<Option<Arc<Run>>, StoreError>>),
     Attempted(Arc<FinishedRun>, Reply<Result<(), StoreError>>),
     Finished(
@@ -263,6 +265,7 @@ fn refuse(command: Command) -> Answer {
     match command {
         Command::Fire(_, _, reply) => answer(reply),
         Command::Adopt(_, _, reply) => answer(reply),
+        Command::Started(_, reply) => answer(reply),
         Command::Attempted(_, reply) => answer(reply),
         Command::Finished(_, _, reply) => answer(reply),
         Command::State(_, reply) => answer(reply),
@@ -320,6 +323,18 @@ impl Tables<'_> {
                 done(found.map(Ok), reply, answers)
             }
             Command::Adopt(run, job, reply) => done(self.adopt(run, job).map(Ok), reply, answers),
+            Command::Started(attempt, reply) => {
+                let found = self.started(&attempt);
+                if found.is_ok() {
+                    let counts = self.counts.clone();
+                    answers.push(Box::new(move |outcome| {
+                        if outcome.is_ok() {
+                            counts.0.lock().started += 1;
+                        }
+                    }));
+                }
+                done(found.map(Ok), reply, answers)
+            }
             Command::Attempted(attempt, reply) => {
                 done(self.attempted(&attempt).map(Ok), reply, answers)
             }
