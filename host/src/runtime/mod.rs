@@ -10,6 +10,7 @@
 //! What ends a guest: its own return; the epoch callback in [`guest`] when it computes past its
 //! deadline; dropping its future when it waits past its deadline in the host; fuel; and a trap.
 
+pub mod accepted;
 pub mod bindings;
 pub mod cache;
 pub mod capability;
