@@ -101,15 +101,81 @@ fn a_plugin_that_imports_more_is_held_back_until_accepted() {
 }
 
 #[test]
-fn what_was_replaced_while_no_host_ran_is_held_back_too() {
+fn the_old_one_stays_in_service_when_the_host_starts_again() {
+    let project = project(&[job("a", &json!({}))]);
+    let host = project.serve(&LOCK);
+    let abbey = hello_from("abbey");
+    host.plugin_from(0, "plugin.locked", "hello.wasm");
+    project.replace("plugins/hello.wasm", &abbey);
+    host.plugin_from(0, "plugin.loaded", "hello.wasm");
+    says(&host, "a", "hello from the abbey\n");
+    let mark = host.mark();
+    project.replace("plugins/hello.wasm", greedy());
+    host.plugin_from(mark, "plugin.rejected", "hello.wasm");
+    host.stop().in_order();
+
+    // Replaced before it starts, and by what is no plugin at all.
+    for (file, why) in [(greedy(), "held back"), (b"no plugin".to_vec(), "")] {
+        project.replace("plugins/hello.wasm", file);
+        let host = project.serve(&LOCK);
+        let loaded = host.plugin_from(0, "plugin.loaded", "hello.wasm");
+        assert_eq!(loaded.text("digest"), sha256(&abbey));
+        let held = host.plugin_from(0, "plugin.rejected", "hello.wasm");
+        assert_eq!(held.0["in_service"], true);
+        assert!(held.text("error").contains(why), "{held}");
+        says(&host, "a", "hello from the abbey\n");
+        host.stop().in_order();
+    }
+
+    // Only what is locked is kept.
+    assert_eq!(copies(&project), [sha256(&abbey)]);
+    project.replace("plugins/hello.wasm", greedy());
+    project.run(&["accept", "hello.wasm"]).exits(0);
+    let host = project.serve(&LOCK);
+    let loaded = host.plugin_from(0, "plugin.loaded", "hello.wasm");
+    assert_eq!(loaded.text("digest"), sha256(&greedy()));
+    assert_eq!(copies(&project), [sha256(&greedy())]);
+    // What is gone is gone: a copy stands in for a file that is another, not for one that is not.
+    project.replace("plugins/hello.wasm", &abbey);
+    host.stop().in_order();
+    std::fs::remove_file(project.path("plugins/hello.wasm")).unwrap();
+    let host = project.serve(&LOCK);
+    host.event("job.rejected", "a");
+    host.stop().in_order();
+}
+
+/// The digests of the accepted plugins that the host keeps, by the names of the copies.
+fn copies(project: &Project) -> Vec<String> {
+    let path = project.path(".local/state/quarterjack/accepted");
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.strip_suffix(".wasm").expect("a copy").to_owned()
+    };
+    std::fs::read_dir(path).unwrap().map(name).collect()
+}
+
+#[test]
+fn without_a_sound_copy_what_was_replaced_meanwhile_is_held_back() {
     let project = project(&[job("a", &json!({}))]);
     project.serve(&LOCK).stop().in_order();
     project.replace("plugins/hello.wasm", greedy());
+    let held_back = |host: &Host| {
+        let held = host.plugin_from(0, "plugin.rejected", "hello.wasm");
+        assert_eq!(held.0["in_service"], false);
+        let rejected = host.event("job.rejected", "a");
+        assert!(rejected.text("error").contains("held back"), "{rejected}");
+    };
+    // It keeps nothing, and looks at nothing that is kept.
+    let host = project.serve(&["--lock", "quarterjack.lock", "--ephemeral"]);
+    held_back(&host);
+    host.stop().in_order();
+    // Another file under its name does not pass for it.
+    let copy = format!("accepted/{}.wasm", sha256(&guest("hello")));
+    let copy = format!(".local/state/quarterjack/{copy}");
+    assert!(project.path(&copy).is_file());
+    project.replace(&copy, greedy());
     let host = project.serve(&LOCK);
-    let held = host.plugin_from(0, "plugin.rejected", "hello.wasm");
-    assert_eq!(held.0["in_service"], false);
-    let rejected = host.event("job.rejected", "a");
-    assert!(rejected.text("error").contains("held back"), "{rejected}");
+    held_back(&host);
     // The file that was accepted is taken as ever.
     let mark = host.mark();
     project.replace("plugins/hello.wasm", guest("hello"));

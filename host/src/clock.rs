@@ -44,7 +44,13 @@ impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods)] // the one place that may
     fn now(&self) -> Timestamp {
         // Finer than a microsecond is noise, and would only make records longer.
-        Utc::now().trunc_subsecs(6)
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .ok()
+            .and_then(|since| i64::try_from(since.as_micros()).ok())
+            .and_then(DateTime::from_timestamp_micros)
+            // Before 1970, or after the last day that there is.
+            .unwrap_or_else(|| Utc::now().trunc_subsecs(6))
     }
 
     fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>> {

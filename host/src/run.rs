@@ -7,6 +7,8 @@
 //!    └──────────▶ Event::RunSkipped          FinishedRun ◀──────┘
 //! ```
 
+mod map;
+
 use std::cell::Cell;
 use std::fmt;
 use std::str::FromStr;
@@ -20,6 +22,8 @@ use ulid::Ulid;
 use crate::clock::Timestamp;
 use crate::job::Job;
 use crate::state::Changes;
+
+pub use map::RunMap;
 
 /// The id of a run: unique, and ordered by the time it was given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +56,11 @@ impl RunId {
     /// The id as a number, which sorts as the id does.
     pub fn to_u128(self) -> u128 {
         self.0.0
+    }
+
+    /// The id as it is written. The same as `to_string` and several times as quick.
+    pub fn to_text(self) -> String {
+        self.0.to_string()
     }
 
     /// The id that is this number.

@@ -7,6 +7,7 @@ use super::AppError;
 use crate::clock::Timestamp;
 use crate::job::Scope;
 use crate::log::LogSink;
+use crate::runtime::accepted::AcceptedCopies;
 use crate::store::definitions::DefinitionStore;
 use crate::store::sqlite::{self, OpenError};
 use crate::store::{MemoryLogs, MemoryStore, SqliteStore, Store};
@@ -60,7 +61,27 @@ impl DataPlace {
             }
         })
     }
+
+    /// Opens the directory for copies of accepted plugins. A host that cannot does its work all the
+    /// same.
+    ///
+    /// # Errors
+    /// There is no home directory.
+    pub(super) fn accepted_copies(&self) -> Result<Option<AcceptedCopies>, AppError> {
+        let Some(directory) = self.directory()? else {
+            return Ok(None);
+        };
+        let path = directory.join(ACCEPTED);
+        let opened = AcceptedCopies::open(&path).inspect_err(|error| {
+            let path = path.display();
+            tracing::warn!(%path, %error, "no copies of accepted plugins are kept");
+        });
+        Ok(opened.ok())
+    }
 }
+
+/// Where copies of accepted plugins are, beneath the data directory.
+const ACCEPTED: &str = "accepted";
 
 /// What a host keeps, opened.
 pub(super) struct Opened {

@@ -12,7 +12,6 @@
 //! carried out.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -22,7 +21,7 @@ use tokio::sync::Notify;
 use super::cancel::{Cancel, CancelReason};
 use super::queue::{Queue, Queued, Turn};
 use crate::job::{Job, JobId, Overlap};
-use crate::run::{Run, RunId, SkipReason};
+use crate::run::{Run, RunId, RunMap, SkipReason};
 
 /// The most runs that are in flight or wait at once: about a gigabyte of them.
 const MOST: usize = 1 << 20;
@@ -40,7 +39,7 @@ pub(super) struct State {
     /// Runs that wait for a worker.
     pub(super) queue: Queue,
     /// Every run that has not ended, those that wait too.
-    pub(super) flights: HashMap<RunId, Flight, BuildHasherDefault<RandomBits>>,
+    pub(super) flights: RunMap<Flight>,
     /// The jobs that have any.
     pub(super) jobs: HashMap<JobId, Instances>,
     /// How many runs have ever come.
@@ -101,28 +100,6 @@ pub(super) enum Seat {
     Place,
     /// To wait for one, or to have another run make way.
     Wait,
-}
-
-/// Hashes run ids, most of whose bits are random already.
-#[derive(Debug, Default)]
-pub(super) struct RandomBits(u64);
-
-impl Hasher for RandomBits {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, id: u128) {
-        #[allow(clippy::cast_possible_truncation)] // the lower half is random
-        let bits = id as u64;
-        self.0 = bits;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 /// How many runs of a job may be in flight at once.

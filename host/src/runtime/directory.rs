@@ -2,7 +2,8 @@
 //!
 //! A file goes into service only whole and sound. What is being written is left alone until it
 //! has stood still for a moment, and what turns out to be no job leaves the version before it
-//! in service. So does what the lock file does not allow.
+//! in service. So does what the lock file does not allow. Of what it does allow there are copies, so
+//! that the version before it is there, too, when the host has just started.
 //!
 //! A version that a job pins by its digest stays in service for that job after its file has been
 //! replaced.
@@ -18,8 +19,9 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt as _};
 use parking_lot::{Mutex, RwLock};
 
+use super::accepted::AcceptedCopies;
 use super::lock::{LockFile, Noted};
-use super::plugin::{Loader, Plugin, PluginError, read_in};
+use super::plugin::{Loaded, Loader, Plugin, PluginError, read_in};
 use super::shape::{Digest, Shape};
 use crate::clock;
 use crate::policy::PluginSettings;
@@ -66,6 +68,8 @@ pub struct Plugins {
     dir: RwLock<Dir>,
     loader: Loader,
     lock: Option<LockFile>,
+    /// Copies of what the lock file allows, if they are kept.
+    copies: Option<AcceptedCopies>,
     in_service: RwLock<HashMap<Arc<str>, Arc<Plugin>>>,
     /// Versions whose files were replaced, and that jobs pin.
     older: RwLock<HashMap<Arc<str>, Vec<Arc<Plugin>>>>,
@@ -137,7 +141,21 @@ pub enum Change {
         error: PluginError,
         /// Whether a version before it stays in service.
         in_service: bool,
+        /// That version, if it has come into service just now: from its copy, as the host has
+        /// started since.
+        restored: Option<Restored>,
     },
+}
+
+/// A plugin that has come into service from the copy of its file.
+#[derive(Debug)]
+pub struct Restored {
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// What kind of guest it is.
+    pub shape: Shape,
+    /// How long it took to compile; nothing if its code was already there.
+    pub compiled_in: Option<Duration>,
 }
 
 /// Whether a plugin can be run now.
@@ -164,6 +182,7 @@ impl Plugins {
             dir: RwLock::new(Dir::open_ambient_dir(path, ambient_authority())?),
             loader,
             lock: None,
+            copies: None,
             in_service: RwLock::default(),
             older: RwLock::default(),
             pins: RwLock::default(),
@@ -172,10 +191,18 @@ impl Plugins {
         })
     }
 
-    /// The same, with nothing in service but what a lock file allows.
+    /// The same, with nothing in service but what a lock file allows. Of that, copies are kept in
+    /// `copies`, if that is something.
     #[must_use]
-    pub fn under(self, lock: Option<LockFile>) -> Plugins {
-        Plugins { lock, ..self }
+    pub fn under(self, lock: Option<LockFile>, copies: Option<AcceptedCopies>) -> Plugins {
+        if let (Some(lock), Some(copies)) = (&lock, &copies) {
+            copies.tidy(|| lock.read().ok().map(|lock| lock.digests()));
+        }
+        Plugins {
+            lock,
+            copies,
+            ..self
+        }
     }
 
     /// Sets what plugins may be from now on. What was not usable is tried again at the next
@@ -336,14 +363,22 @@ impl Plugins {
     pub fn load(&self, name: &Arc<str>) -> Change {
         let result = self.read(name).and_then(|(stamp, bytes)| {
             let loaded = self.loader.load(&bytes)?;
-            drop(bytes);
             let plugin = &loaded.plugin;
-            let noted = match &self.lock {
-                Some(lock) => lock.admit(name, plugin.digest, &plugin.interfaces)?,
-                None => None,
+            let Some(lock) = &self.lock else {
+                return Ok((stamp, loaded, None));
             };
+            let noted = lock.admit(name, plugin.digest, &plugin.interfaces)?;
+            if let Some(copies) = &self.copies {
+                let accepted = || lock.read().ok().map(|lock| lock.digests());
+                copies.keep(&bytes, plugin.digest, accepted);
+            }
             Ok((stamp, loaded, noted))
         });
+        // Before anything is locked: it may have to be compiled.
+        let before = match &result {
+            Ok(_) | Err(PluginError::Changing | PluginError::Stopping) => None,
+            Err(_) => self.accepted_before(name),
+        };
         let mut seen = self.seen.lock();
         let Some(entry) = seen.get_mut(name) else {
             // Deleted while it was read.
@@ -387,13 +422,41 @@ impl Plugins {
                     PluginError::Held(_) => State::Held(said),
                     _ => State::Rejected(said),
                 };
+                let mut in_service = self.in_service.write();
+                let restored = before.map(|before| {
+                    let restored = Restored {
+                        digest: before.plugin.digest,
+                        shape: before.plugin.shape,
+                        compiled_in: before.compiled_in,
+                    };
+                    in_service.insert(name.clone(), before.plugin);
+                    restored
+                });
                 Change::Rejected {
                     name: name.clone(),
                     error,
-                    in_service: self.in_service.read().contains_key(name),
+                    in_service: in_service.contains_key(name),
+                    restored,
                 }
             }
         }
+    }
+
+    /// The version of a plugin that was accepted, if none is in service and there is a copy.
+    fn accepted_before(&self, name: &str) -> Option<Loaded> {
+        let (lock, copies) = (self.lock.as_ref()?, self.copies.as_ref()?);
+        if self.get(name).is_some() {
+            return None;
+        }
+        let lock = lock.read().ok()?;
+        let max = self.loader.settings().max_size;
+        let bytes = copies.get(&lock.get(name)?.sha256, max)?;
+        let loaded = self.loader.load(&bytes);
+        loaded
+            .inspect_err(|error| {
+                tracing::warn!(plugin = name, %error, "the accepted version cannot be used any more");
+            })
+            .ok()
     }
 
     /// Keeps the version in service of a plugin for the jobs that pin it, as another one is about

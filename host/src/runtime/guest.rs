@@ -43,9 +43,9 @@ pub struct GuestState {
 /// The WASI that a guest sees. A guest that imports none costs none.
 pub enum Wasi {
     /// For components.
-    P2(WasiCtx),
+    P2(Box<WasiCtx>),
     /// For core modules.
-    P1(WasiP1Ctx),
+    P1(Box<WasiP1Ctx>),
     /// For components that import nothing of WASI.
     None,
 }
@@ -62,12 +62,14 @@ pub enum Ended {
 }
 
 impl GuestState {
-    /// The state of a guest whose attempt is to end at `deadline`.
+    /// The state of a guest whose attempt is to end at `deadline`, with a time of its own if it
+    /// has one.
     pub(super) fn new(
         desk: Desk,
         deadline: Option<Instant>,
         wasi: Wasi,
         memory: Arc<HostMemory>,
+        time: Option<GuestTime>,
     ) -> Self {
         let limits = &desk.attempt.run.job.limits;
         let mut table = ResourceTable::new();
@@ -79,15 +81,7 @@ impl GuestState {
             wasi,
             http: http_context(),
             table,
-            timers: None,
-        }
-    }
-
-    /// The same, with a time of the guest's own.
-    pub(super) fn in_time(self, time: Option<GuestTime>) -> Self {
-        GuestState {
             timers: time.map(Timers::new),
-            ..self
         }
     }
 
@@ -159,7 +153,7 @@ impl WasiView for GuestState {
         self.desk.collect();
         if !matches!(self.wasi, Wasi::P2(..)) {
             // Never reached by a guest that was prepared for what it imports.
-            self.wasi = Wasi::P2(WasiCtx::default());
+            self.wasi = Wasi::P2(Box::default());
         }
         match &mut self.wasi {
             Wasi::P2(ctx) => WasiCtxView {
@@ -380,7 +374,7 @@ struct Capped {
     limit: usize,
     dropped: u64,
     rate: Option<Rate>,
-    redactor: Option<redact::Stream>,
+    redactor: Option<Box<redact::Stream>>,
     echo: Option<(Stream, Echo)>,
     lines: Option<Lines>,
 }
@@ -397,7 +391,7 @@ impl CappedPipe {
                 limit: usize::try_from(pipe.limit).unwrap_or(usize::MAX),
                 dropped: 0,
                 rate: pipe.rate.map(Rate::new),
-                redactor: pipe.redactor.map(redact::Stream::new),
+                redactor: (pipe.redactor).map(|redactor| Box::new(redact::Stream::new(redactor))),
                 echo: pipe.echo,
                 lines: pipe.lines,
             })),

@@ -19,9 +19,21 @@ const LEAST: u64 = 16;
 
 /// The lines of one attempt.
 pub(super) struct Lines {
+    source: Source,
+    /// What has come so far; nothing as long as nothing has.
+    begun: Option<Box<Begun>>,
+}
+
+/// Whose lines they are, and where they go.
+struct Source {
     sink: Arc<dyn LogSink>,
     clock: Arc<dyn Clock>,
     attempt: Attempt,
+    redactor: Option<Arc<Redactor>>,
+}
+
+/// The lines of an attempt that has printed something.
+struct Begun {
     stdout: Half,
     stderr: Half,
     budget: Budget,
@@ -79,15 +91,67 @@ impl Lines {
         attempt: &Attempt,
         redactor: Option<&Arc<Redactor>>,
     ) -> Lines {
-        let limits = &attempt.run.job.limits;
+        Lines {
+            source: Source {
+                sink,
+                clock,
+                attempt: attempt.clone(),
+                redactor: redactor.cloned(),
+            },
+            begun: None,
+        }
+    }
+
+    /// Takes what a guest writes to a stream.
+    pub(super) fn push(&mut self, stream: LogStream, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let (begun, source) = self.begun();
+        match &mut begun.half(stream).redactor {
+            Some(redactor) => {
+                let clean = redactor.push(bytes);
+                begun.take(source, stream, &clean);
+            }
+            None => begun.take(source, stream, bytes),
+        }
+        begun.send(source, false);
+    }
+
+    /// Takes an entry that has a level and fields, and no secrets any more.
+    pub(super) fn entry(&mut self, entry: &LogEntry) {
+        let fields = entry.fields.iter().map(|it| it.0.len() + it.1.len());
+        let size = entry.message.len() + fields.sum::<usize>() + 1;
+        let (begun, source) = self.begun();
+        begun.whole(source, &entry.message, size, |line| {
+            line.level = Some(entry.level);
+            line.fields.clone_from(&entry.fields);
+        });
+    }
+
+    /// Takes a line of the host's own making, without secrets.
+    pub(super) fn note(&mut self, text: &str) {
+        let (begun, source) = self.begun();
+        begun.whole(source, text, text.len() + 1, |_| {});
+    }
+
+    fn begun(&mut self) -> (&mut Begun, &Source) {
+        let source = &self.source;
+        let begun = self
+            .begun
+            .get_or_insert_with(|| Box::new(Begun::of(source)));
+        (begun, source)
+    }
+}
+
+impl Begun {
+    fn of(source: &Source) -> Begun {
+        let limits = &source.attempt.run.job.limits;
         let half = || Half {
-            redactor: redactor.cloned().map(Stream::new),
+            redactor: source.redactor.clone().map(Stream::new),
             ..Half::default()
         };
-        Lines {
-            sink,
-            clock,
-            attempt: attempt.clone(),
+        Begun {
             stdout: half(),
             stderr: half(),
             budget: Budget {
@@ -101,39 +165,15 @@ impl Lines {
         }
     }
 
-    /// Takes what a guest writes to a stream.
-    pub(super) fn push(&mut self, stream: LogStream, bytes: &[u8]) {
-        let half = match stream {
+    fn half(&mut self, stream: LogStream) -> &mut Half {
+        match stream {
             LogStream::Stdout => &mut self.stdout,
             LogStream::Stderr | LogStream::Log => &mut self.stderr,
-        };
-        match &mut half.redactor {
-            Some(redactor) => {
-                let clean = redactor.push(bytes);
-                self.take(stream, &clean);
-            }
-            None => self.take(stream, bytes),
         }
-        self.send(false);
-    }
-
-    /// Takes an entry that has a level and fields, and no secrets any more.
-    pub(super) fn entry(&mut self, entry: &LogEntry) {
-        let fields = entry.fields.iter().map(|it| it.0.len() + it.1.len());
-        let size = entry.message.len() + fields.sum::<usize>() + 1;
-        self.whole(&entry.message, size, |line| {
-            line.level = Some(entry.level);
-            line.fields.clone_from(&entry.fields);
-        });
-    }
-
-    /// Takes a line of the host's own making, without secrets.
-    pub(super) fn note(&mut self, text: &str) {
-        self.whole(text, text.len() + 1, |_| {});
     }
 
     /// Takes what comes as a whole or not at all, as long as it is not longer than any line.
-    fn whole(&mut self, text: &str, size: usize, set: impl FnOnce(&mut LogLine)) {
+    fn whole(&mut self, source: &Source, text: &str, size: usize, set: impl FnOnce(&mut LogLine)) {
         let taken = self.budget.take(size);
         if taken < size {
             self.budget.dropped += taken as u64;
@@ -146,7 +186,7 @@ impl Lines {
         self.number += 1;
         let mut line = LogLine {
             number: self.number,
-            at: self.clock.now(),
+            at: source.clock.now(),
             stream: LogStream::Log,
             level: None,
             text: text.get(..end).unwrap_or(text).to_owned(),
@@ -155,14 +195,14 @@ impl Lines {
         };
         set(&mut line);
         self.ready.push(line);
-        self.send(false);
+        self.send(source, false);
     }
 
-    fn take(&mut self, stream: LogStream, bytes: &[u8]) {
+    fn take(&mut self, source: &Source, stream: LogStream, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
-        let now = self.clock.now();
+        let now = source.clock.now();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let kept = self.budget.take(piece.len());
             let (body, ends) = match piece.split_last() {
@@ -193,12 +233,10 @@ impl Lines {
 
     /// Ends the line of a stream, if one is begun.
     fn end_line(&mut self, stream: LogStream) {
-        let half = match stream {
-            LogStream::Stdout => &mut self.stdout,
-            LogStream::Stderr | LogStream::Log => &mut self.stderr,
-        };
+        let half = self.half(stream);
         let Some(at) = half.at.take() else { return };
         let mut text = std::mem::take(&mut half.text);
+        let cut = std::mem::take(&mut half.cut);
         self.budget.end_line(text.len() as u64 + 1);
         if text.last() == Some(&b'\r') {
             text.pop();
@@ -211,22 +249,22 @@ impl Lines {
             level: None,
             text: String::from_utf8(text)
                 .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-            cut: std::mem::take(&mut half.cut),
+            cut,
             fields: Vec::new(),
         });
     }
 
-    fn send(&mut self, ended: bool) {
+    fn send(&mut self, source: &Source, ended: bool) {
         let is_news = !self.ready.is_empty() || self.budget.dropped > 0 || self.sent;
         if self.ready.is_empty() && !(ended && is_news) {
             return;
         }
         self.sent = true;
-        let run = &self.attempt.run;
-        self.sink.append(LogBatch {
+        let run = &source.attempt.run;
+        source.sink.append(LogBatch {
             run: run.id,
             job: run.job.id.clone(),
-            attempt: self.attempt.number,
+            attempt: source.attempt.number,
             lines: std::mem::take(&mut self.ready),
             dropped: std::mem::take(&mut self.budget.dropped),
             ended,
@@ -237,18 +275,18 @@ impl Lines {
 impl Drop for Lines {
     /// Nothing more will come: what is held back goes too.
     fn drop(&mut self) {
+        let Some(mut begun) = self.begun.take() else {
+            return;
+        };
+        let source = &self.source;
         for stream in [LogStream::Stdout, LogStream::Stderr] {
-            let half = match stream {
-                LogStream::Stdout => &mut self.stdout,
-                LogStream::Stderr | LogStream::Log => &mut self.stderr,
-            };
-            if let Some(redactor) = half.redactor.take() {
+            if let Some(redactor) = begun.half(stream).redactor.take() {
                 let rest = redactor.finish();
-                self.take(stream, &rest);
+                begun.take(source, stream, &rest);
             }
-            self.end_line(stream);
+            begun.end_line(stream);
         }
-        self.send(true);
+        begun.send(source, true);
     }
 }
 

@@ -9,7 +9,7 @@
 //! The file is read anew for each decision and replaced whole, under a lock of the system on its
 //! directory, so that a host and `quarterjack accept` never undo what the other wrote.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -117,6 +117,11 @@ impl Lock {
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
         text
+    }
+
+    /// The digests of all that was accepted, in hexadecimal.
+    pub(super) fn digests(&self) -> HashSet<String> {
+        self.plugins.values().map(|it| it.sha256.clone()).collect()
     }
 
     /// What was accepted under a name.

@@ -10,6 +10,7 @@
 //! What ends a guest: its own return; the epoch callback in [`guest`] when it computes past its
 //! deadline; dropping its future when it waits past its deadline in the host; fuel; and a trap.
 
+pub mod accepted;
 pub mod bindings;
 pub mod cache;
 pub mod capability;
@@ -35,6 +36,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use wasmtime::Store;
 use wasmtime_wasi::clocks::HostWallClock;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
@@ -44,7 +46,7 @@ use bindings::quarterjack::job::types as wit;
 use capability::filesystem::{Directories, Within};
 use capability::resolve::Network;
 use capability::secrets::Secrets;
-use capability::{Desk, Peers, allow_sockets};
+use capability::{Desk, Equipment, Peers, allow_sockets};
 use determinism::GuestTime;
 use directory::Plugins;
 use engine::Engine;
@@ -248,14 +250,16 @@ impl Sandbox {
             (Wasi::None, Directories::default())
         };
         let log = printed.as_ref().map(|(_, log)| log.clone());
-        let desk = Desk::new(attempt.clone(), session, network.clone())
-            .under(policy)
-            .with_log(log)
-            .with_secrets(secrets)
-            .with_peers(peers)
-            .with_directories(directories)
-            .cooperating(plugin.cooperates);
-        let state = GuestState::new(desk, deadline, wasi, engine.memory().clone()).in_time(time);
+        let given = Equipment {
+            log,
+            policy: Some(policy.clone()),
+            cooperates: plugin.cooperates,
+            secrets,
+            peers,
+            directories,
+        };
+        let desk = Desk::new(attempt.clone(), session, network.clone(), given);
+        let state = GuestState::new(desk, deadline, wasi, engine.memory().clone(), time);
         let mut store = engine.store(state, job.limits.fuel);
 
         let cpu = CpuTime::default();
@@ -383,8 +387,11 @@ fn wasi_for(
     let (mut builder, mut directories) = (WasiCtx::builder(), Directories::default());
     let command = !matches!(plugin.entry, Entry::Typed(_));
     if command {
-        let params = job.params.as_deref().unwrap_or("null");
-        builder.stdin(MemoryInputPipe::new(params.to_owned()));
+        let params = match &job.params {
+            Some(params) => Bytes::copy_from_slice(params.as_bytes()),
+            None => Bytes::from_static(b"null"),
+        };
+        builder.stdin(MemoryInputPipe::new(params));
         builder.stdout(output.clone());
     } else {
         // A typed job returns its output: what it prints is its log.
@@ -425,12 +432,12 @@ fn wasi_for(
     let wasi = match plugin.entry {
         Entry::Core(_) => {
             directories.number(&mut builder)?;
-            let mut context = builder.build_p1();
+            let mut context = Box::new(builder.build_p1());
             let handles = job.limits.handles as usize;
             context.ctx().table.set_max_capacity(handles);
             Wasi::P1(context)
         }
-        _ => Wasi::P2(builder.build()),
+        _ => Wasi::P2(Box::new(builder.build())),
     };
     Ok((wasi, directories))
 }
@@ -451,7 +458,7 @@ fn describe_run(builder: &mut WasiCtxBuilder, attempt: &Attempt) {
     let run = &attempt.run;
     builder
         .env("QUARTERJACK_JOB_ID", run.job.id.as_str())
-        .env("QUARTERJACK_RUN_ID", run.id.to_string())
+        .env("QUARTERJACK_RUN_ID", run.id.to_text())
         .env("QUARTERJACK_ATTEMPT", attempt.number.to_string())
         .env("QUARTERJACK_MAX_ATTEMPTS", run.max_attempts.to_string())
         .env("QUARTERJACK_CAUSE", run.cause.as_str())
@@ -467,7 +474,7 @@ fn context_of(attempt: &Attempt) -> wit::RunContext {
     let run = &attempt.run;
     wit::RunContext {
         job_id: run.job.id.as_str().to_owned(),
-        run_id: run.id.to_string(),
+        run_id: run.id.to_text(),
         attempt: attempt.number,
         max_attempts: run.max_attempts,
         cause: match run.cause {

@@ -17,7 +17,7 @@ use super::{
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, Scope};
 use crate::record::{AttemptRecord, Pause, Retention, RunQuery, RunRecord, Status};
-use crate::run::{Attempt, FinishedRun, Firing, Outcome, Run, RunId};
+use crate::run::{Attempt, FinishedRun, Firing, Outcome, Run, RunId, RunMap};
 use crate::state::{Changes, Snapshot, StateError};
 use crate::store::definitions::{DefinitionStore, Kept};
 
@@ -58,7 +58,7 @@ struct State {
     /// What jobs keep between their runs.
     spaces: HashMap<JobId, Snapshot>,
     /// Runs that have not ended.
-    live: HashMap<RunId, Live>,
+    live: RunMap<Live>,
     /// Runs that have, in the order of their ends.
     history: VecDeque<Past>,
     bytes: u64,

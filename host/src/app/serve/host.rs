@@ -337,11 +337,23 @@ impl Host {
                     name,
                     error,
                     in_service,
-                } => self.tell(Event::PluginRejected {
-                    name,
-                    error: error.to_string(),
-                    in_service,
-                }),
+                    restored,
+                } => {
+                    if let Some(restored) = restored {
+                        self.tell(Event::PluginLoaded {
+                            name: name.clone(),
+                            digest: restored.digest.to_string(),
+                            replaced: None,
+                            shape: restored.shape.id(),
+                            compiled_in: restored.compiled_in,
+                        });
+                    }
+                    self.tell(Event::PluginRejected {
+                        name,
+                        error: error.to_string(),
+                        in_service,
+                    });
+                }
                 directory::Change::Unchanged => {}
             }
         }

@@ -124,10 +124,12 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
         LockFile::new(lock.path, lock.strict, plugins, Arc::new(SystemClock))
     });
     let beside_lock = lock.as_ref().map(|lock| directory_of(lock.path()));
+    let mut copies = None;
     if let Some(lock) = &lock {
         lock.read()?;
+        copies = options.data.accepted_copies()?;
     }
-    let plugins = Arc::new(plugins.under(lock));
+    let plugins = Arc::new(plugins.under(lock, copies));
     let policy = Arc::new(options.policy);
     let mut sources = source::open(&options.jobs, &options.plugins, &policy);
     let own = Arc::new(OwnSource::new(definitions.own().await?, policy.clone()));

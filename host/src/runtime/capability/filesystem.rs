@@ -11,6 +11,7 @@
 //! of a file in that moment, which no guest alone can do, keeps a thread waiting all the same.
 
 mod beneath;
+mod handles;
 mod p1;
 mod p2;
 mod quota;
@@ -100,17 +101,11 @@ impl Directories {
         dir: &DirGrant,
         within: Option<Within<'_>>,
     ) -> Result<(), String> {
-        let held = match within {
-            Some(Within { root, below }) => beneath::open_beneath(root, below),
-            None => beneath::open(&dir.host),
-        }
-        .map_err(|error| cannot_open(&dir.host, &error))?;
-        beneath::check(&held, &dir.host).map_err(|why| cannot_open(&dir.host, &why))?;
-        let (perms, mode) = match dir.access {
+        let mut held = open(&dir.host, within).map_err(|why| cannot_open(&dir.host, &why))?;
+        (held.perms, held.open_mode) = match dir.access {
             Access::ReadOnly => (FsPerms::ReadOnly, OpenMode::READ),
             Access::ReadWrite => (FsPerms::ReadWrite, OpenMode::READ | OpenMode::WRITE),
         };
-        let held = Dir::new(held, perms, mode, false);
         let quota = dir.quota.filter(|_| dir.access == Access::ReadWrite);
         let quota = quota.map(|limit| Arc::new(Quota::new(held.dir.clone(), limit)));
         self.quotas.push(quota);
@@ -230,6 +225,25 @@ impl Directories {
     fn apart(&self, from: u32, to: u32) -> bool {
         self.quota_of(to).is_some() && self.grant_of(from) != self.grant_of(to)
     }
+}
+
+/// Opens a directory that may be granted. What may be done with it is for the grant to say.
+fn open(host: &Path, within: Option<Within<'_>>) -> Result<Dir, String> {
+    let opened = |file| Dir::new(file, FsPerms::ReadOnly, OpenMode::READ, false);
+    let Some(Within { root, below }) = within else {
+        if let Some(held) = handles::find(host) {
+            return Ok(held);
+        }
+        let file = beneath::open(host).map_err(|error| error.to_string())?;
+        let identity = beneath::check(&file, host)?;
+        let dir = opened(file);
+        handles::hold(host, &dir, identity);
+        return Ok(dir);
+    };
+    // Whether the way stays beneath the root is only seen by going it.
+    let file = beneath::open_beneath(root, below).map_err(|error| error.to_string())?;
+    beneath::check(&file, host)?;
+    Ok(opened(file))
 }
 
 fn cannot_open(host: &Path, why: &dyn Display) -> String {

@@ -118,17 +118,39 @@ pub(super) struct Left {
     pub(super) redactor: Option<Arc<Redactor>>,
 }
 
+/// What a desk has besides the run and a way to the network.
+#[derive(Default)]
+pub(super) struct Equipment {
+    /// Its log, if it can say anything.
+    pub(super) log: Option<CappedPipe>,
+    /// What the operator allows, for the text of a denial.
+    pub(super) policy: Option<Current>,
+    /// Whether the guest can ask if it is to end.
+    pub(super) cooperates: bool,
+    /// The secrets that it is granted.
+    pub(super) secrets: Secrets,
+    /// Whom its sockets may talk to, if it may have sockets.
+    pub(super) peers: Option<Arc<Peers>>,
+    /// The directories that it sees.
+    pub(super) directories: Directories,
+}
+
 impl Desk {
-    /// The desk of an attempt with a way to the network, and nothing else that it was granted.
-    pub(super) fn new(attempt: Attempt, session: Session, network: Arc<Network>) -> Self {
+    /// The desk of an attempt.
+    pub(super) fn new(
+        attempt: Attempt,
+        session: Session,
+        network: Arc<Network>,
+        given: Equipment,
+    ) -> Self {
         Desk {
             attempt,
             session,
             started: clock::monotonic(),
-            log: None,
-            policy: None,
-            cooperates: false,
-            secrets: Secrets::default(),
+            log: given.log,
+            policy: given.policy,
+            cooperates: given.cooperates,
+            secrets: given.secrets,
             asked: None,
             denials: Denials::default(),
             entries: Vec::new(),
@@ -138,48 +160,10 @@ impl Desk {
             network,
             lookups: None,
             requests: 0,
-            reports: None,
-            peers: None,
-            directories: Directories::default(),
+            reports: given.peers.as_ref().map(|peers| peers.reports.clone()),
+            peers: given.peers,
+            directories: given.directories,
         }
-    }
-
-    /// The same under what the operator allows.
-    pub(super) fn under(mut self, policy: &Current) -> Self {
-        self.policy = Some(policy.clone());
-        self
-    }
-
-    /// The same with a log, if there is one.
-    pub(super) fn with_log(self, log: Option<CappedPipe>) -> Self {
-        Desk { log, ..self }
-    }
-
-    /// The same with secrets.
-    pub(super) fn with_secrets(self, secrets: Secrets) -> Self {
-        Desk { secrets, ..self }
-    }
-
-    /// The same with directories.
-    pub(super) fn with_directories(self, directories: Directories) -> Self {
-        Desk {
-            directories,
-            ..self
-        }
-    }
-
-    /// The same with those whom its sockets may talk to, if it may have sockets.
-    pub(super) fn with_peers(self, peers: Option<Arc<Peers>>) -> Self {
-        Desk {
-            reports: peers.as_ref().map(|peers| peers.reports.clone()),
-            peers,
-            ..self
-        }
-    }
-
-    /// The same for a guest that can ask if it is to end, or for one that cannot.
-    pub(super) fn cooperating(self, cooperates: bool) -> Self {
-        Desk { cooperates, ..self }
     }
 
     /// Clears the desk.

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -43,19 +42,20 @@ pub(super) fn open_beneath(root: &Path, below: &Path) -> io::Result<File> {
 
 /// The directories that were found to be none of the host's own, by device and number: a run asks
 /// again and again for the same few.
-static CHECKED: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+static CHECKED: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
 
 /// How many are remembered.
 const MOST_CHECKED: usize = 4096;
 
-/// Checks that an open directory may be granted at all; `path` is where it was opened.
+/// Checks that an open directory may be granted at all; `path` is where it was opened. Gives which
+/// it is.
 ///
 /// # Errors
 /// If it is one of the host's own: in words.
-pub(super) fn check(dir: &File, path: &Path) -> Result<(), String> {
-    let known = identity(dir).map_err(|error| error.to_string())?;
+pub(super) fn check(dir: &File, path: &Path) -> Result<Identity, String> {
+    let known = Identity::of(dir).map_err(|error| error.to_string())?;
     if CHECKED.lock().contains(&known) {
-        return Ok(());
+        return Ok(known);
     }
     look_at(dir, path)?;
     let mut checked = CHECKED.lock();
@@ -63,7 +63,7 @@ pub(super) fn check(dir: &File, path: &Path) -> Result<(), String> {
         checked.clear();
     }
     checked.insert(known);
-    Ok(())
+    Ok(known)
 }
 
 fn look_at(dir: &File, path: &Path) -> Result<(), String> {
@@ -117,9 +117,43 @@ fn by_number(dir: &File) -> PathBuf {
 }
 
 /// Which directory it is: its device, and its number there.
-fn identity(dir: &File) -> io::Result<(u64, u64)> {
-    let it = dir.metadata()?;
-    Ok((it.dev(), it.ino()))
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Identity {
+    device: u64,
+    number: u64,
+}
+
+impl Identity {
+    /// That of an open directory.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn of(dir: &File) -> io::Result<Identity> {
+        Ok(Identity::from(rustix::fs::fstat(dir)?))
+    }
+
+    /// That of the directory which a path leads to, wherever links lead.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn of_path(path: &Path) -> io::Result<Identity> {
+        Ok(Identity::from(rustix::fs::stat(path)?))
+    }
+}
+
+impl From<rustix::fs::Stat> for Identity {
+    // The types differ between systems.
+    #[allow(
+        clippy::useless_conversion,
+        clippy::unnecessary_cast,
+        clippy::cast_sign_loss
+    )]
+    fn from(stat: rustix::fs::Stat) -> Self {
+        Identity {
+            device: stat.st_dev as u64,
+            number: stat.st_ino as u64,
+        }
+    }
 }
 
 /// A path that leads to an open directory, and nowhere else as long as it is held.
@@ -131,8 +165,8 @@ pub(super) fn path_of(dir: &File) -> io::Result<PathBuf> {
     static LEADS: AtomicBool = AtomicBool::new(false);
     let path = by_number(dir);
     if !LEADS.load(Ordering::Relaxed) {
-        let leads = open(&path).and_then(|led| identity(&led));
-        if !leads.is_ok_and(|leads| identity(dir).is_ok_and(|it| it == leads)) {
+        let leads = open(&path).and_then(|led| Identity::of(&led));
+        if !leads.is_ok_and(|leads| Identity::of(dir).is_ok_and(|it| it == leads)) {
             return Err(io::Error::other(format!(
                 "the host hands directories on by {DESCRIPTORS}, which leads nowhere here; mount /proc"
             )));
@@ -148,8 +182,8 @@ mod tests {
 
     use super::*;
 
-    fn identity(dir: &File) -> (u64, u64) {
-        super::identity(dir).unwrap()
+    fn identity(dir: &File) -> Identity {
+        Identity::of(dir).unwrap()
     }
 
     /// A root with a directory `a/b`, and one outside.
@@ -257,7 +291,7 @@ mod tests {
     fn the_host_keeps_its_own() {
         let (all, root) = root();
         symlink("/proc/self", all.path().join("link")).unwrap();
-        let said = |path: &Path| check(&open(path).unwrap(), path);
+        let said = |path: &Path| check(&open(path).unwrap(), path).map(drop);
         for (path, word) in [
             (Path::new("/proc"), "/proc is the host's own"),
             (Path::new("/proc/self/fd"), "as is all of /proc"),

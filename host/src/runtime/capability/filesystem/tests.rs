@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use wasmtime::component::Resource;
-use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
     Descriptor, DescriptorFlags, ErrorCode, HostDescriptor as _, OpenFlags, PathFlags,
 };
 use wasmtime_wasi::p2::{DynOutputStream, FsResult, StreamError};
 
+use super::super::Equipment;
 use super::*;
 use crate::clock::Timestamp;
 use crate::dispatcher::{Cancel, Session};
@@ -68,10 +68,18 @@ impl Guest {
             started_at: at,
             run_started_at: at,
         };
-        let desk = Desk::new(attempt, Session::alone(Cancel::new()), Arc::default())
-            .with_directories(directories);
+        let given = Equipment {
+            directories,
+            ..Equipment::default()
+        };
+        let desk = Desk::new(
+            attempt,
+            Session::alone(Cancel::new()),
+            Arc::default(),
+            given,
+        );
         let memory = Arc::new(HostMemory::new(u64::MAX));
-        let mut state = GuestState::new(desk, None, Wasi::P2(WasiCtx::default()), memory);
+        let mut state = GuestState::new(desk, None, Wasi::P2(Box::default()), memory, None);
         let dirs = state.get_directories().unwrap();
         let dirs = dirs.iter().map(|(dir, _)| dir.rep()).collect();
         Guest { all, state, dirs }

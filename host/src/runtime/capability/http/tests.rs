@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use wasmtime_wasi::runtime::spawn;
 
+use super::super::Equipment;
 use super::*;
 use crate::clock::Timestamp;
 use crate::dispatcher::{Cancel, Session};
@@ -144,7 +145,11 @@ impl Fetcher {
         };
         let log = CappedPipe::new(Pipe::of(1 << 20));
         let session = Session::alone(Cancel::new());
-        let desk = Desk::new(attempt, session, Arc::new(network)).with_log(Some(log.clone()));
+        let given = Equipment {
+            log: Some(log.clone()),
+            ..Equipment::default()
+        };
+        let desk = Desk::new(attempt, session, Arc::new(network), given);
         Fetcher { desk, log }
     }
 
@@ -314,7 +319,7 @@ async fn a_name_that_leads_inside_is_not_connected_to() {
         let mut run = Fetcher::with(&origins, |_| {}, network);
         let source = SourceText::new("quarterjack.toml", ceiling);
         let policy = Policy::parse(&Arc::new(source), Path::new("")).unwrap();
-        run.desk = run.desk.under(&Current::new(Arc::new(policy)));
+        run.desk.policy = Some(Current::new(Arc::new(policy)));
         let sent = run.get(&server.url("evil.example", "/")).await;
         assert_eq!(named(sent), "DestinationIpProhibited");
         let told = run.told(&server);
