@@ -235,29 +235,361 @@ fn limits_above_the_ceiling_are_told_with_both_lines() {
     );
     let problems: Vec<Diagnostic> = manifest.problems().into_iter().cloned().collect();
     insta::assert_snapshot!(drawn(&problems), @r#"
-    error: `timeout` "1h" is above the operator's ceiling
-     --> jobs.json:3:86
+    error: unclosed table
+     --> quarterjack.toml:1:9
       |
-    3 |   {"id": "greedy", "component": "x.wasm", "trigger": "@daily", "limits": {"timeout": "1h", "memory": 67108865}},
-      |                                                                                      ^^^^ at most 30 s (quarterjack.toml:2:11)
+    1 | [ceiling
+      |         ^ expected `]`
 
-    error: `memory` 67108865 is above the operator's ceiling
-     --> jobs.json:3:102
-      |
-    3 |   {"id": "greedy", "component": "x.wasm", "trigger": "@daily", "limits": {"timeout": "1h", "memory": 67108865}},
-      |                                                                                                      ^^^^^^^^ at most 64 MiB (quarterjack.toml:3:10)
+    ---
 
-    error: `max_instances` 3 is above the operator's ceiling
-     --> jobs.json:4:31
+    error: a string stands in quotes
+     --> quarterjack.toml:2:11
       |
-    4 |   {"id": "many", "component": "x.wasm", "trigger": "@daily", "max_instances": 3},
-      |                               ^^^^^^^^ at most 2 (quarterjack.toml:4:17)
+    2 | timeout = 5m
+      |           ^^ write "5m"
 
-    error: `max_instances` without a bound, by "overlap": "allow", is above the operator's ceiling
-     --> jobs.json:5:30
+    error: a value is missing
+     --> quarterjack.toml:3:8
       |
-    5 |   {"id": "any", "component": "x.wasm", "trigger": "@daily", "overlap": "allow"}
-      |                              ^^^^^^^^ at most 2 (quarterjack.toml:4:17)
+    3 | fuel = ,
+      |        ^ expected a value
+
+    ---
+
+    error: `timeout` is set twice
+     --> quarterjack.toml:3:1
+      |
+    3 | timeout = "6m"
+      | ^^^^^^^ leave one of them out
+
+    ---
+
+    error: unknown key "celing" in the configuration file
+     --> quarterjack.toml:1:2
+      |
+    1 | [celing]
+      |  ^^^^^^ did you mean `ceiling`?
+
+    ---
+
+    error: unknown key "timeout" in the configuration file
+     --> quarterjack.toml:1:1
+      |
+    1 | timeout = "5m"
+      | ^^^^^^^ it belongs in [ceiling]
+
+    ---
+
+    error: unknown key "timout" in [ceiling]
+     --> quarterjack.toml:2:1
+      |
+    2 | timout = "5m"
+      | ^^^^^^ did you mean `timeout`?
+
+    error: unknown key "http" in [ceiling]
+     --> quarterjack.toml:3:1
+      |
+    3 | http = false
+      | ^^^^ it belongs in [ceiling.grants]
+
+    error: unknown key "colour" in [ceiling]
+     --> quarterjack.toml:4:1
+      |
+    4 | colour = 1
+      | ^^^^^^ [ceiling] has the keys timeout, fuel, memory, output, log_rate, handles, max_instances, grants, jobs
+
+    ---
+
+    error: unknown key "environ" in [ceiling.grants]
+     --> quarterjack.toml:2:1
+      |
+    2 | environ = true
+      | ^^^^^^^ did you mean `env`?
+
+    error: unknown key "wasi" in [ceiling.grants]
+     --> quarterjack.toml:3:1
+      |
+    3 | wasi = true
+      | ^^^^ [ceiling.grants] has the keys env, config, dirs, dir_quota, http, sockets, addresses, secrets, state
+
+    ---
+
+    error: [ceiling] is a table of keys, not a number
+     --> quarterjack.toml:1:11
+      |
+    1 | ceiling = 5
+      |           ^
+
+    ---
+
+    error: `timeout` is a duration such as "90s", not a number
+     --> quarterjack.toml:2:11
+      |
+    2 | timeout = 30
+      |           ^^ a unit is missing: did you mean "30s"?
+
+    error: `fuel`: "unlimted" is not a count
+     --> quarterjack.toml:3:8
+      |
+    3 | fuel = "unlimted"
+      |        ^^^^^^^^^^ did you mean "unlimited"?
+
+    error: `memory` "1KiB" is out of range
+     --> quarterjack.toml:4:10
+      |
+    4 | memory = "1KiB"
+      |          ^^^^^^ `memory` is at least 64 KiB
+
+    error: `output` -1 is out of range
+     --> quarterjack.toml:5:10
+      |
+    5 | output = -1
+      |          ^^ it cannot be negative
+
+    ---
+
+    error: `timeout`: a unit is missing: did you mean `30s`?
+     --> quarterjack.toml:2:11
+      |
+    2 | timeout = "30"
+      |           ^^^^ a duration is a number and a unit: 250ms, 90s, 5m, 1h30m, 2d
+
+    error: `fuel` 0 is out of range
+     --> quarterjack.toml:3:8
+      |
+    3 | fuel = 0
+      |        ^ `fuel` is at least 1
+
+    error: `memory` "1TiB" is above the maximum of every host
+     --> quarterjack.toml:4:10
+      |
+    4 | memory = "1TiB"
+      |          ^^^^^^ at most 4 GiB
+
+    error: `handles` 1 is out of range
+     --> quarterjack.toml:5:11
+      |
+    5 | handles = 1
+      |           ^ `handles` is at least 8
+
+    error: `log_rate` is a size such as "64MiB" or a whole number of bytes, not true
+     --> quarterjack.toml:6:12
+      |
+    6 | log_rate = true
+      |            ^^^^
+
+    ---
+
+    error: `timeout` "48h" is above the maximum of every host
+     --> quarterjack.toml:2:11
+      |
+    2 | timeout = "48h"
+      |           ^^^^^ at most 1 d
+
+    error: `max_instances`: `many` is not a count
+     --> quarterjack.toml:3:17
+      |
+    3 | max_instances = "many"
+      |                 ^^^^^^ a count is a whole number, with k, M, G or T if need be: 10M, 10_000_000
+
+    error: `fuel` 99999999999999999999 is out of range
+     --> quarterjack.toml:4:8
+      |
+    4 | fuel = 99999999999999999999
+      |        ^^^^^^^^^^^^^^^^^^^^ the largest is 18446744073709551615
+
+    ---
+
+    error: `env` is true, false, or a list of names such as "APP_*", not a string
+     --> quarterjack.toml:2:7
+      |
+    2 | env = "APP_*"
+      |       ^^^^^^^ write ["APP_*"]
+
+    error: an item of `config` is a string, not a number
+     --> quarterjack.toml:3:11
+      |
+    3 | config = [1, ""]
+      |           ^
+
+    error: an item of `config` is empty
+     --> quarterjack.toml:3:14
+      |
+    3 | config = [1, ""]
+      |              ^^
+
+    error: `dir_quota` is a size such as "64MiB" or a whole number of bytes, not false
+     --> quarterjack.toml:4:13
+      |
+    4 | dir_quota = false
+      |             ^^^^^
+
+    ---
+
+    error: `~` is not expanded here
+     --> quarterjack.toml:2:9
+      |
+    2 | dirs = ["~/x", "/srv:wr", ":rw"]
+      |         ^^^^^ write the directory out
+
+    error: no such mode "wr"
+     --> quarterjack.toml:2:16
+      |
+    2 | dirs = ["~/x", "/srv:wr", ":rw"]
+      |                ^^^^^^^^^ it is "ro" (read only) or "rw" (read and write)
+
+    error: the directory is empty
+     --> quarterjack.toml:2:27
+      |
+    2 | dirs = ["~/x", "/srv:wr", ":rw"]
+      |                           ^^^^^ write it like "/srv/data"
+
+    ---
+
+    error: unknown key "key" in `state`
+     --> quarterjack.toml:2:11
+      |
+    2 | state = { key = 5, size = "1TiB" }
+      |           ^^^ did you mean `keys`?
+
+    error: `size` "1TiB" is above the maximum of every host
+     --> quarterjack.toml:2:27
+      |
+    2 | state = { key = 5, size = "1TiB" }
+      |                           ^^^^^^ at most 64 MiB
+
+    ---
+
+    error: `state` is true, false, or a table such as { keys = 1000, size = "1MiB" }, not a number
+     --> quarterjack.toml:2:9
+      |
+    2 | state = 5
+      |         ^
+
+    ---
+
+    error: [[ceiling.jobs]] is a list of tables, not a table
+     --> quarterjack.toml:1:1
+      |
+    1 | [ceiling.jobs]
+      | ^^^^^^^^^^^^^^ write [[ceiling.jobs]] in two pairs of brackets
+
+    ---
+
+    error: the section does not say which jobs it is for
+     --> quarterjack.toml:1:1
+      |
+    1 | [[ceiling.jobs]]
+      | ^^^^^^^^^^^^^^^^ add match = "report-*"
+
+    error: `match` is empty
+     --> quarterjack.toml:5:9
+      |
+    5 | match = []
+      |         ^^ name a job, or leave the section out
+
+    error: `match` is the id of a job such as "report-*", or a list of them, not a number
+     --> quarterjack.toml:8:9
+      |
+    8 | match = 5
+      |         ^
+
+    ---
+
+    error: unknown key "matches" in [[ceiling.jobs]]
+     --> quarterjack.toml:2:1
+      |
+    2 | matches = "a"
+      | ^^^^^^^ did you mean `match`?
+
+    ---
+
+    error: no `dir` is set
+     --> quarterjack.toml:2:10
+      |
+    2 | order = ["dir", "vault", "env", "env", "sytemd"]
+      |          ^^^^^ add dir = "/run/secrets"
+
+    error: no such provider of secrets: "vault"
+     --> quarterjack.toml:2:17
+      |
+    2 | order = ["dir", "vault", "env", "env", "sytemd"]
+      |                 ^^^^^^^ they are "systemd", "dir" and "env"
+
+    error: the provider "env" is named twice
+     --> quarterjack.toml:2:33
+      |
+    2 | order = ["dir", "vault", "env", "env", "sytemd"]
+      |                                 ^^^^^ leave one out
+
+    error: no such provider of secrets: "sytemd"
+     --> quarterjack.toml:2:40
+      |
+    2 | order = ["dir", "vault", "env", "env", "sytemd"]
+      |                                        ^^^^^^^^ did you mean "systemd"?
+
+    ---
+
+    error: `env_prefix` is set and never asked
+     --> quarterjack.toml:3:1
+      |
+    3 | env_prefix = "A_"
+      | ^^^^^^^^^^ add "env" to `order`
+
+    error: `dir` is set and never asked
+     --> quarterjack.toml:4:1
+      |
+    4 | dir = "/run/secrets"
+      | ^^^ add "dir" to `order`
+
+    error: `systemd` is false
+     --> quarterjack.toml:5:10
+      |
+    5 | order = ["systemd"]
+      |          ^^^^^^^^^ leave "systemd" out
+
+    ---
+
+    error: `env_prefix` is empty
+     --> quarterjack.toml:2:14
+      |
+    2 | env_prefix = ""
+      |              ^^
+
+    error: `order` is a list such as ["systemd", "dir", "env"], not a string
+     --> quarterjack.toml:3:9
+      |
+    3 | order = "env"
+      |         ^^^^^
+
+    ---
+
+    error: `max_size` 1 is out of range
+     --> quarterjack.toml:2:12
+      |
+    2 | max_size = 1
+      |            ^ `max_size` is at least 1 KiB
+
+    error: `compile_timeout` "0s" is out of range
+     --> quarterjack.toml:3:19
+      |
+    3 | compile_timeout = "0s"
+      |                   ^^^^ `compile_timeout` is above 0
+
+    error: `compile_memory` "1MiB" is out of range
+     --> quarterjack.toml:4:18
+      |
+    4 | compile_memory = "1MiB"
+      |                  ^^^^^^ `compile_memory` is at least 64 MiB
+
+    ---
+
+    error: unknown key "memory" in [host]
+     --> quarterjack.toml:2:1
+      |
+    2 | memory = "1GiB"
+      | ^^^^^^ did you mean `max_memory`?
     "#);
     assert!(problems.iter().all(Policy::is_refusal));
     assert_eq!(manifest.jobs().count(), 1);
@@ -635,4 +967,180 @@ fn deep_and_long_texts_are_refused_in_time() {
     ] {
         assert!(!parse(&text).unwrap_err().is_empty());
     }
+}
+
+#[test]
+fn sources_are_read_with_their_paths_beside_the_file() {
+    let policy = policy(
+        r#"
+[[source]]
+name = "local"
+file = "jobs/local.json"
+
+[[source]]
+name = "dropped"
+directory = "/srv/jobs.d"
+allow_mass_removal = true
+
+[[source]]
+name = "central"
+http = "https://config.example.com/jobs.json?rev=main#top"
+refresh = "30s"
+token = "central-token"
+timeout = "5s"
+max_size = "1MiB"
+
+[[source]]
+name = "rows"
+sql = "sqlite:jobs.db"
+query = "SELECT definition FROM jobs"
+
+[[source]]
+name = "shared"
+sql = "postgres://scheduler@db.example.com/jobs?sslmode=require"
+query = "SELECT * FROM jobs"
+password = "db-password"
+channel = "jobs"
+"#,
+    );
+    let [local, dropped, central, rows, shared] = &policy.sources[..] else {
+        panic!("{:?}", policy.sources)
+    };
+    assert_eq!(format!("{:#}", local.place), "quarterjack.toml:2");
+    assert_eq!(
+        local.origin,
+        SourceOrigin::File("/etc/quarterjack/jobs/local.json".into())
+    );
+    assert_eq!((local.refresh, local.allow_mass_removal), (None, false));
+    assert_eq!(
+        dropped.origin,
+        SourceOrigin::Directory("/srv/jobs.d".into())
+    );
+    assert!(dropped.allow_mass_removal);
+    let SourceOrigin::Http(http) = &central.origin else {
+        panic!("{central:?}")
+    };
+    assert_eq!(
+        http.url.as_str(),
+        "https://config.example.com/jobs.json?rev=main"
+    );
+    assert_eq!(http.token.as_deref(), Some("central-token"));
+    assert_eq!(
+        (http.timeout, http.max_size),
+        (Duration::from_secs(5), 1 << 20)
+    );
+    assert_eq!(http.base, Path::new("/etc/quarterjack"));
+    assert_eq!(central.refresh, Some(Duration::from_secs(30)));
+    let SourceOrigin::Sql(sql) = &rows.origin else {
+        panic!("{rows:?}")
+    };
+    assert_eq!(&*sql.url, "sqlite:///etc/quarterjack/jobs.db");
+    let SourceOrigin::Sql(sql) = &shared.origin else {
+        panic!("{shared:?}")
+    };
+    assert_eq!(sql.password.as_deref(), Some("db-password"));
+    assert_eq!(sql.channel.as_deref(), Some("jobs"));
+}
+
+#[test]
+fn every_mistake_in_a_source_is_told_at_its_place() {
+    let problems = parse(
+        r#"
+[[source]]
+file = "a.json"
+
+[[source]]
+name = "nowhere"
+refresh = "0s"
+
+[[source]]
+name = "both"
+file = "~/jobs.json"
+directory = "jobs.d"
+token = "x-token"
+
+[[source]]
+name = "far away"
+http = "https://user:hunter22@example.com/"
+timeout = "1h"
+
+[[source]]
+name = "central"
+http = "example.com/jobs.json"
+token = "ghp hunter22"
+max_size = "1GiB"
+
+[[source]]
+name = "central"
+file = "https://example.com/jobs.json"
+querry = "SELECT 1"
+
+[[source]]
+name = "rows"
+sql = "mysql://db/jobs"
+
+[[source]]
+name = "shared"
+sql = "postgres://scheduler:hunter22@db/jobs"
+query = ""
+allow_mass_removal = "true"
+"#,
+    )
+    .unwrap_err();
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let told = told.join("\n");
+    assert!(!told.contains("hunter22"), "{told}");
+    insta::assert_snapshot!(told, @r#"
+    quarterjack.toml:2:1: the source has no name: add name = "central": it is what events and errors call it
+    quarterjack.toml:5:1: the source does not say where its jobs are: add one of `file`, `directory`, `http` and `sql`
+    quarterjack.toml:7:11: `refresh` "0s" is out of range: `refresh` is above 0
+    quarterjack.toml:11:8: `~` is not expanded here: write the path out
+    quarterjack.toml:12:1: a source has `file` or `directory`, not both: make a [[source]] of its own of it
+    quarterjack.toml:13:1: `token` says nothing of a source with `file`: it goes with `http`
+    quarterjack.toml:16:8: "far away" is no name of a source: letters, digits, `-`, `_` and `.`, at most 64 bytes
+    quarterjack.toml:17:8: `http`: a user or a password in a URL would be told in errors and logs: put a bearer token into a secret, and name it with `token`
+    quarterjack.toml:18:11: `timeout` "1h" is above the maximum of every host: at most 10 min
+    quarterjack.toml:22:8: `http`: it is no URL: write one such as "https://example.com/jobs.json"
+    quarterjack.toml:23:9: `token` names a secret, and no secret has such a name: letters, digits, `_`, `-` and `.`, the last not first
+    quarterjack.toml:24:12: `max_size` "1GiB" is above the maximum of every host: at most 256 MiB
+    quarterjack.toml:28:8: `file` is a path, not a URL: it goes with `http`
+    quarterjack.toml:29:1: unknown key "querry" in [[source]]: did you mean `query`?
+    quarterjack.toml:31:1: the source does not say which rows are its jobs: add query = "SELECT definition FROM jobs"
+    quarterjack.toml:33:7: `sql`: it is no URL of a database: write "sqlite:jobs.db" or "postgres://user@host/database"
+    quarterjack.toml:37:7: `sql`: a password would be told in errors and logs: put it into a secret, and name it with `password`
+    quarterjack.toml:38:9: `query` is empty
+    quarterjack.toml:39:22: `allow_mass_removal` is true or false, not a string: write true without quotes
+    "#);
+}
+
+#[test]
+fn one_pair_of_brackets_makes_no_list() {
+    let problems = parse("[source]\nname = \"a\"\nfile = \"a.json\"\n").unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert_eq!(
+        problems[0].to_string(),
+        "quarterjack.toml:1:1: [[source]] is a list of tables, not a table: write [[source]] in two pairs of brackets"
+    );
+}
+
+#[test]
+fn a_source_that_is_said_otherwise_is_told_with_its_place() {
+    let source = |name: &str, rest: &str| {
+        format!("[[source]]\nname = \"{name}\"\nfile = \"{name}.json\"\n{rest}\n")
+    };
+    let place = |before: &str, after: &str| {
+        let place = policy(after).changed_source(&policy(before));
+        place.map(|place| format!("{place:#}"))
+    };
+    let (a, b) = (source("a", ""), source("b", ""));
+    let both = format!("{a}{b}");
+    assert_eq!(place(&both, &both), None);
+    // Where it stands does not count.
+    assert_eq!(place(&both, &format!("# sources\n\n{a}\n{b}")), None);
+    assert_eq!(place(&a, &both).as_deref(), Some("quarterjack.toml:5"));
+    assert_eq!(place(&both, &a).as_deref(), Some("quarterjack.toml"));
+    let seldom = format!("{a}{}", source("b", "refresh = \"1h\""));
+    assert_eq!(place(&both, &seldom).as_deref(), Some("quarterjack.toml:5"));
+    let sections = policy(&both).changed_sections(&policy(&seldom));
+    assert_eq!(sections, ["[[source]]"]);
 }

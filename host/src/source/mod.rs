@@ -11,22 +11,29 @@
 //! What a source says is one document or several, such as the files of a directory. Each is read,
 //! and may be broken, by itself; they own their jobs together.
 
+mod configured;
 mod diff;
 mod directory;
 mod disk;
 mod document;
 mod file;
+mod http;
+mod unavailable;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+pub use configured::ConfiguredSource;
 pub use diff::{Claim, Diff, Update, Wanted};
 pub use directory::DirectorySource;
 pub use disk::directory_of;
 pub use file::FileSource;
+pub use http::HttpSource;
+use unavailable::UnavailableSource;
 
 use crate::job::{Diagnostic, Manifest};
-use crate::policy::Policy;
+use crate::policy::{HttpUrl, Policy, SourceOrigin, SourceSettings};
 
 /// A place that definitions of jobs are read from.
 ///
@@ -50,10 +57,29 @@ pub trait JobSource: Send + Sync + 'static {
     /// The directories in which something changes when the source does; none where that cannot be
     /// seen in a directory.
     fn directories(&self) -> Vec<PathBuf>;
+
+    /// How long after a reading to read it again even if nothing tells of a change. Nothing where
+    /// that is the host's to say.
+    fn pace(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether it is away from this machine, so that the host starts without waiting for it.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// Whether it may remove more than half of its jobs at once without being read a second time.
+    fn allows_mass_removal(&self) -> bool {
+        false
+    }
 }
 
-/// Opens a place that the operator named: a directory of job files, or a job file.
+/// Opens a place that the operator named: a directory of job files, a job file, or the URL of one.
 pub fn open_one(path: &Path, policy: &Arc<Policy>) -> Arc<dyn JobSource> {
+    if let Some(url) = path.to_str().filter(|text| HttpUrl::is_meant(text)) {
+        return Arc::new(HttpSource::of_url(url, policy.clone()));
+    }
     if path.is_dir() {
         Arc::new(DirectorySource::new(path, policy.clone()))
     } else {
@@ -61,10 +87,40 @@ pub fn open_one(path: &Path, policy: &Arc<Policy>) -> Arc<dyn JobSource> {
     }
 }
 
-/// Opens the places that the operator named, and what stands beside the plugins of a directory,
-/// if there is one.
+/// Opens a source of the configuration.
+pub fn open_configured(settings: &SourceSettings, policy: &Arc<Policy>) -> Arc<dyn JobSource> {
+    let source: Arc<dyn JobSource> = match &settings.origin {
+        SourceOrigin::File(path) => Arc::new(FileSource::new(path, policy.clone())),
+        SourceOrigin::Directory(path) => Arc::new(DirectorySource::new(path, policy.clone())),
+        SourceOrigin::Http(http) => {
+            let name = settings.name.clone();
+            Arc::new(HttpSource::new(
+                name,
+                http,
+                settings.refresh,
+                policy.clone(),
+            ))
+        }
+        SourceOrigin::Sql(sql) => Arc::new(UnavailableSource::new(&sql.url)),
+    };
+    Arc::new(ConfiguredSource::new(settings, source))
+}
+
+/// Opens the places that the command line names, or else the [usual ones](usual_places), those
+/// that the configuration names, and what stands beside the plugins of a directory, if there is
+/// one.
 pub fn open(places: &[PathBuf], plugins: &Path, policy: &Arc<Policy>) -> Vec<Arc<dyn JobSource>> {
+    let usual;
+    let places = match places {
+        [] => {
+            usual = usual_places(plugins, policy);
+            &usual
+        }
+        named => named,
+    };
     let mut sources: Vec<_> = places.iter().map(|path| open_one(path, policy)).collect();
+    let configured = policy.sources.iter();
+    sources.extend(configured.map(|settings| open_configured(settings, policy)));
     if plugins.is_dir() {
         let sidecars = DirectorySource::sidecars(plugins, policy.clone());
         sources.push(Arc::new(sidecars));
@@ -72,10 +128,10 @@ pub fn open(places: &[PathBuf], plugins: &Path, policy: &Arc<Policy>) -> Vec<Arc
     sources
 }
 
-/// The places of definitions where the operator names none: `jobs.json` and `jobs.d` of the
-/// working directory, as far as they are there. If nothing is, not even beside the plugins, it is
-/// `jobs.json` that is missed.
-pub fn usual_places(plugins: &Path) -> Vec<PathBuf> {
+/// The places of definitions where the command line names none: `jobs.json` and `jobs.d` of the
+/// working directory, as far as they are there. If nothing is, neither in the configuration nor
+/// beside the plugins, it is `jobs.json` that is missed.
+pub fn usual_places(plugins: &Path, policy: &Policy) -> Vec<PathBuf> {
     let usual = [PathBuf::from("jobs.json"), PathBuf::from("jobs.d")];
     let is_there = |path: &PathBuf| path.symlink_metadata().is_ok();
     let there: Vec<PathBuf> = usual
@@ -83,7 +139,7 @@ pub fn usual_places(plugins: &Path) -> Vec<PathBuf> {
         .filter(|path| is_there(path))
         .cloned()
         .collect();
-    if there.is_empty() && !DirectorySource::has_sidecars(plugins) {
+    if there.is_empty() && policy.sources.is_empty() && !DirectorySource::has_sidecars(plugins) {
         return usual.into_iter().take(1).collect();
     }
     there

@@ -54,7 +54,7 @@ pub use stop::Stop;
 /// How a host is set up.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// The job files, and directories of them.
+    /// The job files, directories of them, and URLs; none for the usual ones.
     pub jobs: Vec<PathBuf>,
     /// The plugins directory, with what is defined beside the plugins.
     pub plugins: PathBuf,
@@ -141,7 +141,7 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
         match source.read() {
             // A file that is not there when the host starts is a slip of the operator's, who is
             // there to see it. One that vanishes later stops nothing.
-            Err(error @ SourceError::Unreadable(_)) => return Err(error.into()),
+            Err(error @ SourceError::Unreadable(_)) if !source.is_remote() => return Err(error.into()),
             read => first.push(read),
         }
     }
@@ -193,6 +193,7 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
             // What a flag says is above what the file says, now and later.
             max_memory: (options.max_memory == policy.host.max_memory)
                 .then_some(policy.host.max_memory),
+            sources: policy.clone(),
             last: policy.clone(),
             file: config_file,
             broken: false,
