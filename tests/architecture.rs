@@ -87,7 +87,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("scheduler", &["clock", "job", "run", "trigger"]),
     ("secret", &["job"]),
-    ("source", &["clock", "job", "policy", "secret", "trigger", "units"]),
+    (
+        "source",
+        &["clock", "job", "policy", "secret", "trigger", "units"],
+    ),
     ("state", &["job", "units"]),
     ("store", &["clock", "job", "log", "record", "run", "state"]),
     ("suggest", &[]),

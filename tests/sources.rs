@@ -208,7 +208,7 @@ fn what_is_wrong_with_a_directory_is_said() {
         event.is("job.rejected")
     });
     assert!(
-        told.text("error").contains("jobs.d: no such directory"),
+        told.text("error").contains("jobs.d: no such file"),
         "{told}"
     );
     project.write("jobs.d/a.json", one("a"));
@@ -219,4 +219,55 @@ fn what_is_wrong_with_a_directory_is_said() {
         .run(&["check"])
         .exits(1)
         .says(&["jobs.d/b.json", "is taken by a job of jobs.d/a.json"]);
+}
+
+#[test]
+fn what_a_source_said_last_outlives_the_host() {
+    let project = Project::with(&["hello"]);
+    let serve = || project.serve(&["--refresh", "300ms", "jobs.d"]);
+    project.write("jobs.d/a.json", one("a"));
+    project.write("jobs.d/b.json", one("b"));
+    let host = serve();
+    host.record("a").succeeded();
+    host.stop().in_order();
+
+    // One file is broken by the time the host comes back.
+    project.write("jobs.d/a.json", "[{");
+    let host = serve();
+    let told = host.wait("a.json to be refused", 0, |event| event.is("job.rejected"));
+    assert!(told.text("error").contains("a.json"), "{told}");
+    host.record("a").succeeded();
+    host.record("b").succeeded();
+    host.stop().in_order();
+
+    // The whole directory is gone.
+    fs::rename(project.path("jobs.d"), project.path("away")).unwrap();
+    let host = serve();
+    let told = host.wait("the directory to be missed", 0, |event| {
+        event.is("job.rejected")
+    });
+    assert!(told.text("error").contains("no such"), "{told}");
+    host.record("a").succeeded();
+    fs::rename(project.path("away"), project.path("jobs.d")).unwrap();
+    project.write("jobs.d/a.json", one("c"));
+    host.record("c").succeeded();
+    host.stop().in_order();
+
+    // It has been emptied.
+    fs::remove_file(project.path("jobs.d/a.json")).unwrap();
+    fs::remove_file(project.path("jobs.d/b.json")).unwrap();
+    let host = serve();
+    let held = host.wait("the removal to be held back", 0, |event| {
+        event.is("removal.held")
+    });
+    assert_eq!((held.number("removed"), held.number("jobs")), (2, 2));
+    host.event("job.added", "b");
+    host.event("job.removed", "b");
+    host.stop().in_order();
+
+    // A host that keeps nothing knows of nothing.
+    project.write("jobs.d/a.json", "[{");
+    let host = project.serve(&["--ephemeral", "jobs.d"]);
+    let stopped = host.stop().in_order();
+    assert!(!stopped.events.iter().any(|event| event.is("job.added")));
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::problems::{Chains, missing_dirs, missing_plugin, other_digest, rejected_plugin, taken};
 use crate::job::manifest::Entry;
-use crate::job::{Diagnostic, Job, JobId, Manifest};
+use crate::job::{Diagnostic, Job, JobId, Manifest, SourceText};
 use crate::policy::{Policy, Refusal};
 use crate::runtime::directory::{Availability, Plugins};
 use crate::runtime::shape::Digest;
@@ -169,9 +169,32 @@ impl Catalog {
             return (0, 0);
         };
         let manifests = source.with(snapshot);
-        let wanted = Wanted::among(&manifests, &source.in_service);
-        let removed = wanted.missing(&source.in_service).count();
-        (removed, source.in_service.len())
+        // At the start nothing is in service yet of what the source is taken to want.
+        let expected = || source.wanted().map(|job| (job.id.clone(), job.clone()));
+        let now = match source.in_service.is_empty() {
+            true => &expected().collect(),
+            false => &source.in_service,
+        };
+        let wanted = Wanted::among(&manifests, now);
+        (wanted.missing(now).count(), now.len())
+    }
+
+    /// What a source is taken to want until it says so itself.
+    pub(super) fn expect(&mut self, source: usize, snapshot: &Snapshot) {
+        self.set(source, snapshot);
+        if let Some(source) = self.sources.get_mut(source) {
+            source.incomplete = true;
+        }
+    }
+
+    /// The texts in which a source wants what it wants.
+    pub(super) fn texts(&self, source: usize) -> Vec<Arc<SourceText>> {
+        let manifests = self
+            .sources
+            .get(source)
+            .and_then(|it| it.manifests.as_ref());
+        let texts = manifests.into_iter().flatten().map(|it| it.source.clone());
+        texts.collect()
     }
 
     /// A source wants something new.

@@ -16,7 +16,6 @@ const UNTOLD: &str = "cannot be told of changes: they are found at the next refr
 
 /// Watches directories for as long as it lives.
 pub(super) struct Watcher {
-    tell: watch::Sender<()>,
     changed: watch::Receiver<()>,
     refresh: Duration,
     directories: BTreeSet<PathBuf>,
@@ -24,36 +23,22 @@ pub(super) struct Watcher {
     system: Option<notify::RecommendedWatcher>,
 }
 
-/// Has a watcher look, whether something has changed or not.
-#[derive(Debug, Clone)]
-pub(super) struct LookAgain(watch::Sender<()>);
-
-impl LookAgain {
-    /// Has it look now.
-    pub(super) fn now(&self) {
-        // Nobody looks any more: the host is stopping.
-        let _ = self.0.send(());
-    }
-}
-
 impl Watcher {
     /// Watches what is directly in these directories. Where that is not possible it is logged,
     /// and the changes are found every `refresh`.
     pub(super) fn new(directories: impl IntoIterator<Item = PathBuf>, refresh: Duration) -> Self {
         let (tell, changed) = watch::channel(());
-        let heard = tell.clone();
         let system = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Reading a file is an event too, and ours must not wake us.
             if !matches!(&event, Ok(event) if matches!(event.kind, EventKind::Access(_))) {
                 // Nobody listens any more: nothing to tell.
-                let _ = heard.send(());
+                let _ = tell.send(());
             }
         });
         let system = system
             .inspect_err(|error| tracing::warn!(%error, "{UNTOLD}"))
             .ok();
         let mut watcher = Watcher {
-            tell,
             changed,
             refresh,
             directories: directories.into_iter().collect(),
@@ -63,11 +48,6 @@ impl Watcher {
             tracing::warn!(directory = %directory.display(), %error, "{UNTOLD}");
         }
         watcher
-    }
-
-    /// Lets others have it look as if something had changed.
-    pub(super) fn look_again(&self) -> LookAgain {
-        LookAgain(self.tell.clone())
     }
 
     /// Watches the directories that now are where the paths say. One that is watched already

@@ -18,11 +18,10 @@ pub struct HttpUrl(Url);
 impl HttpUrl {
     /// Whether a text that may as well be the path of a file is meant as a URL.
     pub fn is_meant(text: &str) -> bool {
-        let begins = |scheme: &&str| {
+        SCHEMES.iter().any(|scheme| {
             let beginning = text.get(..scheme.len());
             beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(scheme))
-        };
-        SCHEMES.iter().any(|scheme| begins(&scheme))
+        })
     }
 
     /// Reads a URL. A fragment is left out: it is nothing that a server sees.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{JobSource, Snapshot, SourceError};
+use crate::job::SourceText;
 use crate::policy::{Policy, SourceSettings};
 
 /// Reads what another source reads, under the name and at the pace that the operator has given it.
@@ -38,6 +39,10 @@ impl JobSource for ConfiguredSource {
 
     fn set_policy(&self, policy: Arc<Policy>) {
         self.source.set_policy(policy);
+    }
+
+    fn restore(&self, documents: &[Arc<SourceText>]) -> Snapshot {
+        self.source.restore(documents)
     }
 
     fn directories(&self) -> Vec<PathBuf> {

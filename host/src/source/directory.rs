@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use super::disk::DefinitionFile;
 use super::document::DocumentReader;
 use super::{JobSource, Snapshot, SourceError};
-use crate::job::Diagnostic;
 use crate::job::manifest::{Form, Options};
+use crate::job::{Diagnostic, SourceText};
 use crate::policy::Policy;
 
 /// How many files of definitions a directory may have.
@@ -48,8 +48,8 @@ struct Reading {
     policy: Arc<Policy>,
     /// The readers of the files that there are.
     documents: BTreeMap<OsString, DocumentReader>,
-    /// Whether the directory itself could not be read.
-    failed: bool,
+    /// Whether it was read before, and could be.
+    was_read: bool,
 }
 
 /// How the name of the one job of a plugin ends, after the plugin's own name.
@@ -86,7 +86,7 @@ impl DirectorySource {
             reading: Mutex::new(Reading {
                 policy,
                 documents: BTreeMap::new(),
-                failed: false,
+                was_read: false,
             }),
         }
     }
@@ -164,13 +164,13 @@ impl JobSource for DirectorySource {
         let Reading {
             policy,
             documents: readers,
-            failed,
+            was_read,
         } = &mut *self.reading.lock();
         let files = self.files().map_err(|problem| {
-            *failed = true;
+            *was_read = false;
             SourceError::Unreadable(problem)
         })?;
-        let mut unchanged = !std::mem::take(failed);
+        let mut unchanged = std::mem::replace(was_read, true);
         let before = std::mem::take(readers);
         let mut documents = Vec::with_capacity(files.len());
         let mut known = before;
@@ -207,6 +207,19 @@ impl JobSource for DirectorySource {
         reading.policy = policy;
         for document in reading.documents.values_mut() {
             document.forget();
+        }
+    }
+
+    fn restore(&self, documents: &[Arc<SourceText>]) -> Snapshot {
+        let policy = self.reading.lock().policy.clone();
+        let documents = documents.iter().filter_map(|text| {
+            let file = Path::new(&**text.name()).file_name()?;
+            let reader = self.reader(Path::new(file));
+            (reader.name() == text.name()).then(|| reader.restore(text, &policy))
+        });
+        Snapshot {
+            documents: documents.collect(),
+            unchanged: false,
         }
     }
 
@@ -312,6 +325,13 @@ mod tests {
         // The host has to hear that the trouble is over.
         assert!(!snapshot.unchanged && snapshot.documents.is_empty());
         assert!(source.read().unwrap().unchanged);
+        // As is what one says that is empty from the beginning.
+        assert!(
+            !DirectorySource::new(&path, Arc::default())
+                .read()
+                .unwrap()
+                .unchanged
+        );
     }
 
     #[test]

@@ -116,6 +116,16 @@ impl DocumentReader {
         (read, false)
     }
 
+    /// Reads what the document held at another time.
+    pub(super) fn restore(&self, text: &Arc<SourceText>, policy: &Policy) -> Document {
+        Document {
+            name: self.name.clone(),
+            read: self
+                .parse_text(text.clone(), policy)
+                .map_err(|problems| SourceError::Unusable(problems.into())),
+        }
+    }
+
     /// Gives the bytes back if they are of no use.
     fn parse(
         &self,
@@ -135,16 +145,20 @@ impl DocumentReader {
             Ok(text) => Arc::new(text),
             Err(problem) => return Err((Vec::new(), SourceError::Unusable([*problem].into()))),
         };
-        match Manifest::parse(text.clone(), &self.options) {
-            Ok(mut manifest) => {
-                policy.judge(&mut manifest);
-                Ok(Arc::new(manifest))
-            }
-            Err(problems) => {
-                let bytes = text.text().as_bytes().to_vec();
-                Err((bytes, SourceError::Unusable(problems.into())))
-            }
-        }
+        self.parse_text(text.clone(), policy).map_err(|problems| {
+            let bytes = text.text().as_bytes().to_vec();
+            (bytes, SourceError::Unusable(problems.into()))
+        })
+    }
+
+    fn parse_text(
+        &self,
+        text: Arc<SourceText>,
+        policy: &Policy,
+    ) -> Result<Arc<Manifest>, Vec<Diagnostic>> {
+        let mut manifest = Manifest::parse(text, &self.options)?;
+        policy.judge(&mut manifest);
+        Ok(Arc::new(manifest))
     }
 }
 

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::disk::{DefinitionFile, directory_of};
 use super::document::DocumentReader;
 use super::{Document, JobSource, Snapshot, SourceError};
+use crate::job::SourceText;
 use crate::job::manifest::Options;
 use crate::policy::Policy;
 
@@ -79,6 +80,15 @@ impl JobSource for FileSource {
         let reading = &mut *self.reading.lock();
         reading.policy = policy;
         reading.document.forget();
+    }
+
+    fn restore(&self, documents: &[Arc<SourceText>]) -> Snapshot {
+        let Reading { policy, document } = &*self.reading.lock();
+        let ours = documents.iter().filter(|text| *text.name() == self.name);
+        Snapshot {
+            documents: ours.map(|text| document.restore(text, policy)).collect(),
+            unchanged: false,
+        }
     }
 
     fn directories(&self) -> Vec<PathBuf> {

@@ -18,6 +18,7 @@ mod disk;
 mod document;
 mod file;
 mod http;
+mod place;
 mod unavailable;
 
 use std::path::{Path, PathBuf};
@@ -30,9 +31,10 @@ pub use directory::DirectorySource;
 pub use disk::directory_of;
 pub use file::FileSource;
 pub use http::HttpSource;
+pub use place::PlaceSource;
 use unavailable::UnavailableSource;
 
-use crate::job::{Diagnostic, Manifest};
+use crate::job::{Diagnostic, Manifest, SourceText};
 use crate::policy::{HttpUrl, Policy, SourceOrigin, SourceSettings};
 
 /// A place that definitions of jobs are read from.
@@ -53,6 +55,10 @@ pub trait JobSource: Send + Sync + 'static {
     /// Puts the jobs under the ceiling of another policy, from the next reading on, which is then
     /// not unchanged.
     fn set_policy(&self, policy: Arc<Policy>);
+
+    /// What the source said at another time, of which these are the texts: as if it said so now.
+    /// Says nothing about what is new at the next reading.
+    fn restore(&self, documents: &[Arc<SourceText>]) -> Snapshot;
 
     /// The directories in which something changes when the source does; none where that cannot be
     /// seen in a directory.
@@ -80,11 +86,7 @@ pub fn open_one(path: &Path, policy: &Arc<Policy>) -> Arc<dyn JobSource> {
     if let Some(url) = path.to_str().filter(|text| HttpUrl::is_meant(text)) {
         return Arc::new(HttpSource::of_url(url, policy.clone()));
     }
-    if path.is_dir() {
-        Arc::new(DirectorySource::new(path, policy.clone()))
-    } else {
-        Arc::new(FileSource::new(path, policy.clone()))
-    }
+    Arc::new(PlaceSource::new(path, policy))
 }
 
 /// Opens a source of the configuration.
@@ -156,6 +158,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether it was read from just these texts.
+    pub fn is_of(&self, texts: &[Arc<SourceText>]) -> bool {
+        let same = |(document, text): (&Document, &Arc<SourceText>)| {
+            document.read.as_ref().is_ok_and(|manifest| {
+                manifest.source.name() == text.name() && manifest.source.text() == text.text()
+            })
+        };
+        self.documents.len() == texts.len() && self.documents.iter().zip(texts).all(same)
+    }
+
     /// Those of its documents that can be read.
     pub fn manifests(&self) -> impl Iterator<Item = &Arc<Manifest>> {
         self.documents

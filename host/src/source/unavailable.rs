@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{JobSource, Snapshot, SourceError};
-use crate::job::Diagnostic;
+use crate::job::{Diagnostic, SourceText};
 use crate::policy::Policy;
 
 /// A source that says at each reading that it cannot be read, so that the host does not start
@@ -35,6 +35,13 @@ impl JobSource for UnavailableSource {
     }
 
     fn set_policy(&self, _: Arc<Policy>) {}
+
+    fn restore(&self, _: &[Arc<SourceText>]) -> Snapshot {
+        Snapshot {
+            documents: Vec::new(),
+            unchanged: false,
+        }
+    }
 
     fn directories(&self) -> Vec<PathBuf> {
         Vec::new()

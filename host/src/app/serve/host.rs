@@ -9,11 +9,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::super::catalog::{Catalog, Change};
-use super::super::watch::LookAgain;
 use super::super::{chains, in_service, recovery};
 use super::config::FollowedConfig;
 use super::readers::Message;
-use super::sources::FollowedSource;
+use super::sources::{First, FollowedSource};
 use super::stop::{Stop, Stopping};
 use crate::clock::{self, Clock, ClockWatch, Readings, Timestamp};
 use crate::control::Command;
@@ -27,7 +26,7 @@ use crate::runtime::Runtime;
 use crate::runtime::directory::{self, Plugins};
 use crate::scheduler::{Due, Scheduler};
 use crate::secret::CurrentSettings;
-use crate::source::{Snapshot, SourceError};
+use crate::store::definitions::DefinitionStore;
 use crate::store::{Schedule, Store, Unfinished};
 
 /// How long the scheduler sleeps at most, so that it notices a clock that was set back.
@@ -45,8 +44,6 @@ pub(super) struct Host {
     pub(super) refresh: Duration,
     /// Whether a source may remove most of its jobs without being read a second time.
     pub(super) allow_mass_removal: bool,
-    /// Has the sources read again.
-    pub(super) look_again: LookAgain,
     pub(super) plugins: Arc<Plugins>,
     pub(super) scheduler: Scheduler,
     pub(super) planner: Planner,
@@ -59,6 +56,8 @@ pub(super) struct Host {
     pub(super) ends: Ends,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
+    /// What the sources said last.
+    pub(super) definitions: Arc<dyn DefinitionStore>,
     pub(super) events: Events,
     /// When it began to fire.
     pub(super) started_at: Timestamp,
@@ -78,7 +77,7 @@ impl Host {
     /// The control loop. Returns when the host is asked to stop.
     pub(super) async fn run(
         &mut self,
-        first: Vec<Result<Snapshot, SourceError>>,
+        first: Vec<First>,
         unfinished: Vec<Unfinished>,
         arriving: Arriving,
         ended: &mut UnboundedReceiver<RunEnded>,
@@ -88,18 +87,9 @@ impl Host {
             mut messages,
             mut commands,
         } = arriving;
-        for snapshot in first.iter().flatten() {
-            let jobs = snapshot.manifests().flat_map(|manifest| manifest.jobs());
-            let at_start = jobs.filter(|job| job.trigger.fires_at_start());
-            self.at_start.extend(at_start.map(|job| job.id.clone()));
-        }
         // Nothing is put into service before the plugins of the start are, so that a job does
         // not miss its plugin by a moment; what the sources say meanwhile is kept.
-        let mut early: Vec<Message> = first
-            .into_iter()
-            .enumerate()
-            .map(|(source, read)| Message::Read(source, read))
-            .collect();
+        let mut early: Vec<Message> = Vec::new();
         loop {
             tokio::select! {
                 biased;
@@ -112,6 +102,7 @@ impl Host {
                 },
             }
         }
+        self.begin_with(first).await;
         for message in early {
             self.handle(message).await;
         }
@@ -140,7 +131,7 @@ impl Host {
                 self.tell(Event::ClockJumped { jump });
             }
             if looked.elapsed() >= self.refresh {
-                self.look_for_what_was_missing().await;
+                self.look_again().await;
                 looked = clock::monotonic();
             }
             let now = self.clock.now();
@@ -180,7 +171,10 @@ impl Host {
     }
 
     /// Forgets the jobs of the host before this one that are defined no more.
-    async fn forget_the_undefined(&mut self) {
+    pub(super) async fn forget_the_undefined(&mut self) {
+        if self.left.is_empty() {
+            return;
+        }
         let Some(defined) = self.catalog.defined() else {
             return;
         };
@@ -199,7 +193,7 @@ impl Host {
     }
 
     /// Looks whether what a definition waits for has come about.
-    async fn look_for_what_was_missing(&mut self) {
+    async fn look_again(&mut self) {
         for source in 0..self.sources.len() {
             if self.catalog.waits(source) {
                 self.reconcile(source).await;

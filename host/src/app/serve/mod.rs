@@ -47,8 +47,8 @@ use crate::source::{self, SourceError, directory_of};
 
 use config::FollowedConfig;
 use host::{Arriving, Host};
-use readers::{read_plugins, read_sources};
-use sources::FollowedSource;
+use readers::{SourceReader, follow_files, read_plugins};
+use sources::{First, FollowedSource};
 pub use stop::Stop;
 
 /// How a host is set up.
@@ -100,7 +100,11 @@ pub struct LockOptions {
 pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<(), AppError> {
     allow_many_files();
     // Before anything that takes its time: another host may hold it.
-    let Opened { store, logs } = options.data.open(SystemClock.now())?;
+    let Opened {
+        store,
+        definitions,
+        logs,
+    } = options.data.open(SystemClock.now())?;
     let recovered = store.recover().await?;
     let (control, commands) = Control::new();
     // Dropped before the store is: as long as it is there, nobody else listens.
@@ -131,20 +135,16 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
         of_sources.chain(options.config.directory()),
         options.refresh,
     );
-    let look_again = file_watcher.look_again();
     let plugin_watcher = Watcher::new(
         beside_lock.into_iter().chain([options.plugins.clone()]),
         options.refresh,
     );
-    let mut first = Vec::with_capacity(sources.len());
-    for source in &sources {
-        match source.read() {
-            // A file that is not there when the host starts is a slip of the operator's, who is
-            // there to see it. One that vanishes later stops nothing.
-            Err(error @ SourceError::Unreadable(_)) if !source.is_remote() => return Err(error.into()),
-            read => first.push(read),
-        }
-    }
+    let kept = definitions.kept().await?;
+    let first = sources
+        .iter()
+        .map(|source| First::of(&**source, kept.get(source.name())))
+        .collect::<Result<Vec<First>, SourceError>>()?;
+    drop(kept);
 
     let config_file = options.config.name();
     let guests = Guests::start()?;
@@ -173,9 +173,22 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     Host::restore_pauses(&*store, &dispatcher).await?;
 
     let (tell, messages) = mpsc::channel(64);
-    let tasks = [
-        tokio::spawn(read_sources(
-            sources.clone(),
+    let (readers, mut tasks): (Vec<SourceReader>, Vec<_>) = sources
+        .iter()
+        .enumerate()
+        .map(|(number, source)| {
+            SourceReader::start(number, source.clone(), options.refresh, tell.clone())
+        })
+        .unzip();
+    let followed = sources.iter().zip(&readers);
+    let followed =
+        followed.map(|(source, reader)| FollowedSource::new(source.name(), reader.clone()));
+    let followed = followed.collect();
+    let names = sources.iter().map(|source| source.name());
+    let catalog = Catalog::new(names, policy.clone());
+    tasks.extend([
+        tokio::spawn(follow_files(
+            sources.into_iter().zip(readers).collect(),
             options.config,
             file_watcher,
             tell.clone(),
@@ -186,7 +199,7 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
             current.clone(),
             clock.clone(),
         )),
-    ];
+    ]);
 
     let mut host = Host {
         config: FollowedConfig {
@@ -199,16 +212,12 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
             broken: false,
             pending: None,
         },
-        catalog: Catalog::new(sources.iter().map(|source| source.name()), policy),
+        catalog,
         policy: current,
         secrets,
-        sources: sources
-            .iter()
-            .map(|source| FollowedSource::new(source.name()))
-            .collect(),
+        sources: followed,
         refresh: options.refresh,
         allow_mass_removal: options.allow_mass_removal,
-        look_again,
         plugins,
         scheduler: Scheduler::new(),
         planner: Planner::new(store.clone()),
@@ -218,6 +227,7 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
         ends,
         clock,
         store,
+        definitions,
         events,
         started_at: SystemClock.now(),
         answering: tokio::task::JoinSet::new(),

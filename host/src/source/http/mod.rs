@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 
 use super::document::DocumentReader;
 use super::{Document, JobSource, Snapshot, SourceError};
-use crate::job::Diagnostic;
 use crate::job::manifest::Options;
+use crate::job::{Diagnostic, SourceText};
 use crate::policy::{HttpSettings, HttpUrl, Policy};
 use crate::secret::{CurrentSettings, Providers};
 use fetch::{Answer, Failure, Fetcher, Question, Validators};
@@ -273,6 +273,16 @@ impl JobSource for HttpSource {
 
     fn set_policy(&self, policy: Arc<Policy>) {
         *self.policy.lock() = policy;
+    }
+
+    fn restore(&self, documents: &[Arc<SourceText>]) -> Snapshot {
+        let policy = self.policy.lock().clone();
+        let document = &self.reading.lock().document;
+        let ours = documents.iter().filter(|text| *text.name() == self.shown);
+        Snapshot {
+            documents: ours.map(|text| document.restore(text, &policy)).collect(),
+            unchanged: false,
+        }
     }
 
     fn directories(&self) -> Vec<PathBuf> {

@@ -28,6 +28,22 @@ CREATE TABLE components (
   name TEXT NOT NULL UNIQUE
 ) STRICT;
 
+-- What each source of definitions said last.
+CREATE TABLE sources (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  said_at INTEGER NOT NULL
+) STRICT;
+
+-- The texts of that, in the order of the source.
+CREATE TABLE documents (
+  source INTEGER NOT NULL REFERENCES sources(id),
+  place INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  text TEXT NOT NULL,
+  UNIQUE (source, place)
+) STRICT;
+
 -- What is held back: all jobs, a group or a job, by name.
 CREATE TABLE pauses (
   kind TEXT NOT NULL,
