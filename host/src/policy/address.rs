@@ -139,6 +139,7 @@ fn without_fragment(mut url: Url) -> Url {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn url(text: &str) -> HttpUrl {
         HttpUrl::parse(text).unwrap()
@@ -220,5 +221,22 @@ mod tests {
             assert!(url(here).is_loopback(), "{here}");
         }
         assert!(!url("http://localhost.example.com").is_loopback());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_written_is_a_url_or_not(text in "(https?://)?\\PC{0,40}") {
+            if let Ok(url) = HttpUrl::parse(&text) {
+                prop_assert_eq!(HttpUrl::parse(url.as_str()), Ok(url.clone()));
+                prop_assert!(url.is_same_origin(&url) && !url.host().is_empty());
+            }
+        }
+
+        #[test]
+        fn a_query_is_never_told(path in "[a-z]{0,8}", query in "[0-9]{4,12}") {
+            let url = url(&format!("https://example.com/{path}?{query}"));
+            prop_assert!(!url.to_string().contains(&query));
+            prop_assert!(url.as_str().contains(&query));
+        }
     }
 }

@@ -67,7 +67,7 @@ impl HttpSettings {
 /// Definitions in the rows that a query gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlSettings {
-    /// The database: `sqlite://` and an absolute path, or a URL of PostgreSQL without a password.
+    /// The database: `sqlite:` and a path, or a URL of PostgreSQL without a password.
     pub url: Arc<str>,
     /// What gives the definitions.
     pub query: Arc<str>,
@@ -75,6 +75,8 @@ pub struct SqlSettings {
     pub password: Option<Arc<str>>,
     /// The channel of PostgreSQL on which a change is told, if not the usual one.
     pub channel: Option<Arc<str>>,
+    /// What relative paths, in the URL and in definitions, are relative to.
+    pub base: PathBuf,
 }
 
 impl SourceSettings {
@@ -277,11 +279,15 @@ fn sql(
     table: &DeTable<'_>,
     base: &Path,
 ) -> Option<SqlSettings> {
-    let url = reader.string("`sql`", node).and_then(|url| {
-        database(url, base)
-            .map_err(|why| reader.told(node.span(), &format!("`sql`: {why}")))
-            .ok()
-    });
+    let url = reader
+        .string("`sql`", node)
+        .and_then(|url| match check_database(url) {
+            Ok(()) => Some(url),
+            Err(why) => {
+                reader.told(node.span(), &format!("`sql`: {why}"));
+                None
+            }
+        });
     let query = match table.get("query") {
         Some(node) => reader.string("`query`", node),
         None => {
@@ -299,29 +305,32 @@ fn sql(
         query: query?.into(),
         password,
         channel: channel.map(Into::into),
+        base: base.to_owned(),
     })
 }
 
-/// The URL of a database, with an absolute path where it is a file.
-fn database(text: &str, base: &Path) -> Result<String, String> {
+/// Whether a text can be the URL of a database, and tells no password.
+fn check_database(text: &str) -> Result<(), String> {
     const USUAL: &str = "write \"sqlite:jobs.db\" or \"postgres://user@host/database\"";
     if let Some(path) = text.strip_prefix("sqlite:") {
-        let path = path.strip_prefix("//").unwrap_or(path);
-        return match path {
+        return match path.trim_start_matches('/') {
             "" => Err(format!("no file is named: {USUAL}")),
-            path => Ok(format!("sqlite://{}", absolute(base, path).display())),
+            _ => Ok(()),
         };
     }
     let (scheme, _) = text.split_once("://").unwrap_or_default();
     if !["postgres", "postgresql"].contains(&scheme) {
         return Err(format!("it is no URL of a database: {USUAL}"));
     }
-    let url = Url::parse(text).map_err(|error| format!("it is no URL, {error}: {USUAL}"))?;
+    // What cannot be parsed is for whoever connects to tell; it may be the path of a socket.
+    let Ok(url) = Url::parse(text) else {
+        return Ok(());
+    };
     let in_query = url.query_pairs().any(|(key, _)| key == "password");
     if url.password().is_some() || in_query {
         return Err("a password would be told in errors and logs: put it into a secret, and name it with `password`".into());
     }
-    Ok(text.to_owned())
+    Ok(())
 }
 
 /// The name of a secret.

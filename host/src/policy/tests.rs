@@ -707,7 +707,8 @@ channel = "jobs"
     let SourceOrigin::Sql(sql) = &rows.origin else {
         panic!("{rows:?}")
     };
-    assert_eq!(&*sql.url, "sqlite:///etc/quarterjack/jobs.db");
+    assert_eq!(&*sql.url, "sqlite:jobs.db");
+    assert_eq!(sql.base, Path::new("/etc/quarterjack"));
     let SourceOrigin::Sql(sql) = &shared.origin else {
         panic!("{shared:?}")
     };

@@ -103,7 +103,11 @@ pub fn open_configured(settings: &SourceSettings, policy: &Arc<Policy>) -> Arc<d
                 policy.clone(),
             ))
         }
-        SourceOrigin::Sql(sql) => Arc::new(UnavailableSource::new(&sql.url)),
+        SourceOrigin::Sql(_) => {
+            let wrong = "this build of the host reads no databases";
+            let right = "take it out, or take a build that does";
+            Arc::new(UnavailableSource::new(settings, wrong, right))
+        }
     };
     Arc::new(ConfiguredSource::new(settings, source))
 }

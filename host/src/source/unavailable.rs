@@ -1,37 +1,38 @@
-//! What stands in for a kind of source that this build of the host cannot read.
+//! What stands in for a source that cannot even be opened.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{JobSource, Snapshot, SourceError};
 use crate::job::{Diagnostic, SourceText};
-use crate::policy::Policy;
+use crate::policy::{Policy, SourceSettings};
 
-/// A source that says at each reading that it cannot be read, so that the host does not start
+/// A source that says at each reading why it cannot be read, so that the host does not start
 /// without jobs that its operator counts on.
 pub(super) struct UnavailableSource {
-    place: Arc<str>,
+    name: Arc<str>,
+    problem: Diagnostic,
 }
 
 impl UnavailableSource {
-    /// Stands in for what would be read from a place, as it is named for people.
-    pub(super) fn new(place: &Arc<str>) -> Self {
+    /// Stands in for a source of the configuration: what is wrong, and what would be right.
+    pub(super) fn new(settings: &SourceSettings, wrong: &str, right: &str) -> Self {
+        let message = format!("the source {:?} cannot be read: {wrong}", settings.name);
+        let problem = Diagnostic::of_file(settings.place.to_string(), message);
         UnavailableSource {
-            place: place.clone(),
+            name: settings.name.clone(),
+            problem: problem.with_label(right),
         }
     }
 }
 
 impl JobSource for UnavailableSource {
     fn name(&self) -> &str {
-        &self.place
+        &self.name
     }
 
     fn read(&self) -> Result<Snapshot, SourceError> {
-        let message = "cannot be read: this build of the host reads no databases";
-        let problem = Diagnostic::of_file(self.place.clone(), message)
-            .with_label("take its [[source]] out, or a build that does");
-        Err(SourceError::Unreadable(Box::new(problem)))
+        Err(SourceError::Unreadable(Box::new(self.problem.clone())))
     }
 
     fn set_policy(&self, _: Arc<Policy>) {}

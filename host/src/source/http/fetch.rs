@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use http::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-    LAST_MODIFIED, LOCATION, RETRY_AFTER,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RETRY_AFTER,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use rustls::pki_types::CertificateDer;
@@ -292,6 +292,17 @@ impl Errand<'_> {
     /// Reads what is answered, no more of it than may be.
     fn text(&self, url: &HttpUrl, mut response: Response<Body>) -> Result<Answer, Failure> {
         let most = self.question.max_bytes;
+        let coding = response.headers().get(CONTENT_ENCODING);
+        let coding = coding.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        if let Some(coding) = coding.filter(|it| !it.trim().eq_ignore_ascii_case("identity")) {
+            return Err(Failure::new(
+                format!(
+                    "is compressed ({}), which was not asked for",
+                    short(&coding)
+                ),
+                "the server is to send it as it is",
+            ));
+        }
         let length = response.headers().get(CONTENT_LENGTH);
         let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > most) {
@@ -398,6 +409,11 @@ impl Errand<'_> {
             other => Failure::new(format!("cannot be read: {other}"), "is the URL right?"),
         }
     }
+}
+
+/// What a server says, cut where it says too much.
+fn short(text: &str) -> String {
+    text.trim().chars().take(20).collect()
 }
 
 fn too_many_headers() -> Failure {

@@ -83,13 +83,20 @@ impl HttpSource {
         policy: Arc<Policy>,
     ) -> Self {
         let url = settings.url.clone();
+        let name = name.into();
+        if settings.token.is_some() && !url.is_https() && !url.is_loopback() {
+            tracing::warn!(
+                source = %name,
+                "the token of a source goes over the network for anybody to read: https:// would hide it"
+            );
+        }
         let shown = url.to_string().into();
         HttpSource {
             token: settings.token.clone(),
             timeout: settings.timeout,
             max_bytes: settings.max_size,
             refresh,
-            ..Self::of(name.into(), Ok(url), shown, &settings.base, policy)
+            ..Self::of(name, Ok(url), shown, &settings.base, policy)
         }
     }
 

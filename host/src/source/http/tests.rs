@@ -333,6 +333,7 @@ fn an_answer_that_is_no_job_file_is_told_for_what_it_is() {
         answer("429 Too Many Requests", &[], ""),
         answer("451 Unavailable For Legal Reasons", &[], ""),
         answer("799 What", &[], ""),
+        ok(&["Content-Encoding: gzip"], "..."),
         cut_off,
         half_a_chunk,
         "SSH-2.0-OpenSSH_10.0\r\n".to_owned(),
@@ -356,6 +357,7 @@ fn an_answer_that_is_no_job_file_is_told_for_what_it_is() {
     http://HERE/jobs.json: is answered with 429 Too Many Requests: it is asked too often: raise `refresh`
     http://HERE/jobs.json: is answered with 451 Unavailable For Legal Reasons: a job file is answered with 200 OK: is the URL right?
     http://HERE/jobs.json: is answered with 799: a job file is answered with 200 OK: is the URL right?
+    http://HERE/jobs.json: is compressed (gzip), which was not asked for: the server is to send it as it is
     http://HERE/jobs.json: is cut off before its end: the server, or what is before it, closed the connection; what is in service stays
     http://HERE/jobs.json: is cut off before its end: the server, or what is before it, closed the connection; what is in service stays
     http://HERE/jobs.json: is answered with something that is not HTTP: invalid HTTP version: is HERE a web server, and is it http:// or https://?
@@ -671,4 +673,52 @@ fn only_a_server_that_the_system_trusts_is_believed() {
     https://localhost:PORT/open: is redirected to http://localhost:1/, where anybody on the way could change it: name that URL if it is what you want
     https://localhost:PLAIN/: cannot be reached: localhost:PLAIN does not speak TLS: should it be http:// instead of https://, or another port?
     "#);
+}
+
+#[test]
+fn a_source_of_the_configuration_has_the_name_and_the_pace_that_it_says() {
+    let server = Server::of(&[ok(&[], ONE), answer("500 Internal Server Error", &[], "")]);
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("local.json"), TWO).unwrap();
+    let text = format!(
+        "[[source]]\nname = \"central\"\nhttp = \"{}\"\nrefresh = \"1m\"\n\
+         [[source]]\nname = \"local\"\nfile = \"local.json\"\nrefresh = \"2m\"\nallow_mass_removal = true\n\
+         [[source]]\nname = \"rest\"\ndirectory = \".\"\n",
+        server.url("/jobs.json")
+    );
+    let text = Arc::new(SourceText::new("quarterjack.toml", text));
+    let policy = Arc::new(Policy::parse(&text, dir.path()).unwrap());
+    let sources = super::super::open(&[], Path::new("no/such/plugins"), &policy);
+    let minutes = |count: u64| Some(Duration::from_secs(60 * count));
+    let told: Vec<_> = sources
+        .iter()
+        .map(|it| {
+            (
+                it.name(),
+                it.pace(),
+                it.is_remote(),
+                it.allows_mass_removal(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("central", minutes(1), true, false),
+            ("local", minutes(2), false, true),
+            ("rest", None, false, false),
+        ]
+    );
+    let first = sources[0].read().unwrap();
+    // What was kept of it is what it said.
+    let kept = sources[0].restore(&[manifest(&first).source.clone()]);
+    assert_eq!(manifest(&kept).jobs().next().unwrap().id.as_str(), "a");
+    let stranger = Arc::new(SourceText::new("elsewhere", ONE));
+    assert!(sources[0].restore(&[stranger]).documents.is_empty());
+    sources[0].read().unwrap_err();
+    assert!(sources[0].pace() > minutes(1));
+    for source in &sources[1..] {
+        let snapshot = source.read().unwrap();
+        assert_eq!(manifest(&snapshot).jobs().next().unwrap().id.as_str(), "b");
+    }
 }
