@@ -87,7 +87,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("scheduler", &["clock", "job", "run", "trigger"]),
     ("secret", &["job"]),
-    ("source", &["job", "policy", "trigger", "units"]),
+    (
+        "source",
+        &["clock", "job", "policy", "secret", "trigger", "units"],
+    ),
     ("state", &["job", "units"]),
     ("store", &["clock", "job", "log", "record", "run", "state"]),
     ("suggest", &[]),
@@ -101,7 +104,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     // What guests send goes out in one place.
     // What the host offers comes in in one place, and its own verbs ask there.
     ("hyper", &["api", "cli", "runtime"]),
-    ("rustls", &["runtime"]),
+    ("rustls", &["runtime", "source"]),
+    ("ureq", &["source"]),
     ("clap", &["cli"]),
     ("notify", &["app"]),
     ("jsonc_parser", &["job"]),

@@ -1,7 +1,10 @@
 //! Where definitions come from besides one file: directories, and files beside the plugins.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
+use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
@@ -270,4 +273,149 @@ fn what_a_source_said_last_outlives_the_host() {
     let host = project.serve(&["--ephemeral", "jobs.d"]);
     let stopped = host.stop().in_order();
     assert!(!stopped.events.iter().any(|event| event.is("job.added")));
+}
+
+/// A web server with one job file, which may be changed.
+struct Web {
+    address: SocketAddr,
+    /// The status and the text that are answered.
+    answer: Arc<Mutex<(&'static str, String)>>,
+}
+
+impl Web {
+    /// A server of a text, for whoever has the token.
+    fn new(text: String, token: &'static str) -> Web {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = Arc::new(Mutex::new(("200 OK", text)));
+        let answered = answer.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let head: Vec<String> = lines
+                    .map_while(Result::ok)
+                    .take_while(|line| !line.is_empty())
+                    .map(|line| line.to_ascii_lowercase())
+                    .collect();
+                let (status, text) = answered.lock().unwrap().clone();
+                let tag = format!("\"{}\"", text.len());
+                let is_allowed = head.contains(&format!("authorization: bearer {token}"));
+                let is_known = head.contains(&format!("if-none-match: {tag}"));
+                let (status, text) = match (is_allowed, is_known) {
+                    (false, _) => ("401 Unauthorized", String::new()),
+                    (true, true) if status == "200 OK" => ("304 Not Modified", String::new()),
+                    (true, _) => (status, text),
+                };
+                let length = text.len();
+                let _ = write!(
+                    stream,
+                    "HTTP/1.1 {status}\r\nETag: {tag}\r\nContent-Length: {length}\r\n\r\n{text}"
+                );
+            }
+        });
+        Web { address, answer }
+    }
+
+    fn set(&self, status: &'static str, text: String) {
+        *self.answer.lock().unwrap() = (status, text);
+    }
+}
+
+#[test]
+fn what_a_server_says_is_followed() {
+    const TOKEN: &str = "t0ken-of-the-test";
+    let mut project = Project::with(&["hello"]);
+    let web = Web::new(one("a"), TOKEN);
+    let source = |rest: &str| {
+        format!(
+            "[[source]]\nname = \"central\"\nhttp = \"http://{}/jobs.json\"\n\
+             token = \"central\"\nrefresh = \"200ms\"\n{rest}",
+            web.address
+        )
+    };
+    project.write("quarterjack.toml", source(""));
+    // Whoever asks without the token is told what it lacks.
+    project
+        .run(&["check"])
+        .exits(1)
+        .says(&["QUARTERJACK_SECRET_CENTRAL"]);
+    project.set("QUARTERJACK_SECRET_CENTRAL", TOKEN);
+    project.run(&["check"]).exits(0);
+    let next = project.run(&["next", "--json"]).exits(0).json();
+    assert_eq!(next["next"][0]["job"], "a");
+    project.run(&["run", "a"]).exits(0);
+    project.run(&["explain", "a"]).exits(0);
+
+    // There is no job file, and none is missed.
+    let host = project.serve(&NEVER);
+    let added = host.event("job.added", "a");
+    let origin = format!("http://{}/jobs.json:1", web.address);
+    assert_eq!(added.text("origin"), origin);
+    reloaded(&host, 0, "central");
+    host.record("a").succeeded();
+
+    // Changed, and followed at the pace of the source.
+    let mark = host.mark();
+    let both = json!([
+        { "id": "a", "component": "hello.wasm", "trigger": "@every 300ms" },
+        { "id": "b", "component": "hello.wasm", "trigger": "@every 300ms" }
+    ]);
+    web.set("200 OK", both.to_string());
+    host.event_from(mark, "job.added", "b");
+
+    // Broken for a while, which is told once and harms nobody.
+    let mark = host.mark();
+    web.set("500 Internal Server Error", String::new());
+    let told = host.wait("the failure to be told", mark, |event| {
+        event.is("job.rejected")
+    });
+    assert!(
+        told.text("error")
+            .contains("is answered with 500 Internal Server Error"),
+        "{told}"
+    );
+    let mark = host.mark();
+    host.fresh_record(mark, "b").succeeded();
+
+    // Of what is said of the sources now, the next host will hear.
+    let mark = host.mark();
+    project.replace("quarterjack.toml", source("timeout = \"5s\"\n"));
+    let changed = host.wait("the change", mark, |event| event.is("config.changed"));
+    let late = json!([{ "setting": "[[source]]", "place": "quarterjack.toml:1" }]);
+    assert_eq!(changed.0["restart"], late);
+
+    let mark = host.mark();
+    web.set("200 OK", one("c"));
+    // Most of its jobs are gone, which is looked at twice.
+    host.wait("the removal to be held back", mark, |event| {
+        event.is("removal.held")
+    });
+    host.event_from(mark, "job.added", "c");
+    host.event_from(mark, "job.removed", "b");
+    let events = host.events();
+    host.stop().in_order();
+    let all: Vec<String> = events.iter().map(ToString::to_string).collect();
+    assert!(!all.concat().contains(TOKEN));
+}
+
+#[test]
+fn a_url_stands_where_a_job_file_does() {
+    let project = Project::with(&["hello"]);
+    let url = |path: &str| format!("http://127.0.0.1:1/{path}");
+    // Nobody listens at that port; what is beside the plugins is there.
+    project.write("plugins/hello.job.json", r#"{"trigger": "@every 300ms"}"#);
+    let host = project.serve(&[&url("jobs.json?key=hunter22"), "--refresh", "200ms"]);
+    let told = host.wait("the URL to be missed", 0, |event| event.is("job.rejected"));
+    let error = told.text("error");
+    assert!(
+        error.contains("127.0.0.1:1 refuses the connection"),
+        "{told}"
+    );
+    assert!(!error.contains("hunter22"), "{told}");
+    host.record("hello").succeeded();
+    host.stop().in_order();
+    let refused = project.run(&["serve", "https://me:hunter22@example.com/"]);
+    let refused = refused.exits(1).says(&["https://…: cannot be read"]);
+    assert!(!refused.stderr.contains("hunter22"), "{refused:?}");
 }

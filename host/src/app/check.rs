@@ -45,8 +45,8 @@ impl CheckReport {
     }
 }
 
-/// Checks job files and directories of them, and what is beside the plugins, as `serve` would load them: definitions, triggers, plugins, grants, and the
-/// operator's configuration file, whose ceiling no definition may exceed. What
+/// Checks job files and directories of them, what the configuration names, and what is beside the
+/// plugins, as `serve` would load them: definitions, triggers, plugins, grants, and the operator's configuration file, whose ceiling no definition may exceed. What
 /// the year from the time of `clock` on holds for their triggers is warned of.
 ///
 /// # Errors

@@ -17,7 +17,8 @@ use crate::suggest::nearest;
 /// The sources of a verb that is about all of their jobs.
 #[derive(Debug, Args)]
 pub(super) struct JobFiles {
-    /// Job files, and directories of them [default: jobs.json and jobs.d, as far as they are there]
+    /// Job files, directories of them, and URLs of job files [default: jobs.json and jobs.d, as far
+    /// as they are there]
     #[arg(value_name = "JOBS", env = "QUARTERJACK_JOBS", hide_env_values = true)]
     jobs: Vec<PathBuf>,
     #[command(flatten)]
@@ -27,8 +28,8 @@ pub(super) struct JobFiles {
 /// The sources of a verb that looks a job up in them.
 #[derive(Debug, Args)]
 pub(super) struct LookedUp {
-    /// A job file, or a directory of them, that the job is looked up in (repeatable) [default:
-    /// jobs.json and jobs.d, as far as they are there]
+    /// A job file, a directory of them, or the URL of one, that the job is looked up in (repeatable)
+    /// [default: jobs.json and jobs.d, as far as they are there]
     #[arg(
         long = "jobs",
         value_name = "JOBS",
@@ -59,10 +60,10 @@ impl LookedUp {
     }
 }
 
-/// Where definitions are.
+/// Where definitions are, beside those places that the configuration names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Places {
-    /// Job files, and directories of them.
+    /// Job files, directories of them, and URLs; none for the usual ones.
     pub(super) jobs: Vec<PathBuf>,
     /// The plugins directory, which may have definitions beside the plugins.
     pub(super) plugins: PathBuf,
@@ -70,12 +71,10 @@ pub(super) struct Places {
 
 impl Places {
     fn of(jobs: &[PathBuf], plugins: &Plugins) -> Self {
-        let plugins = plugins.plugins.clone();
-        let jobs = match jobs {
-            [] => source::usual_places(&plugins),
-            given => given.to_vec(),
-        };
-        Places { jobs, plugins }
+        Places {
+            jobs: jobs.to_vec(),
+            plugins: plugins.plugins.clone(),
+        }
     }
 
     /// All that is there, read under the ceiling of a policy.

@@ -13,6 +13,7 @@ use super::output::{Paint, Screen, Tone, Viewer, ahead, harmless};
 use super::{Exit, Refusal, remark};
 use crate::clock::{Timestamp, format_instant, parse_instant};
 use crate::job::{Diagnostic, Job, SourceText};
+use crate::policy::Policy;
 use crate::trigger::{Dst, Reading, Trigger, TriggerError, Zone};
 
 /// What it is about, and which of its instants.
@@ -80,10 +81,12 @@ impl About {
             Err(error) => error,
         };
         if !looks_like_an_expression(what) {
-            let definitions = self.definitions.places().read(&Default::default());
+            let policy = self.config.policy(screen)?;
+            let under = Arc::new(policy.without_ceiling());
+            let definitions = self.definitions.places().read(&under);
             return match definitions.find(what, screen) {
                 Ok(found) => {
-                    let job = self.under_ceiling(found, screen)?;
+                    let job = under_ceiling(found, &policy, screen);
                     if !job.enabled {
                         remark(&format!(
                             "job `{what}` is disabled; enabled, it would fire at these instants"
@@ -102,7 +105,8 @@ impl About {
         // The id of a job may look like an expression, too.
         let definitions = self.definitions.places().read(&Default::default());
         if let Some(found) = definitions.find_quietly(what) {
-            return Ok(of_job(self.under_ceiling(found, screen)?));
+            let policy = self.config.policy(screen)?;
+            return Ok(of_job(under_ceiling(found, &policy, screen)));
         }
         let any_job = Reading {
             job: Some(""),
@@ -110,14 +114,6 @@ impl About {
         };
         let lacks_id = self.job_id.is_none() && Trigger::parse(what, any_job).is_ok();
         Err(wrong_expression(what, error, lacks_id, screen.err))
-    }
-
-    /// A job; if it is above the operator's ceiling, that has been said.
-    fn under_ceiling(&self, found: Definition, screen: Screen) -> Result<Arc<Job>, Refusal> {
-        let Definition { job, manifest } = found;
-        let policy = self.config.policy(screen)?;
-        warn_of_ceiling(&manifest, &policy, screen, |other| other.id == job.id);
-        Ok(job)
     }
 
     /// The coming instants of a subject, seen from `now`.
@@ -273,6 +269,13 @@ pub(super) fn viewers_zone() -> Zone {
 
 pub(super) fn zone(name: &str) -> Result<Zone, String> {
     Zone::parse(name).map_err(|unknown| unknown.to_string())
+}
+
+/// A job; if it is above the operator's ceiling, that has been said.
+fn under_ceiling(found: Definition, policy: &Policy, screen: Screen) -> Arc<Job> {
+    let Definition { job, manifest } = found;
+    warn_of_ceiling(&manifest, policy, screen, |other| other.id == job.id);
+    job
 }
 
 #[cfg(test)]

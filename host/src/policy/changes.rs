@@ -14,6 +14,7 @@ impl Policy {
             ("[plugins]", self.plugins == other.plugins),
             ("[host]", self.host == other.host),
             ("[history]", self.history == other.history),
+            ("[[source]]", self.changed_source(other).is_none()),
         ];
         let changed = sections.into_iter().filter(|(_, same)| !same);
         changed.map(|(name, _)| name).collect()
@@ -24,6 +25,22 @@ impl Policy {
     pub fn max_memory_place(&self) -> Option<Place> {
         let said = self.max_memory_place.clone();
         said.or_else(|| Some(Place::File(self.file.clone()?)))
+    }
+
+    /// Where it says something of a source that another configuration does not, or that one
+    /// something that it does not; nothing if both have the same sources.
+    pub fn changed_source(&self, other: &Policy) -> Option<Place> {
+        let (ours, theirs) = (&self.sources, &other.sources);
+        let differs = ours
+            .iter()
+            .zip(&**theirs)
+            .find(|(it, other)| !it.says_as(other));
+        let own = differs.map(|(it, _)| it).or_else(|| ours.get(theirs.len()));
+        if own.is_none() && ours.len() == theirs.len() {
+            return None;
+        }
+        let place = own.map(|source| source.place.clone());
+        place.or_else(|| Some(Place::File(self.file.clone().or(other.file.clone())?)))
     }
 
     fn same_ceiling(&self, other: &Policy) -> bool {

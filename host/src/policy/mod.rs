@@ -24,6 +24,7 @@
 //! A limit that no definition sets is lowered to the ceiling; what a definition asks above it is
 //! refused. A mistake anywhere spoils the whole file: half a ceiling is none.
 
+mod address;
 mod ceiling;
 mod changes;
 mod find;
@@ -34,6 +35,7 @@ mod reach;
 mod reader;
 mod roots;
 mod sections;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -44,11 +46,13 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+pub use address::HttpUrl;
 pub use ceiling::{Ceiling, Item, Refusal};
 pub use find::{Choice, Current, Look, PolicyFile};
 pub use pattern::Pattern;
 pub use place::Place;
 pub use roots::Confinement;
+pub use sources::{HttpSettings, SourceOrigin, SourceSettings, SqlSettings};
 pub use verdict::Verdict;
 
 use ceiling::Rules;
@@ -71,6 +75,8 @@ pub struct Policy {
     pub host: HostSettings,
     /// How much of the history is kept.
     pub history: Retention,
+    /// Places of definitions, beside those that the command line names.
+    pub sources: Arc<[SourceSettings]>,
     file: Option<Arc<str>>,
     /// Where `host.max_memory` is set.
     max_memory_place: Option<Place>,
@@ -184,6 +190,9 @@ impl Policy {
         if let Some(node) = table.get("history") {
             policy.history = sections::history(&mut reader, node);
         }
+        if let Some(node) = table.get("source") {
+            policy.sources = sources::sources(&mut reader, node, base);
+        }
         if !reader.problems.is_empty() {
             return Err(sorted(reader.problems));
         }
@@ -238,6 +247,16 @@ impl Policy {
         let before = self.general.clone();
         apply(Arc::make_mut(&mut self.general), &before);
         self
+    }
+
+    /// What it says of where definitions and secrets are, without any ceiling.
+    #[must_use]
+    pub fn without_ceiling(&self) -> Policy {
+        Policy {
+            secrets: self.secrets.clone(),
+            sources: self.sources.clone(),
+            ..Policy::default()
+        }
     }
 
     /// The file that it was read from, as it was named or found; nothing without one.

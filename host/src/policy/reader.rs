@@ -29,7 +29,7 @@ pub(super) struct Keys {
 /// The keys of the file.
 pub(super) static FILE: Keys = Keys {
     of: "the configuration file",
-    known: &["ceiling", "secrets", "plugins", "host", "history"],
+    known: &["ceiling", "secrets", "plugins", "host", "history", "source"],
 };
 
 /// The keys of `[ceiling]`.
@@ -108,6 +108,26 @@ pub(super) static HOST: Keys = Keys {
 pub(super) static HISTORY: Keys = Keys {
     of: "[history]",
     known: &["age", "runs_per_job", "size"],
+};
+
+/// The keys of `[[source]]`.
+pub(super) static SOURCE: Keys = Keys {
+    of: "[[source]]",
+    known: &[
+        "name",
+        "file",
+        "directory",
+        "http",
+        "sql",
+        "refresh",
+        "allow_mass_removal",
+        "token",
+        "timeout",
+        "max_size",
+        "query",
+        "password",
+        "channel",
+    ],
 };
 
 /// What amounts are measured in.
@@ -196,7 +216,7 @@ impl Reader<'_> {
         let name = &**key.get_ref();
         let message = format!("unknown key {name:?} in {}", keys.of);
         let home = [
-            &FILE, &CEILING, &GRANTS, &SECRETS, &PLUGINS, &HOST, &HISTORY, &JOBS, &STATE,
+            &FILE, &CEILING, &GRANTS, &SECRETS, &PLUGINS, &HOST, &HISTORY, &JOBS, &STATE, &SOURCE,
         ]
         .into_iter()
         .find(|other| other.known.contains(&name));

@@ -390,7 +390,7 @@ pub(super) fn history(reader: &mut Reader<'_>, node: &Node<'_>) -> Retention {
 }
 
 /// A directory, relative to the one of the configuration file.
-fn absolute(base: &Path, dir: &str) -> PathBuf {
+pub(super) fn absolute(base: &Path, dir: &str) -> PathBuf {
     let path = base.join(dir);
     // Fails only where there is no working directory any more.
     std::path::absolute(&path).unwrap_or(path)

@@ -78,9 +78,14 @@ fn an_empty_file_says_nothing_and_so_does_none() {
 #[test]
 fn the_example_is_a_good_file() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quarterjack.toml");
-    if let Err(problems) = Policy::load(&path) {
-        panic!("{}", drawn(&problems));
-    }
+    let text = std::fs::read_to_string(path).unwrap();
+    assert_eq!(policy(&text).sources.len(), 0);
+    // The sources are comments, as they are nowhere.
+    let (before, sources) = text.split_once("# [[source]]").unwrap();
+    let (sources, after) = sources.split_once("\n\n").unwrap();
+    let sources = sources.replace("\n# ", "\n").replace("\n#\n", "\n\n");
+    let whole = policy(&format!("{before}[[source]]{sources}\n\n{after}"));
+    assert_eq!(whole.sources.len(), 4);
 }
 
 #[test]
@@ -635,4 +640,181 @@ fn deep_and_long_texts_are_refused_in_time() {
     ] {
         assert!(!parse(&text).unwrap_err().is_empty());
     }
+}
+
+#[test]
+fn sources_are_read_with_their_paths_beside_the_file() {
+    let policy = policy(
+        r#"
+[[source]]
+name = "local"
+file = "jobs/local.json"
+
+[[source]]
+name = "dropped"
+directory = "/srv/jobs.d"
+allow_mass_removal = true
+
+[[source]]
+name = "central"
+http = "https://config.example.com/jobs.json?rev=main#top"
+refresh = "30s"
+token = "central-token"
+timeout = "5s"
+max_size = "1MiB"
+
+[[source]]
+name = "rows"
+sql = "sqlite:jobs.db"
+query = "SELECT definition FROM jobs"
+
+[[source]]
+name = "shared"
+sql = "postgres://scheduler@db.example.com/jobs?sslmode=require"
+query = "SELECT * FROM jobs"
+password = "db-password"
+channel = "jobs"
+"#,
+    );
+    let [local, dropped, central, rows, shared] = &policy.sources[..] else {
+        panic!("{:?}", policy.sources)
+    };
+    assert_eq!(format!("{:#}", local.place), "quarterjack.toml:2");
+    assert_eq!(
+        local.origin,
+        SourceOrigin::File("/etc/quarterjack/jobs/local.json".into())
+    );
+    assert_eq!((local.refresh, local.allow_mass_removal), (None, false));
+    assert_eq!(
+        dropped.origin,
+        SourceOrigin::Directory("/srv/jobs.d".into())
+    );
+    assert!(dropped.allow_mass_removal);
+    let SourceOrigin::Http(http) = &central.origin else {
+        panic!("{central:?}")
+    };
+    assert_eq!(
+        http.url.as_str(),
+        "https://config.example.com/jobs.json?rev=main"
+    );
+    assert_eq!(http.token.as_deref(), Some("central-token"));
+    assert_eq!(
+        (http.timeout, http.max_size),
+        (Duration::from_secs(5), 1 << 20)
+    );
+    assert_eq!(http.base, Path::new("/etc/quarterjack"));
+    assert_eq!(central.refresh, Some(Duration::from_secs(30)));
+    let SourceOrigin::Sql(sql) = &rows.origin else {
+        panic!("{rows:?}")
+    };
+    assert_eq!(&*sql.url, "sqlite:jobs.db");
+    assert_eq!(sql.base, Path::new("/etc/quarterjack"));
+    let SourceOrigin::Sql(sql) = &shared.origin else {
+        panic!("{shared:?}")
+    };
+    assert_eq!(sql.password.as_deref(), Some("db-password"));
+    assert_eq!(sql.channel.as_deref(), Some("jobs"));
+}
+
+#[test]
+fn every_mistake_in_a_source_is_told_at_its_place() {
+    let problems = parse(
+        r#"
+[[source]]
+file = "a.json"
+
+[[source]]
+name = "nowhere"
+refresh = "0s"
+
+[[source]]
+name = "both"
+file = "~/jobs.json"
+directory = "jobs.d"
+token = "x-token"
+
+[[source]]
+name = "far away"
+http = "https://user:hunter22@example.com/"
+timeout = "1h"
+
+[[source]]
+name = "central"
+http = "example.com/jobs.json"
+token = "ghp hunter22"
+max_size = "1GiB"
+
+[[source]]
+name = "central"
+file = "https://example.com/jobs.json"
+querry = "SELECT 1"
+
+[[source]]
+name = "rows"
+sql = "mysql://db/jobs"
+
+[[source]]
+name = "shared"
+sql = "postgres://scheduler:hunter22@db/jobs"
+query = ""
+allow_mass_removal = "true"
+"#,
+    )
+    .unwrap_err();
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let told = told.join("\n");
+    assert!(!told.contains("hunter22"), "{told}");
+    insta::assert_snapshot!(told, @r#"
+    quarterjack.toml:2:1: the source has no name: add name = "central": it is what events and errors call it
+    quarterjack.toml:5:1: the source does not say where its jobs are: add one of `file`, `directory`, `http` and `sql`
+    quarterjack.toml:7:11: `refresh` "0s" is out of range: `refresh` is above 0
+    quarterjack.toml:11:8: `~` is not expanded here: write the path out
+    quarterjack.toml:12:1: a source has `file` or `directory`, not both: make a [[source]] of its own of it
+    quarterjack.toml:13:1: `token` says nothing of a source with `file`: it goes with `http`
+    quarterjack.toml:16:8: "far away" is no name of a source: letters, digits, `-`, `_` and `.`, at most 64 bytes
+    quarterjack.toml:17:8: `http`: a user or a password in a URL would be told in errors and logs: put a bearer token into a secret, and name it with `token`
+    quarterjack.toml:18:11: `timeout` "1h" is above the maximum of every host: at most 10 min
+    quarterjack.toml:22:8: `http`: it is no URL: write one such as "https://example.com/jobs.json"
+    quarterjack.toml:23:9: `token` names a secret, and no secret has such a name: letters, digits, `_`, `-` and `.`, the last not first
+    quarterjack.toml:24:12: `max_size` "1GiB" is above the maximum of every host: at most 256 MiB
+    quarterjack.toml:28:8: `file` is a path, not a URL: it goes with `http`
+    quarterjack.toml:29:1: unknown key "querry" in [[source]]: did you mean `query`?
+    quarterjack.toml:31:1: the source does not say which rows are its jobs: add query = "SELECT definition FROM jobs"
+    quarterjack.toml:33:7: `sql`: it is no URL of a database: write "sqlite:jobs.db" or "postgres://user@host/database"
+    quarterjack.toml:37:7: `sql`: a password would be told in errors and logs: put it into a secret, and name it with `password`
+    quarterjack.toml:38:9: `query` is empty
+    quarterjack.toml:39:22: `allow_mass_removal` is true or false, not a string: write true without quotes
+    "#);
+}
+
+#[test]
+fn one_pair_of_brackets_makes_no_list() {
+    let problems = parse("[source]\nname = \"a\"\nfile = \"a.json\"\n").unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert_eq!(
+        problems[0].to_string(),
+        "quarterjack.toml:1:1: [[source]] is a list of tables, not a table: write [[source]] in two pairs of brackets"
+    );
+}
+
+#[test]
+fn a_source_that_is_said_otherwise_is_told_with_its_place() {
+    let source = |name: &str, rest: &str| {
+        format!("[[source]]\nname = \"{name}\"\nfile = \"{name}.json\"\n{rest}\n")
+    };
+    let place = |before: &str, after: &str| {
+        let place = policy(after).changed_source(&policy(before));
+        place.map(|place| format!("{place:#}"))
+    };
+    let (a, b) = (source("a", ""), source("b", ""));
+    let both = format!("{a}{b}");
+    assert_eq!(place(&both, &both), None);
+    // Where it stands does not count.
+    assert_eq!(place(&both, &format!("# sources\n\n{a}\n{b}")), None);
+    assert_eq!(place(&a, &both).as_deref(), Some("quarterjack.toml:5"));
+    assert_eq!(place(&both, &a).as_deref(), Some("quarterjack.toml"));
+    let seldom = format!("{a}{}", source("b", "refresh = \"1h\""));
+    assert_eq!(place(&both, &seldom).as_deref(), Some("quarterjack.toml:5"));
+    let sections = policy(&both).changed_sections(&policy(&seldom));
+    assert_eq!(sections, ["[[source]]"]);
 }

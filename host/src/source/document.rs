@@ -74,6 +74,18 @@ impl DocumentReader {
         (Document { name, read }, unchanged)
     }
 
+    /// Takes it that the document holds what it held at the last reading, which gave something.
+    /// What it says can still be another thing, as the files that it names may have changed.
+    pub(super) fn read_again(&mut self, policy: &Policy) -> (Document, bool) {
+        let bytes = match &self.last {
+            Some(Last::Good(manifest)) => manifest.source.text().as_bytes().to_vec(),
+            Some(Last::Bad { bytes, .. }) => bytes.clone(),
+            // Nobody asks: there was nothing to compare with. Then it is one that says nothing.
+            Some(Last::Unreadable(_)) | None => Vec::new(),
+        };
+        self.read(Ok(bytes), policy)
+    }
+
     fn read_bytes(
         &mut self,
         bytes: Vec<u8>,

@@ -11,27 +11,33 @@
 //! What a source says is one document or several, such as the files of a directory. Each is read,
 //! and may be broken, by itself; they own their jobs together.
 
+mod configured;
 mod diff;
 mod directory;
 mod disk;
 mod document;
 mod file;
 mod own;
+mod http;
 mod place;
+mod unavailable;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use configured::ConfiguredSource;
 pub use diff::{Claim, Diff, Update, Wanted};
 pub use directory::DirectorySource;
 pub use disk::directory_of;
 pub use file::FileSource;
 pub use own::OwnSource;
+pub use http::HttpSource;
 pub use place::PlaceSource;
+use unavailable::UnavailableSource;
 
 use crate::job::{Diagnostic, Manifest, SourceText};
-use crate::policy::Policy;
+use crate::policy::{HttpUrl, Policy, SourceOrigin, SourceSettings};
 
 /// A place that definitions of jobs are read from.
 ///
@@ -70,17 +76,59 @@ pub trait JobSource: Send + Sync + 'static {
     fn is_remote(&self) -> bool {
         false
     }
+
+    /// Whether it may remove more than half of its jobs at once without being read a second time.
+    fn allows_mass_removal(&self) -> bool {
+        false
+    }
 }
 
-/// Opens a place that the operator named: a directory of job files, or a job file.
+/// Opens a place that the operator named: a directory of job files, a job file, or the URL of one.
 pub fn open_one(path: &Path, policy: &Arc<Policy>) -> Arc<dyn JobSource> {
+    if let Some(url) = path.to_str().filter(|text| HttpUrl::is_meant(text)) {
+        return Arc::new(HttpSource::of_url(url, policy.clone()));
+    }
     Arc::new(PlaceSource::new(path, policy))
 }
 
-/// Opens the places that the operator named, and what stands beside the plugins of a directory,
-/// if there is one.
+/// Opens a source of the configuration.
+pub fn open_configured(settings: &SourceSettings, policy: &Arc<Policy>) -> Arc<dyn JobSource> {
+    let source: Arc<dyn JobSource> = match &settings.origin {
+        SourceOrigin::File(path) => Arc::new(FileSource::new(path, policy.clone())),
+        SourceOrigin::Directory(path) => Arc::new(DirectorySource::new(path, policy.clone())),
+        SourceOrigin::Http(http) => {
+            let name = settings.name.clone();
+            Arc::new(HttpSource::new(
+                name,
+                http,
+                settings.refresh,
+                policy.clone(),
+            ))
+        }
+        SourceOrigin::Sql(_) => {
+            let wrong = "this build of the host reads no databases";
+            let right = "take it out, or take a build that does";
+            Arc::new(UnavailableSource::new(settings, wrong, right))
+        }
+    };
+    Arc::new(ConfiguredSource::new(settings, source))
+}
+
+/// Opens the places that the command line names, or else the [usual ones](usual_places), those
+/// that the configuration names, and what stands beside the plugins of a directory, if there is
+/// one.
 pub fn open(places: &[PathBuf], plugins: &Path, policy: &Arc<Policy>) -> Vec<Arc<dyn JobSource>> {
+    let usual;
+    let places = match places {
+        [] => {
+            usual = usual_places(plugins, policy);
+            &usual
+        }
+        named => named,
+    };
     let mut sources: Vec<_> = places.iter().map(|path| open_one(path, policy)).collect();
+    let configured = policy.sources.iter();
+    sources.extend(configured.map(|settings| open_configured(settings, policy)));
     if plugins.is_dir() {
         let sidecars = DirectorySource::sidecars(plugins, policy.clone());
         sources.push(Arc::new(sidecars));
@@ -88,10 +136,10 @@ pub fn open(places: &[PathBuf], plugins: &Path, policy: &Arc<Policy>) -> Vec<Arc
     sources
 }
 
-/// The places of definitions where the operator names none: `jobs.json` and `jobs.d` of the
-/// working directory, as far as they are there. If nothing is, not even beside the plugins, it is
-/// `jobs.json` that is missed.
-pub fn usual_places(plugins: &Path) -> Vec<PathBuf> {
+/// The places of definitions where the command line names none: `jobs.json` and `jobs.d` of the
+/// working directory, as far as they are there. If nothing is, neither in the configuration nor
+/// beside the plugins, it is `jobs.json` that is missed.
+pub fn usual_places(plugins: &Path, policy: &Policy) -> Vec<PathBuf> {
     let usual = [PathBuf::from("jobs.json"), PathBuf::from("jobs.d")];
     let is_there = |path: &PathBuf| path.symlink_metadata().is_ok();
     let there: Vec<PathBuf> = usual
@@ -99,7 +147,7 @@ pub fn usual_places(plugins: &Path) -> Vec<PathBuf> {
         .filter(|path| is_there(path))
         .cloned()
         .collect();
-    if there.is_empty() && !DirectorySource::has_sidecars(plugins) {
+    if there.is_empty() && policy.sources.is_empty() && !DirectorySource::has_sidecars(plugins) {
         return usual.into_iter().take(1).collect();
     }
     there

@@ -18,6 +18,8 @@ pub(super) struct FollowedConfig {
     /// What the file said at the start of the memory of all runs, if it was the file that said it:
     /// that holds until the next start.
     pub(super) max_memory: Option<Option<u64>>,
+    /// What was in force at the start: its sources are those that are read until the next one.
+    pub(super) sources: Arc<Policy>,
     /// Whether the file as it is now cannot be used.
     pub(super) broken: bool,
     /// A change that the sources have not followed yet.
@@ -42,13 +44,14 @@ impl FollowedConfig {
         let differs = self
             .max_memory
             .is_some_and(|at_start| at_start != self.last.host.max_memory);
-        let place = self.last.max_memory_place().filter(|_| differs);
-        place
-            .map(|place| LateSetting {
-                setting: "[host] max_memory",
-                place: format!("{place:#}"),
-            })
+        let memory = self.last.max_memory_place().filter(|_| differs);
+        let source = self.last.changed_source(&self.sources);
+        [("[host] max_memory", memory), ("[[source]]", source)]
             .into_iter()
+            .filter_map(|(setting, place)| {
+                let place = format!("{:#}", place?);
+                Some(LateSetting { setting, place })
+            })
             .collect()
     }
 }

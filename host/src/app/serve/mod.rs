@@ -55,7 +55,7 @@ pub use stop::Stop;
 /// How a host is set up.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// The job files, and directories of them.
+    /// The job files, directories of them, and URLs; none for the usual ones.
     pub jobs: Vec<PathBuf>,
     /// The plugins directory, with what is defined beside the plugins.
     pub plugins: PathBuf,
@@ -212,6 +212,7 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
             // What a flag says is above what the file says, now and later.
             max_memory: (options.max_memory == policy.host.max_memory)
                 .then_some(policy.host.max_memory),
+            sources: policy.clone(),
             last: policy.clone(),
             file: config_file,
             broken: false,

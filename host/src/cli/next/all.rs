@@ -14,6 +14,7 @@ use crate::cli::subject::{About, offset_text, time_format, viewers_zone};
 use crate::cli::{Exit, Refusal};
 use crate::clock::{Timestamp, format_instant};
 use crate::job::{Job, JobId};
+use crate::policy::HttpUrl;
 use crate::trigger::{Trigger, Zone};
 
 /// The next firings of all jobs of a file.
@@ -45,9 +46,14 @@ struct FiringJson<'a> {
     trigger: String,
 }
 
+/// Whether a text names a place of definitions: a file or a directory that is there, or a URL.
+fn is_place(what: &str) -> bool {
+    HttpUrl::is_meant(what) || Path::new(what).exists()
+}
+
 impl AllJobs {
     /// Looks at the job file that is meant, if it is one: nothing was asked about, or a file that
-    /// exists and is no expression.
+    /// exists, or a URL, and is no expression.
     ///
     /// # Errors
     /// The file cannot be used; what is wrong has been drawn.
@@ -56,16 +62,20 @@ impl AllJobs {
         now: Timestamp,
         screen: Screen,
     ) -> Result<Option<AllJobs>, Refusal> {
-        let under = Default::default();
+        let policy;
         let definitions = match about.what.as_str() {
-            "" => about.definitions.places().read(&under),
-            what if Trigger::parse(what, Zone::UTC).is_err() && Path::new(what).exists() => {
-                Definitions::of_place(Path::new(what), &under)
+            "" => {
+                policy = about.config.policy(screen)?;
+                let under = Arc::new(policy.without_ceiling());
+                about.definitions.places().read(&under)
+            }
+            what if Trigger::parse(what, Zone::UTC).is_err() && is_place(what) => {
+                policy = about.config.policy(screen)?;
+                Definitions::of_place(Path::new(what), &Default::default())
             }
             _ => return Ok(None),
         };
         let title = definitions.names().to_owned();
-        let policy = about.config.policy(screen)?;
         // Above the ceiling or not: those that are, are warned of.
         let found = definitions.all(screen)?;
         for manifest in &found.manifests {

@@ -1,0 +1,63 @@
+//! A source that the operator has named in the configuration: whatever is read, it is called so.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{JobSource, Snapshot, SourceError};
+use crate::job::SourceText;
+use crate::policy::{Policy, SourceSettings};
+
+/// Reads what another source reads, under the name and at the pace that the operator has given it.
+pub struct ConfiguredSource {
+    name: Arc<str>,
+    refresh: Option<Duration>,
+    allow_mass_removal: bool,
+    source: Arc<dyn JobSource>,
+}
+
+impl ConfiguredSource {
+    /// A source as these settings say, which reads as another one does.
+    pub fn new(settings: &SourceSettings, source: Arc<dyn JobSource>) -> Self {
+        ConfiguredSource {
+            name: settings.name.clone(),
+            refresh: settings.refresh,
+            allow_mass_removal: settings.allow_mass_removal,
+            source,
+        }
+    }
+}
+
+impl JobSource for ConfiguredSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn read(&self) -> Result<Snapshot, SourceError> {
+        self.source.read()
+    }
+
+    fn set_policy(&self, policy: Arc<Policy>) {
+        self.source.set_policy(policy);
+    }
+
+    fn restore(&self, documents: &[Arc<SourceText>]) -> Snapshot {
+        self.source.restore(documents)
+    }
+
+    fn directories(&self) -> Vec<PathBuf> {
+        self.source.directories()
+    }
+
+    fn pace(&self) -> Option<Duration> {
+        self.source.pace().or(self.refresh)
+    }
+
+    fn is_remote(&self) -> bool {
+        self.source.is_remote()
+    }
+
+    fn allows_mass_removal(&self) -> bool {
+        self.allow_mass_removal
+    }
+}
