@@ -87,7 +87,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("scheduler", &["clock", "job", "run", "trigger"]),
     ("secret", &["job"]),
-    ("source", &["job", "policy", "trigger", "units"]),
+    (
+        "source",
+        &[
+            "clock", "job", "policy", "secret", "suggest", "trigger", "units",
+        ],
+    ),
     ("state", &["job", "units"]),
     ("store", &["clock", "job", "log", "record", "run", "state"]),
     ("suggest", &[]),
@@ -101,12 +106,13 @@ const CONFINED: &[(&str, &[&str])] = &[
     // What guests send goes out in one place.
     // What the host offers comes in in one place, and its own verbs ask there.
     ("hyper", &["api", "cli", "runtime"]),
-    ("rustls", &["runtime"]),
+    ("rustls", &["runtime", "source"]),
     ("clap", &["cli"]),
     ("notify", &["app"]),
     ("jsonc_parser", &["job"]),
     ("toml", &["policy"]),
-    ("rusqlite", &["store"]),
+    ("rusqlite", &["source", "store"]),
+    ("tokio_postgres", &["source"]),
     ("cron", &["trigger"]),
     ("jiff", &["cli", "trigger"]),
 ];

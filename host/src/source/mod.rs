@@ -16,6 +16,7 @@ mod directory;
 mod disk;
 mod document;
 mod file;
+mod sql;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use diff::{Claim, Diff, Update, Wanted};
 pub use directory::DirectorySource;
 pub use disk::directory_of;
 pub use file::FileSource;
+pub use sql::{CHANNEL, SqlSettingError, SqlSettings, SqlSource};
 
 use crate::job::{Diagnostic, Manifest};
 use crate::policy::Policy;
