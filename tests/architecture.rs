@@ -89,7 +89,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("secret", &["job"]),
     (
         "source",
-        &["clock", "job", "policy", "secret", "trigger", "units"],
+        &[
+            "clock", "job", "policy", "secret", "suggest", "trigger", "units",
+        ],
     ),
     ("state", &["job", "units"]),
     ("store", &["clock", "job", "log", "record", "run", "state"]),
@@ -110,7 +112,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("notify", &["app"]),
     ("jsonc_parser", &["job"]),
     ("toml", &["policy"]),
-    ("rusqlite", &["store"]),
+    ("rusqlite", &["source", "store"]),
+    ("tokio_postgres", &["source"]),
     ("cron", &["trigger"]),
     ("jiff", &["cli", "trigger"]),
 ];

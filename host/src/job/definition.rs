@@ -193,7 +193,7 @@ impl<'s> Reader<'s> {
                 decoder.error(
                     &value.span,
                     message,
-                    format!("it was first used on line {first}"),
+                    format!("it was first used {}", self.source.on_line(*first)),
                 );
             }
         }

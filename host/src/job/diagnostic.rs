@@ -23,6 +23,20 @@ pub struct SourceText {
     lines: Vec<u32>,
     /// How many characters begin before each block of [`BLOCK`] bytes: a file may be one line.
     characters: Vec<u32>,
+    /// Where its lines are rows that a query yielded: nobody wrote it as a text.
+    rows: Option<Rows>,
+}
+
+/// What the places of a text are called where each line of it is a row of a query.
+///
+/// The text is a list in JSON, whose elements stand on one line each, between a `[` or a space
+/// and a `,` or a `]`.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    /// The query's columns that are keys of the object that a row became.
+    pub columns: Box<[Box<str>]>,
+    /// The query's column that holds an object whose keys stand beside those of `columns`.
+    pub whole: Option<Box<str>>,
 }
 
 /// How many bytes may have to be counted to find a column.
@@ -52,6 +66,38 @@ impl SourceText {
             text,
             lines,
             characters,
+            rows: None,
+        }
+    }
+
+    /// The same text, each line of which is a row of a query.
+    #[must_use]
+    pub fn of_rows(mut self, rows: Rows) -> Self {
+        self.rows = Some(rows);
+        self
+    }
+
+    /// The row of a byte offset, counted from 1, and the query's column, if it is about one;
+    /// nothing if the lines of the text are lines.
+    pub fn row(&self, offset: usize) -> Option<(u32, Option<String>)> {
+        let rows = self.rows.as_ref()?;
+        let line = self.line(offset);
+        let start = self.line_start(line);
+        let row = self.text.get(self.line_range(line)).unwrap_or_default();
+        let key = key_at(row, offset.saturating_sub(start));
+        let column = match (key, &rows.whole) {
+            (Some(key), Some(whole)) if !rows.columns.contains(&key) => Some(whole.to_string()),
+            (None, Some(whole)) if rows.columns.is_empty() => Some(whole.to_string()),
+            (key, _) => key.map(String::from),
+        };
+        Some((line, column))
+    }
+
+    /// What a line is called in a sentence: "on line 3".
+    pub(crate) fn on_line(&self, line: u32) -> String {
+        match self.rows {
+            Some(_) => format!("in row {line}"),
+            None => format!("on line {line}"),
         }
     }
 
@@ -147,6 +193,41 @@ impl SourceText {
         let rest = self.text.as_bytes().get(block * BLOCK..offset);
         before + characters_in(rest.unwrap_or_default())
     }
+}
+
+/// The key of the outermost object of a row in whose key or value the byte at `offset` is.
+fn key_at(row: &str, offset: usize) -> Option<Box<str>> {
+    let bytes = row.as_bytes();
+    // The list's own bracket may stand before the object.
+    let mut at = bytes.iter().position(|byte| *byte == b'{')? + 1;
+    let mut depth = 1_u32;
+    let mut key = None;
+    let mut before = b'{';
+    while at <= offset && depth > 0 {
+        let byte = *bytes.get(at)?;
+        let start = at;
+        at += 1;
+        match byte {
+            b'"' => {
+                while let Some(inside) = bytes.get(at) {
+                    at += if *inside == b'\\' { 2 } else { 1 };
+                    if *inside == b'"' {
+                        break;
+                    }
+                }
+                if depth == 1 && matches!(before, b'{' | b',') {
+                    key = Some(start..at);
+                }
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        if byte != b' ' {
+            before = byte;
+        }
+    }
+    serde_json::from_str(row.get(key?)?).ok()
 }
 
 /// How many characters begin in these bytes.
@@ -322,6 +403,16 @@ impl Diagnostic {
             group = group.element(Level::HELP.message(hint.as_str()));
         }
         let drawn = renderer.render(&[group]);
+        if let Some(place) = self.row_place() {
+            // The renderer knows lines and columns alone.
+            let (title, rest) = drawn.split_once('\n').unwrap_or((&drawn, ""));
+            let from = format!("{}:{}:", self.file, self.line);
+            let Some((arrow, rest)) = rest.split_once(&from) else {
+                return drawn;
+            };
+            let rest = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+            return format!("{title}\n{arrow}{}, {place}{rest}", self.file);
+        }
         match self.cut() {
             None => drawn,
             // The renderer counts the column from where the line was cut.
@@ -337,12 +428,29 @@ impl Diagnostic {
         }
     }
 
+    /// "row 3, `trigger`", where its text is made of rows.
+    fn row_place(&self) -> Option<String> {
+        if self.line == 0 {
+            return None;
+        }
+        let (row, column) = self.source.row(self.span.start)?;
+        Some(match column {
+            Some(column) => format!("row {row}, `{column}`"),
+            None => format!("row {row}"),
+        })
+    }
+
     /// Adds the line of the file, or what [`Diagnostic::cut`] leaves of it.
     fn excerpt<'a>(&'a self, group: Group<'a>) -> Group<'a> {
         let text = self.source.text();
-        let mut line = self
-            .cut()
-            .unwrap_or_else(|| self.source.line_range(self.line));
+        let mut line = self.cut().unwrap_or_else(|| {
+            let mut line = self.source.line_range(self.line);
+            if self.source.rows.is_some() && line.len() >= 2 {
+                // What makes a list of the rows is no part of any.
+                line = line.start + 1..line.end - 1;
+            }
+            line
+        });
         let shown = text.get(line.clone()).unwrap_or_default();
         let shown = shown.strip_prefix('\u{FEFF}').unwrap_or(shown);
         line.start = line.end - shown.len();
@@ -383,7 +491,9 @@ impl Diagnostic {
 impl fmt::Display for Diagnostic {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{}:", self.file)?;
-        if self.line > 0 {
+        if let Some(place) = self.row_place() {
+            write!(to, " {place}:")?;
+        } else if self.line > 0 {
             write!(to, "{}:{}:", self.line, self.column)?;
         }
         write!(to, " {}", self.message)?;
@@ -415,6 +525,7 @@ impl Serialize for Diagnostic {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let advice = self.advice();
         let placed = self.line > 0;
+        let row = placed.then(|| self.source.row(self.span.start)).flatten();
         let keys = 3 + usize::from(self.job.is_some()) + 2 * usize::from(placed);
         let mut object = to.serialize_struct("Diagnostic", keys + usize::from(advice.is_some()))?;
         object.serialize_field("severity", &self.severity)?;
@@ -422,7 +533,10 @@ impl Serialize for Diagnostic {
             object.serialize_field("job", job)?;
         }
         object.serialize_field("file", &*self.file)?;
-        if placed {
+        if let Some((row, column)) = &row {
+            object.serialize_field("row", row)?;
+            object.serialize_field("field", column)?;
+        } else if placed {
             object.serialize_field("line", &self.line)?;
             object.serialize_field("column", &self.column)?;
         }

@@ -452,6 +452,6 @@ fn note_repeated(decoder: &mut Decoder<'_>, repeated: &Repeated<'_>) {
     decoder.error(
         &repeated.span,
         repeated.message(),
-        format!("it was first on line {line}"),
+        format!("it was first {}", decoder.source.on_line(line)),
     );
 }

@@ -29,7 +29,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use calendars::ReadFile;
 pub use chains::Circles;
-pub use diagnostic::{Diagnostic, MAX_SOURCE_BYTES, Severity, SourceText};
+pub use diagnostic::{Diagnostic, MAX_SOURCE_BYTES, Rows, Severity, SourceText};
 pub use digest::DefinitionDigest;
 pub use execution::{Coalesce, Failure, Failures, Group, OnLost, Overlap, Policies, RetryPolicy};
 pub use grants::{

@@ -17,9 +17,10 @@ mod directory;
 mod disk;
 mod document;
 mod file;
-mod own;
 mod http;
+mod own;
 mod place;
+mod sql;
 mod unavailable;
 
 use std::path::{Path, PathBuf};
@@ -31,9 +32,10 @@ pub use diff::{Claim, Diff, Update, Wanted};
 pub use directory::DirectorySource;
 pub use disk::directory_of;
 pub use file::FileSource;
-pub use own::OwnSource;
 pub use http::HttpSource;
+pub use own::OwnSource;
 pub use place::PlaceSource;
+pub use sql::{CHANNEL, SqlSettingError, SqlSettings, SqlSource};
 use unavailable::UnavailableSource;
 
 use crate::job::{Diagnostic, Manifest, SourceText};

@@ -1,0 +1,2 @@
+//! Sources over real SQLite files.
+use super::*;
