@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{JobSource, Snapshot, SourceError};
 use crate::job::SourceText;
 use crate::policy::{Policy, SourceSettings};
+use crate::secret::CurrentSettings;
 
 /// Reads what another source reads, under the name and at the pace that the operator has given it.
 pub struct ConfiguredSource {
@@ -14,16 +15,23 @@ pub struct ConfiguredSource {
     refresh: Option<Duration>,
     allow_mass_removal: bool,
     source: Arc<dyn JobSource>,
+    /// Where it has its secrets from.
+    secrets: CurrentSettings,
 }
 
 impl ConfiguredSource {
     /// A source as these settings say, which reads as another one does.
-    pub fn new(settings: &SourceSettings, source: Arc<dyn JobSource>) -> Self {
+    pub fn new(
+        settings: &SourceSettings,
+        source: Arc<dyn JobSource>,
+        secrets: CurrentSettings,
+    ) -> Self {
         ConfiguredSource {
             name: settings.name.clone(),
             refresh: settings.refresh,
             allow_mass_removal: settings.allow_mass_removal,
             source,
+            secrets,
         }
     }
 }
@@ -38,6 +46,7 @@ impl JobSource for ConfiguredSource {
     }
 
     fn set_policy(&self, policy: Arc<Policy>) {
+        self.secrets.set(policy.secrets.clone());
         self.source.set_policy(policy);
     }
 
@@ -55,6 +64,14 @@ impl JobSource for ConfiguredSource {
 
     fn is_remote(&self) -> bool {
         self.source.is_remote()
+    }
+
+    fn tells(&self) -> bool {
+        self.source.tells()
+    }
+
+    fn wait(&self, timeout: Duration) -> bool {
+        self.source.wait(timeout)
     }
 
     fn allows_mass_removal(&self) -> bool {

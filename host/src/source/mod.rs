@@ -40,6 +40,7 @@ use unavailable::UnavailableSource;
 
 use crate::job::{Diagnostic, Manifest, SourceText};
 use crate::policy::{HttpUrl, Policy, SourceOrigin, SourceSettings};
+use crate::secret::{CurrentSettings, Providers};
 
 /// A place that definitions of jobs are read from.
 ///
@@ -79,6 +80,18 @@ pub trait JobSource: Send + Sync + 'static {
         false
     }
 
+    /// Whether [`wait`](JobSource::wait) is told of changes.
+    fn tells(&self) -> bool {
+        false
+    }
+
+    /// Waits until something tells of a change, but no longer than `timeout`; says whether it
+    /// did. May block, as [`read`](JobSource::read).
+    fn wait(&self, timeout: Duration) -> bool {
+        let _ = timeout;
+        false
+    }
+
     /// Whether it may remove more than half of its jobs at once without being read a second time.
     fn allows_mass_removal(&self) -> bool {
         false
@@ -95,6 +108,7 @@ pub fn open_one(path: &Path, policy: &Arc<Policy>) -> Arc<dyn JobSource> {
 
 /// Opens a source of the configuration.
 pub fn open_configured(settings: &SourceSettings, policy: &Arc<Policy>) -> Arc<dyn JobSource> {
+    let secrets = CurrentSettings::new(policy.secrets.clone());
     let source: Arc<dyn JobSource> = match &settings.origin {
         SourceOrigin::File(path) => Arc::new(FileSource::new(path, policy.clone())),
         SourceOrigin::Directory(path) => Arc::new(DirectorySource::new(path, policy.clone())),
@@ -107,13 +121,27 @@ pub fn open_configured(settings: &SourceSettings, policy: &Arc<Policy>) -> Arc<d
                 policy.clone(),
             ))
         }
-        SourceOrigin::Sql(_) => {
-            let wrong = "this build of the host reads no databases";
-            let right = "take it out, or take a build that does";
-            Arc::new(UnavailableSource::new(settings, wrong, right))
+        SourceOrigin::Sql(sql) => {
+            let sql = SqlSettings {
+                name: settings.name.clone(),
+                url: sql.url.to_string(),
+                query: sql.query.to_string(),
+                password: sql.password.as_deref().map(str::to_owned),
+                channel: sql.channel.as_deref().map(str::to_owned),
+                refresh: settings.refresh,
+                base: sql.base.clone(),
+            };
+            let providers = Arc::new(Providers::following(secrets.clone()));
+            match SqlSource::new(sql, policy.clone(), providers) {
+                Ok(source) => Arc::new(source),
+                Err(error) => {
+                    let (wrong, right) = (&error.message, &error.advice);
+                    Arc::new(UnavailableSource::new(settings, wrong, right))
+                }
+            }
         }
     };
-    Arc::new(ConfiguredSource::new(settings, source))
+    Arc::new(ConfiguredSource::new(settings, source, secrets))
 }
 
 /// Opens the places that the command line names, or else the [usual ones](usual_places), those

@@ -187,8 +187,7 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
         })
         .unzip();
     let followed = sources.iter().zip(&readers);
-    let followed =
-        followed.map(|(source, reader)| FollowedSource::new(source.name(), reader.clone()));
+    let followed = followed.map(|(source, reader)| FollowedSource::new(&**source, reader.clone()));
     let followed = followed.collect();
     let names = sources.iter().map(|source| source.name());
     let catalog = Catalog::new(names, policy.clone());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::super::watch::Watcher;
 use crate::job::Diagnostic;
@@ -15,6 +15,9 @@ use crate::source::{JobSource, Snapshot, SourceError};
 /// How long the first plugins may take to compile before the host starts without the rest of
 /// them; they follow when they are ready.
 const FIRST_PLUGINS: Duration = Duration::from_secs(5);
+
+/// How long one wait for word of a change lasts at most, before the next one.
+const WAIT: Duration = Duration::from_secs(5);
 
 /// How soon a file that is being written is looked at again.
 const SETTLING: Duration = Duration::from_millis(100);
@@ -75,7 +78,7 @@ impl SourceReader {
         source: Arc<dyn JobSource>,
         refresh: Duration,
         tell: mpsc::Sender<Message>,
-    ) -> (SourceReader, tokio::task::JoinHandle<()>) {
+    ) -> (SourceReader, JoinHandle<()>) {
         let (ask, asked) = mpsc::channel(1);
         let task = tokio::spawn(read_source(number, source, refresh, asked, tell));
         (SourceReader { ask }, task)
@@ -91,6 +94,7 @@ async fn read_source(
 ) {
     // One that is away has not been read before the host started.
     let mut at_once = source.is_remote();
+    let mut waiting = None;
     loop {
         let pace = match source.pace() {
             _ if std::mem::take(&mut at_once) => Some(Duration::ZERO),
@@ -110,6 +114,7 @@ async fn read_source(
                 None => return,
             },
             () = waited => None,
+            () = told_of_a_change(&source, &mut waiting), if source.tells() => None,
         };
         let read = tokio::task::spawn_blocking({
             let source = source.clone();
@@ -124,6 +129,25 @@ async fn read_source(
         if let Some(done) = done {
             // Whoever asked may not wait any more.
             let _ = done.send(());
+        }
+    }
+}
+
+/// Waits until a source is told of a change. May be dropped and called again: what waits on a
+/// thread of its own is kept.
+async fn told_of_a_change(source: &Arc<dyn JobSource>, waiting: &mut Option<JoinHandle<bool>>) {
+    loop {
+        let handle = waiting.get_or_insert_with(|| {
+            let source = source.clone();
+            tokio::task::spawn_blocking(move || source.wait(WAIT))
+        });
+        let told = handle.await;
+        *waiting = None;
+        match told {
+            Ok(true) => return,
+            Ok(false) => {}
+            // A bug, logged by its panic: the source is still read at its pace.
+            Err(_) => std::future::pending().await,
         }
     }
 }

@@ -26,6 +26,8 @@ const MAX_KEPT_BYTES: usize = 32 << 20;
 pub(super) struct FollowedSource {
     name: Arc<str>,
     reader: SourceReader,
+    /// Whether it may remove most of its jobs without being read a second time.
+    allow_mass_removal: bool,
     /// What was last wrong with it as a whole.
     failure: Option<SourceError>,
     /// What is wrong with documents of it.
@@ -38,10 +40,11 @@ pub(super) struct FollowedSource {
 
 impl FollowedSource {
     /// A source that has not been read yet.
-    pub(super) fn new(name: &str, reader: SourceReader) -> Self {
+    pub(super) fn new(source: &dyn JobSource, reader: SourceReader) -> Self {
         FollowedSource {
-            name: name.into(),
+            name: source.name().into(),
             reader,
+            allow_mass_removal: source.allows_mass_removal(),
             failure: None,
             broken: HashMap::new(),
             held: None,
@@ -210,7 +213,7 @@ impl Host {
             return followed.held.take_if(long_enough).map(|(held, _)| held);
         }
         followed.held = None;
-        if removed * 2 <= jobs || self.allow_mass_removal {
+        if removed * 2 <= jobs || self.allow_mass_removal || followed.allow_mass_removal {
             return Some(snapshot);
         }
         followed.held = Some((snapshot, now));

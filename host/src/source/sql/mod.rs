@@ -355,10 +355,44 @@ impl JobSource for SqlSource {
         reading.last = None;
     }
 
+    fn restore(&self, documents: &[Arc<SourceText>]) -> Snapshot {
+        let policy = self.reading.lock().policy.clone();
+        let documents = documents.iter().map(|text| {
+            let read = Manifest::parse(text.clone(), &self.options).map(|mut manifest| {
+                policy.judge(&mut manifest);
+                Arc::new(manifest)
+            });
+            Document {
+                name: text.name().clone(),
+                read: read.map_err(|problems| SourceError::Unusable(problems.into())),
+            }
+        });
+        Snapshot {
+            documents: documents.collect(),
+            unchanged: false,
+        }
+    }
+
     /// None: what else is in a database changes too often to be told of it. See
     /// [`wait`](SqlSource::wait).
     fn directories(&self) -> Vec<PathBuf> {
         Vec::new()
+    }
+
+    fn pace(&self) -> Option<Duration> {
+        SqlSource::pace(self)
+    }
+
+    fn is_remote(&self) -> bool {
+        SqlSource::is_remote(self)
+    }
+
+    fn tells(&self) -> bool {
+        true
+    }
+
+    fn wait(&self, timeout: Duration) -> bool {
+        SqlSource::wait(self, timeout)
     }
 }
 
