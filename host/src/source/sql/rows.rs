@@ -460,7 +460,7 @@ fn json(text: &str) -> Result<String, (String, String)> {
     let source = Arc::new(SourceText::new("", text));
     let form = Form::One {
         id: "".into(),
-        component: "".into(),
+        component: None,
     };
     let options = Options {
         form,
