@@ -398,11 +398,11 @@ impl JobSource for SqlSource {
 
 /// Why a database yields no definitions.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}: {advice}")]
+#[error("{message}{}{advice}", if advice.is_empty() { "" } else { ": " })]
 struct Failure {
     /// What is wrong.
     message: String,
-    /// What to do.
+    /// What to do; may be empty.
     advice: String,
     /// Which byte of the query it is about.
     at: Option<usize>,

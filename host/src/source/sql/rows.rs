@@ -12,6 +12,7 @@ use crate::job::manifest::{Form, Options};
 use crate::job::schema::json_schema;
 use crate::job::{Diagnostic, MAX_SOURCE_BYTES, Manifest, Rows, SourceText};
 use crate::suggest::nearest;
+use crate::units::format_size;
 
 /// How many rows a query may yield.
 pub(super) const MAX_ROWS: usize = 1_000_000;
@@ -149,6 +150,8 @@ pub(super) struct Builder {
     /// Where each row's object stands in the text, for those that look sound.
     rows: Vec<Range<usize>>,
     broken: Vec<Broken>,
+    max_rows: usize,
+    max_bytes: usize,
 }
 
 /// A list of jobs as rows said it.
@@ -168,6 +171,8 @@ impl Builder {
             text: String::new(),
             rows: Vec::new(),
             broken: Vec::new(),
+            max_rows: MAX_ROWS,
+            max_bytes: MAX_SOURCE_BYTES,
         }
     }
 
@@ -176,9 +181,9 @@ impl Builder {
     /// # Errors
     /// If there are more rows than a source may have, or they are too long together.
     pub(super) fn push(&mut self, cells: &[Cell]) -> Result<(), Failure> {
-        if self.rows.len() == MAX_ROWS {
+        if self.rows.len() == self.max_rows {
             return Err(Failure::new(
-                format!("the query yields more than {MAX_ROWS} rows"),
+                format!("the query yields more than {} rows", self.max_rows),
                 "is it the right table? A source has fewer jobs than that",
             ));
         }
@@ -191,9 +196,12 @@ impl Builder {
             self.broken_object(row, cells, broken);
         }
         self.rows.push(start..self.text.len());
-        if self.text.len() > MAX_SOURCE_BYTES {
+        if self.text.len() > self.max_bytes {
             return Err(Failure::new(
-                format!("the query yields more than {} MiB", MAX_SOURCE_BYTES >> 20),
+                format!(
+                    "the query yields more than {}",
+                    format_size(self.max_bytes as u64)
+                ),
                 "is it the right table? Definitions may be spread over several sources",
             ));
         }
@@ -724,6 +732,20 @@ mod tests {
             writeln!(all, "{}", told(names)).unwrap();
         }
         insta::assert_snapshot!(all, @"");
+    }
+
+    #[test]
+    fn too_many_rows_are_refused_before_they_fill_the_memory() {
+        let row = [text("a"), text("a.wasm"), text("@hourly")];
+        let mut builder = Builder::new(columns(&BASE).unwrap());
+        builder.max_rows = 2;
+        assert!(builder.push(&row).is_ok() && builder.push(&row).is_ok());
+        insta::assert_snapshot!(builder.push(&row).unwrap_err(), @"");
+        let mut builder = Builder::new(columns(&BASE).unwrap());
+        builder.max_bytes = 1 << 10;
+        let pushed = (0..1 << 10).find_map(|_| builder.push(&row).err());
+        insta::assert_snapshot!(pushed.unwrap(), @"");
+        assert!(builder.text.len() < 2 << 10);
     }
 
     #[test]

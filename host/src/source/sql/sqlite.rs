@@ -50,7 +50,7 @@ impl Database {
         }
     }
 
-    /// Waits less long, for a query and for locks of others.
+    /// Waits so long, for a query and for locks of others.
     #[cfg(test)]
     pub(super) fn hurry(&mut self, patience: Duration) {
         (self.patience, self.locked) = (patience, patience);
@@ -126,8 +126,7 @@ impl Database {
 
     fn failure(&self, error: &rusqlite::Error) -> Failure {
         if let rusqlite::Error::SqlInputError { msg, offset, .. } = error {
-            let advice = "as SQLite says of the query";
-            let failure = Failure::new(msg.clone(), advice);
+            let failure = Failure::new(msg.clone(), "");
             return match usize::try_from(*offset) {
                 Ok(at) => failure.at(at),
                 // It has not said where.
@@ -168,7 +167,7 @@ impl Database {
             _ if matches!(error, rusqlite::Error::MultipleStatement) => {
                 Failure::new("the query is more than one statement", "leave one SELECT").at(0)
             }
-            _ => Failure::new(told(error), "as SQLite says of the query").at(0),
+            _ => Failure::new(told(error), "").at(0),
         }
     }
 }
