@@ -4,6 +4,9 @@
 //! schedule in a second on a [`ManualClock`]. Lengths of time that are only measured (how
 //! long a run took, how much CPU it used) come from [`monotonic`] and [`thread_cpu_time`].
 
+#[cfg(target_os = "linux")]
+mod precise;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::future::Future;
@@ -27,6 +30,15 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Resolves once `now()` has reached `instant`; at once if it already has.
     fn sleep_until(&self, instant: Timestamp) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// The same for whoever must not be late: within a fraction of a millisecond, where the system
+    /// has timers like that. It costs more, and the runtime must have I/O enabled.
+    fn sleep_precisely_until(
+        &self,
+        instant: Timestamp,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        self.sleep_until(instant)
+    }
 
     /// Resolves after so much time, whatever becomes of the time of day meanwhile.
     fn sleep(&self, length: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -62,6 +74,22 @@ impl Clock for SystemClock {
                     return;
                 }
                 tokio::time::sleep(left.min(LONGEST_NAP)).await;
+            }
+        })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sleep_precisely_until(
+        &self,
+        instant: Timestamp,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let clock = *self;
+        Box::pin(async move {
+            while let Ok(left) = (instant - clock.now()).to_std() {
+                if left.is_zero() {
+                    return;
+                }
+                precise::nap(left.min(LONGEST_NAP)).await;
             }
         })
     }

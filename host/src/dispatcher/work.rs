@@ -96,7 +96,11 @@ impl<E: Executor> Inner<E> {
             },
         );
         let session = self.session(&attempt, queued.cancel.clone());
-        let execution = caught(self.executor.execute_lazily(attempt.clone(), session)).await;
+        let execution = {
+            // Pinned where it is made, and so below: by value, a few KiB would be moved each time.
+            let execute = pin!(self.executor.execute_lazily(attempt.clone(), session));
+            caught(execute).await
+        };
         let finished_at = self.parts.clock.now();
         let execution = execution.unwrap_or_else(|panic| {
             tracing::error!(
@@ -116,9 +120,7 @@ impl<E: Executor> Inner<E> {
             }
         });
         let since = Some(attempt.run_started_at);
-        let next_at = self
-            .tell(attempt, finished_at, execution, &queued.cancel)
-            .await?;
+        let next_at = pin!(self.tell(attempt, finished_at, execution, &queued.cancel)).await?;
         let next = Queued {
             number: queued.number.saturating_add(1),
             since,
@@ -446,7 +448,7 @@ trait ExecuteLazily: Executor {
         attempt: Attempt,
         session: Session,
     ) -> impl Future<Output = Execution> + Send {
-        async move { self.execute(attempt, session).await }
+        async move { pin!(self.execute(attempt, session)).await }
     }
 }
 

@@ -118,7 +118,7 @@ impl Executor for Runtime {
 
     async fn execute(&self, attempt: Attempt, session: Session) -> Execution {
         match self.plugin_of(&attempt.run.job) {
-            Some(plugin) => self.sandbox.run(&plugin, &attempt, session, None).await,
+            Some(plugin) => pin!(self.sandbox.run(&plugin, &attempt, session, None)).await,
             None => outcome::not_started(format!(
                 "plugin {} is missing: it was removed before the run could start",
                 attempt.run.job.component
@@ -172,10 +172,10 @@ impl Sandbox {
         session: Session,
         echo: Option<Echo>,
     ) -> Execution {
-        Execution {
-            plugin: Some(plugin.digest.into()),
-            ..self.carry_out(plugin, attempt, session, echo).await
-        }
+        // Pinned where it is made, and so below: by value, a few KiB would be moved each time.
+        let mut execution = pin!(self.carry_out(plugin, attempt, session, echo)).await;
+        execution.plugin = Some(plugin.digest.into());
+        execution
     }
 
     async fn carry_out(
@@ -258,13 +258,14 @@ impl Sandbox {
             peers,
             directories,
         };
-        let desk = Desk::new(attempt.clone(), session, network.clone(), given);
+        let desk = Desk::new(attempt.clone(), session, network.clone(), given, started);
         let state = GuestState::new(desk, deadline, wasi, engine.memory().clone(), time);
         let mut store = engine.store(state, job.limits.fuel);
 
         let cpu = CpuTime::default();
         let ending = {
-            let call = pin!(turns.take(&cpu, call(plugin, &mut store, attempt)));
+            let call = pin!(call(plugin, &mut store, attempt));
+            let call = pin!(turns.take(&cpu, call));
             tokio::select! {
                 // The guest first: a run that ends in its first stretch never arms a timer.
                 biased;
@@ -305,17 +306,17 @@ async fn call(plugin: &Plugin, store: &mut Store<GuestState>, attempt: &Attempt)
     match &plugin.entry {
         Entry::Typed(pre) => {
             let context = context_of(attempt);
-            let called = async {
-                let instance = pre.instantiate_async(&mut *store).await?;
+            let called = pin!(async {
+                let instance = pin!(pre.instantiate_async(&mut *store)).await?;
                 instance.call_run(&mut *store, &context).await
-            };
+            });
             called.await.map_or_else(Ending::from_error, Ending::Typed)
         }
         Entry::Command(pre) => {
-            let called = async {
-                let instance = pre.instantiate_async(&mut *store).await?;
+            let called = pin!(async {
+                let instance = pin!(pre.instantiate_async(&mut *store)).await?;
                 instance.wasi_cli_run().call_run(&mut *store).await
-            };
+            });
             called.await.map_or_else(Ending::from_error, |result| {
                 Ending::Exited(i32::from(result.is_err()))
             })
@@ -323,11 +324,11 @@ async fn call(plugin: &Plugin, store: &mut Store<GuestState>, attempt: &Attempt)
         #[cfg(feature = "wasi-03")]
         Entry::Command03(pre) => wasi03::call(pre, store).await,
         Entry::Core(pre) => {
-            let called = async {
-                let instance = pre.instantiate_async(&mut *store).await?;
+            let called = pin!(async {
+                let instance = pin!(pre.instantiate_async(&mut *store)).await?;
                 let start = instance.get_typed_func::<(), ()>(&mut *store, "_start")?;
                 start.call_async(&mut *store, ()).await
-            };
+            });
             called
                 .await
                 .map_or_else(Ending::from_error, |()| Ending::Exited(0))

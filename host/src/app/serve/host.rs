@@ -164,7 +164,7 @@ impl Host {
                     Some(Turn::Recovered) => self.dispatcher.firings_fail(None),
                     None => {}
                 },
-                () = self.clock.sleep_until(wake) => {}
+                () = self.clock.sleep_precisely_until(wake) => {}
             }
         }
     }

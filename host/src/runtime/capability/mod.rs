@@ -136,17 +136,18 @@ pub(super) struct Equipment {
 }
 
 impl Desk {
-    /// The desk of an attempt.
+    /// The desk of an attempt that started so.
     pub(super) fn new(
         attempt: Attempt,
         session: Session,
         network: Arc<Network>,
         given: Equipment,
+        started: Instant,
     ) -> Self {
         Desk {
             attempt,
             session,
-            started: clock::monotonic(),
+            started,
             log: given.log,
             policy: given.policy,
             cooperates: given.cooperates,

@@ -70,12 +70,13 @@ pub(super) fn hold(path: &Path, dir: &Dir, identity: Identity) {
         opened: clock::monotonic(),
     };
     let before = handles.by_path.insert(path.to_owned(), handle);
-    if !std::mem::replace(&mut handles.swept, true) {
+    let is_swept = std::mem::replace(&mut handles.swept, true);
+    // What is closed, and what a runtime that is shutting down does not take, is dropped after it.
+    drop(handles);
+    drop(before);
+    if !is_swept {
         drop(runtime.spawn(Sweep.until_none_is_left()));
     }
-    drop(handles);
-    // Closed after the lock.
-    drop(before);
 }
 
 /// Closes handles in time, and all of them when it is dropped: that is when none is left, or with

@@ -72,12 +72,9 @@ impl Guest {
             directories,
             ..Equipment::default()
         };
-        let desk = Desk::new(
-            attempt,
-            Session::alone(Cancel::new()),
-            Arc::default(),
-            given,
-        );
+        let session = Session::alone(Cancel::new());
+        let started = crate::clock::monotonic();
+        let desk = Desk::new(attempt, session, Arc::default(), given, started);
         let memory = Arc::new(HostMemory::new(u64::MAX));
         let mut state = GuestState::new(desk, None, Wasi::P2(Box::default()), memory, None);
         let dirs = state.get_directories().unwrap();

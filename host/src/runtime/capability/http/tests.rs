@@ -149,7 +149,13 @@ impl Fetcher {
             log: Some(log.clone()),
             ..Equipment::default()
         };
-        let desk = Desk::new(attempt, session, Arc::new(network), given);
+        let desk = Desk::new(
+            attempt,
+            session,
+            Arc::new(network),
+            given,
+            crate::clock::monotonic(),
+        );
         Fetcher { desk, log }
     }
 
