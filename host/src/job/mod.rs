@@ -12,6 +12,8 @@ mod digest;
 mod document;
 mod execution;
 pub mod grants;
+mod keys;
+mod limits;
 pub mod manifest;
 pub mod schema;
 mod scope;
