@@ -11,6 +11,7 @@
 //! The control loop owns the schedule and never blocks: files are read and compiled on other
 //! threads, and guests run on theirs.
 
+mod backfill;
 mod config;
 mod control;
 mod host;
