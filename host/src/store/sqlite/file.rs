@@ -229,7 +229,15 @@ pub(super) fn open_to_read(directory: &Path) -> Result<Connection, OpenError> {
             path: directory.to_owned(),
         });
     }
-    open_to_read_with(&path, STEPS.len())
+    open_store_to_read(&path)
+}
+
+/// Opens the file of a store, or of a copy of one, to read it.
+///
+/// # Errors
+/// [`OpenError`].
+pub(super) fn open_store_to_read(path: &Path) -> Result<Connection, OpenError> {
+    open_to_read_with(path, STEPS.len())
 }
 
 /// Opens a file to read it, whose version may be this one at most.
@@ -247,16 +255,19 @@ pub(super) fn open_to_read_with(path: &Path, known: usize) -> Result<Connection,
     Ok(connection)
 }
 
-/// Refuses a store that a newer version has written, before anything is done to it.
-pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    check_steps(connection, path, STEPS.len())
-}
-
+/// Refuses a file that a newer version has written, before anything is done to it.
 fn check_steps(connection: &Connection, path: &Path, known: usize) -> Result<(), OpenError> {
     let found: i64 = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(|error| name(path, &error))?;
-    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    known_version(path, usize::try_from(found).unwrap_or(usize::MAX), known).map(drop)
+}
+
+/// A version of tables, if it is known.
+///
+/// # Errors
+/// [`OpenError::Newer`].
+pub(super) fn known_version(path: &Path, found: usize, known: usize) -> Result<usize, OpenError> {
     if found > known {
         return Err(OpenError::Newer {
             path: path.to_owned(),
@@ -264,7 +275,7 @@ fn check_steps(connection: &Connection, path: &Path, known: usize) -> Result<(),
             known,
         });
     }
-    Ok(())
+    Ok(found)
 }
 
 /// What every connection that writes is set to.

@@ -18,6 +18,7 @@ mod lines;
 mod logs;
 mod prune;
 mod reader;
+mod restore;
 mod rows;
 mod starts;
 mod tables;
@@ -50,12 +51,13 @@ use file::Hold;
 use starts::Starts;
 use writer::{Command, Note, Reply, Writer};
 
-pub use backup::{backup, restore};
+pub use backup::backup;
 pub use by_hand::set_paused_at_rest;
 pub use file::{FILE, OpenError};
 pub use lines::LogReader;
 pub use logs::SqliteLogs;
 pub use reader::Reader;
+pub use restore::restore;
 
 /// How long before it is due a run is recorded: many times what a commit takes, and little enough
 /// that a definition that changes meanwhile hardly matters.
