@@ -317,6 +317,7 @@ impl<'s> Reader<'s> {
                 line: self.source.line(node.span.start),
                 limit_lines: limits.lines,
                 definition: Some(self.digester.of_job(node)),
+                params_given: false,
             },
         })
     }

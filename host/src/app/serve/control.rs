@@ -177,10 +177,7 @@ impl Host {
     ) -> impl Future<Output = Result<Triggered, ControlError>> + Send + use<> {
         let paused_by = self.dispatcher.pauses().is_paused(&job);
         if let Some(params) = request.params {
-            job = Arc::new(Job {
-                params: Some(params),
-                ..Job::clone(&job)
-            });
+            job = Arc::new(job.with_params(&params));
         }
         let (dispatcher, now) = (self.dispatcher.clone(), self.clock.now());
         async move {
