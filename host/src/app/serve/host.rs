@@ -1,6 +1,7 @@
 //! The control loop: it owns the schedule, and follows what it is told.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub(super) struct Host {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
     pub(super) events: Events,
+    /// Where what outlives it is kept, if anything is.
+    pub(super) data: Option<PathBuf>,
     /// When it began to fire.
     pub(super) started_at: Timestamp,
     /// Commands that are being carried out.
@@ -114,6 +117,7 @@ impl Host {
         self.tell(Event::HostStarted {
             jobs: self.scheduler.len(),
             plugins: self.plugins.names().len(),
+            data: self.data.clone(),
         });
         self.forget_the_undefined().await;
         let now = self.clock.now();

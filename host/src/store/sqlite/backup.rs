@@ -11,9 +11,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, params};
@@ -44,7 +43,7 @@ pub fn backup(directory: &Path, to: &Path) -> Result<u64, OpenError> {
         return Err(taken(to));
     }
     // Under another name until it is whole: half a copy is none.
-    let part = with_ending(to, ".part");
+    let part = file::with_ending(to, ".part");
     let copied = copy(directory, &history, lines, &part, to)
         .and_then(|()| publish(&part, to).map_err(|error| written(to, error)));
     if copied.is_err() {
@@ -64,13 +63,6 @@ pub(super) fn written(path: &Path, why: impl std::fmt::Display) -> OpenError {
         path: path.to_owned(),
         why: why.to_string(),
     }
-}
-
-/// The same path with something after it.
-pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.to_owned().into_os_string();
-    name.push(ending);
-    name.into()
 }
 
 /// Of which version the tables of lines are, if there is a file of them.
@@ -184,17 +176,7 @@ pub(super) fn open_copy(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Lets a connection read another file, as `source`. Nothing there changes.
 pub(super) fn attach(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
-    // A path that is not absolute is taken for a host's name.
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut uri = String::from("file:");
-    for byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._~".contains(byte) {
-            uri.push(char::from(*byte));
-        } else {
-            uri.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    uri.push_str("?mode=ro");
+    let uri = file::uri(path, "mode=ro");
     connection.execute("ATTACH ? AS source", [uri]).map(drop)
 }
 

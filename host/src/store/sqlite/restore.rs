@@ -12,10 +12,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::backup::{
-    LINES, attach, copying, make_private, open_copy, sync_directory, vacuum_into, with_ending,
-    written,
+    LINES, attach, copying, make_private, open_copy, sync_directory, vacuum_into, written,
 };
-use super::file::{self, FILE, Hold, OpenError};
+use super::file::{self, FILE, Hold, OpenError, with_ending};
 use super::lines;
 use crate::clock::{Timestamp, format_instant};
 
