@@ -27,6 +27,7 @@ mod lock;
 mod logs;
 mod network;
 mod outcomes;
+mod own;
 mod plugins;
 mod policies;
 mod policy;
@@ -36,6 +37,7 @@ mod secrets;
 mod serve;
 mod shapes;
 mod signals;
+mod sources;
 mod support;
 mod triggers;
 #[cfg(feature = "wasi-03")]

@@ -134,6 +134,7 @@ impl Host {
             jobs: vec![jobs],
             plugins,
             refresh: Duration::from_secs(5),
+            allow_mass_removal: false,
             grace: Duration::from_secs(10),
             policy: Policy::default(),
             config: PolicyFile::new(Choice::Nowhere, Flags::default()),

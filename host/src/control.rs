@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Timestamp, rfc3339_option};
-use crate::job::{JobId, Scope};
+use crate::job::{Diagnostic, JobId, Scope};
 use crate::run::{RunId, SkipReason};
 
 /// How many commands wait for the host at most; whoever has more waits with them.
@@ -44,6 +44,89 @@ pub enum Command {
     Backfill(Backfill, Reply<Backfilled>),
     /// End a run.
     Cancel(RunId, Reply<Cancelled>),
+    /// What is the definition of a job of the host's own?
+    OwnJob(JobId, Reply<OwnJob>),
+    /// Take a definition in.
+    PutJob(PutJob, Reply<JobPut>),
+    /// Give a definition of the host's own up.
+    RemoveJob(JobId, Condition, Reply<JobRemoved>),
+}
+
+/// A definition that the host is to keep among its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutJob {
+    /// The job.
+    pub job: JobId,
+    /// The definition: one JSON object, as in a job file.
+    pub text: String,
+    /// What has to hold for it.
+    pub condition: Condition,
+}
+
+/// What has to hold of a definition for it to be changed, so that nobody undoes unseen what
+/// somebody else has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing.
+    #[default]
+    Always,
+    /// That there is none.
+    Absent,
+    /// That it is the one of this tag.
+    Is(String),
+}
+
+/// A definition among the host's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnJob {
+    /// The job.
+    pub job: JobId,
+    /// Which text it is.
+    pub etag: String,
+    /// The text, as it was given.
+    pub text: String,
+}
+
+/// What a definition was to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Put {
+    /// The first of its job.
+    Created,
+    /// Another one than before.
+    Updated,
+    /// The one that it had.
+    Unchanged,
+}
+
+/// What has become of a definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobPut {
+    /// The job.
+    pub job: JobId,
+    /// What it was to the host.
+    pub was: Put,
+    /// Which text it is.
+    pub etag: String,
+    /// Whether the job is in service as the definition has it.
+    pub in_service: bool,
+    /// What it waits for if it is not: a plugin, a directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
+    /// When it is due next.
+    #[serde(
+        default,
+        with = "rfc3339_option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub next_at: Option<Timestamp>,
+}
+
+/// That a definition is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRemoved {
+    /// The job.
+    pub job: JobId,
 }
 
 /// A job that is to run now.
@@ -257,12 +340,48 @@ pub enum ControlError {
     /// What was asked for makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// A definition cannot be used.
+    #[error("the definition of `{job}` cannot be used: {}", all_of(problems))]
+    Rejected {
+        /// The job.
+        job: JobId,
+        /// Everything wrong with it.
+        problems: Vec<Diagnostic>,
+    },
+    /// A job is defined in another place than among the host's own definitions.
+    #[error("`{job}` is defined in {place}: change it there")]
+    Elsewhere {
+        /// The job.
+        job: JobId,
+        /// Where.
+        place: String,
+    },
+    /// A definition is not what somebody took it for.
+    #[error("the definition of `{job}` {}; nothing was changed", changed(etag.as_deref()))]
+    Changed {
+        /// The job.
+        job: JobId,
+        /// Which one it is now, if there is one.
+        etag: Option<String>,
+    },
     /// The store does not do its work.
     #[error("{0}")]
     Store(String),
     /// The host is going away.
     #[error("the host is stopping")]
     Stopping,
+}
+
+fn all_of(problems: &[Diagnostic]) -> String {
+    let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    all.join("; ")
+}
+
+fn changed(etag: Option<&str>) -> String {
+    match etag {
+        Some(etag) => format!("is another one by now (\"{etag}\")"),
+        None => "is not there".to_owned(),
+    }
 }
 
 impl Control {
@@ -319,6 +438,36 @@ impl Control {
     /// [`ControlError`]: nothing starts.
     pub async fn backfill(&self, request: Backfill) -> Result<Backfilled, ControlError> {
         self.ask(|reply| Command::Backfill(request, reply)).await
+    }
+
+    /// The definition of a job among the host's own.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn own_job(&self, job: JobId) -> Result<OwnJob, ControlError> {
+        self.ask(|reply| Command::OwnJob(job, reply)).await
+    }
+
+    /// Takes a definition in among the host's own. Answers once it is kept, and in service if it
+    /// can be.
+    ///
+    /// # Errors
+    /// [`ControlError`]: all is as it was.
+    pub async fn put_job(&self, request: PutJob) -> Result<JobPut, ControlError> {
+        self.ask(|reply| Command::PutJob(request, reply)).await
+    }
+
+    /// Gives a definition among the host's own up. Runs in flight go on.
+    ///
+    /// # Errors
+    /// [`ControlError`]: all is as it was.
+    pub async fn remove_job(
+        &self,
+        job: JobId,
+        condition: Condition,
+    ) -> Result<JobRemoved, ControlError> {
+        let remove = |reply| Command::RemoveJob(job, condition, reply);
+        self.ask(remove).await
     }
 
     /// Asks a run to end. Answers before it has.

@@ -97,8 +97,26 @@ pub enum Event {
     JobsReloaded {
         /// The source, such as the path of a file.
         source: String,
+        /// How many jobs are new.
+        added: usize,
+        /// How many jobs have another definition.
+        updated: usize,
+        /// How many jobs are gone.
+        removed: usize,
+        /// How many definitions cannot be used that could, or that are new.
+        rejected: usize,
         /// How many jobs have not changed.
         unchanged: usize,
+    },
+    /// A source does not want most of its jobs any more. They stay in service until a second
+    /// reading says the same.
+    RemovalHeld {
+        /// The source, such as the path of a file.
+        source: String,
+        /// How many jobs it does not want any more.
+        removed: usize,
+        /// How many jobs it has in service.
+        jobs: usize,
     },
     /// The operator's configuration says something else, or can be used again, and is in force. What
     /// that means for each job has been told before.
@@ -423,6 +441,18 @@ pub struct EventJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     in_service: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    added: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unchanged: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     jobs: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     plugins: Option<usize>,
@@ -481,7 +511,35 @@ impl<'a> EventJson<'a> {
                 plugins: Some(*plugins),
                 ..EventJson::default()
             },
-            Event::HostStopping { .. } | Event::JobsReloaded { .. } => return None,
+            Event::HostStopping { .. } => return None,
+            Event::JobsReloaded {
+                source,
+                added,
+                updated,
+                removed,
+                rejected,
+                unchanged,
+            } => EventJson {
+                event: "jobs.reloaded",
+                source: Some(source),
+                added: Some(*added),
+                updated: Some(*updated),
+                removed: Some(*removed),
+                rejected: Some(*rejected),
+                unchanged: Some(*unchanged),
+                ..EventJson::default()
+            },
+            Event::RemovalHeld {
+                source,
+                removed,
+                jobs,
+            } => EventJson {
+                event: "removal.held",
+                source: Some(source),
+                removed: Some(*removed),
+                jobs: Some(*jobs),
+                ..EventJson::default()
+            },
             Event::HostStopped { runs, skipped } => EventJson {
                 event: "host.stopped",
                 runs: Some(runs.iter().map(|(_, count)| count).sum()),

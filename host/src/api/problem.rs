@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::control::ControlError;
+use crate::job::Diagnostic;
 use crate::run::SkipReason;
 
 /// The media type of a problem.
@@ -23,6 +24,9 @@ pub struct Problem {
     pub status: u16,
     /// What it is this time, and what would help: as the command line says it.
     pub detail: String,
+    /// All that is wrong with a definition, where one was sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Place>,
 }
 
 impl Problem {
@@ -38,6 +42,7 @@ impl Problem {
             title: title.into(),
             status: status.as_u16(),
             detail: detail.into(),
+            problems: Vec::new(),
         }
     }
 
@@ -104,9 +109,56 @@ impl From<ControlError> for Problem {
                 "urn:quarterjack:paused",
                 "The job is paused",
             ),
+            ControlError::Rejected { .. } => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "urn:quarterjack:rejected",
+                "The definition cannot be used",
+            ),
+            ControlError::Elsewhere { .. } => (
+                StatusCode::CONFLICT,
+                "urn:quarterjack:elsewhere",
+                "The job is defined in another place",
+            ),
+            ControlError::Changed { .. } => (
+                StatusCode::PRECONDITION_FAILED,
+                "urn:quarterjack:changed",
+                "The definition is another one",
+            ),
             ControlError::Invalid(_) => return Problem::bad_request(error.to_string()),
         };
-        Problem::new(status, kind, title, error.to_string())
+        let problem = Problem::new(status, kind, title, error.to_string());
+        match error {
+            ControlError::Rejected { problems, .. } => Problem {
+                problems: problems.iter().map(Place::of).collect(),
+                ..problem
+            },
+            _ => problem,
+        }
+    }
+}
+
+/// Something wrong with a definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The line, counted from 1.
+    pub line: u32,
+    /// The column in characters, counted from 1.
+    pub column: u32,
+    /// What is wrong there.
+    pub message: String,
+    /// What would be right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Place {
+    fn of(problem: &Diagnostic) -> Place {
+        Place {
+            line: problem.line,
+            column: problem.column,
+            message: problem.message.clone(),
+            hint: problem.advice(),
+        }
     }
 }
 

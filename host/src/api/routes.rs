@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::problem::{self, Problem};
 use super::{BASE, decode_segment};
 use crate::clock::{Timestamp, parse_instant};
-use crate::control::{Backfill, Control, ControlError, Trigger};
+use crate::control::{Backfill, Condition, Control, ControlError, Put, PutJob, Trigger};
 use crate::job::{JobId, Scope};
 use crate::run::RunId;
 
@@ -20,7 +20,9 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) media_type: &'static str,
     /// The methods that the path has, where another one was used.
-    pub(super) allow: Option<&'static str>,
+    pub(super) allow: Option<String>,
+    /// Which text the answer is about, where there may be another one.
+    pub(super) etag: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
@@ -31,6 +33,7 @@ impl Answer {
                 status: StatusCode::OK,
                 media_type: "application/json",
                 allow: None,
+                etag: None,
                 body,
             },
             Err(error) => Answer::from(Problem::new(
@@ -43,12 +46,22 @@ impl Answer {
     }
 }
 
+impl Answer {
+    fn with_etag(self, etag: String) -> Answer {
+        Answer {
+            etag: Some(etag),
+            ..self
+        }
+    }
+}
+
 impl From<Problem> for Answer {
     fn from(problem: Problem) -> Answer {
         Answer {
             status: problem.status(),
             media_type: problem::MEDIA_TYPE,
             allow: None,
+            etag: None,
             // Strings and a number: that can always be written.
             body: serde_json::to_vec(&problem).unwrap_or_default(),
         }
@@ -79,8 +92,39 @@ struct BackfillBody {
 #[serde(deny_unknown_fields)]
 struct NoBody {}
 
+/// What is asked.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
+    pub(super) path: &'a str,
+    /// `If-Match`, where it is said.
+    pub(super) if_match: Option<&'a str>,
+    /// `If-None-Match`, where it is said.
+    pub(super) if_none_match: Option<&'a str>,
+    pub(super) body: &'a [u8],
+}
+
+impl Asked<'_> {
+    /// What has to hold of a definition for it to be changed.
+    fn condition(&self) -> Result<Condition, Problem> {
+        match (self.if_match, self.if_none_match) {
+            (None, None) | (Some("*"), None) => Ok(Condition::Always),
+            (None, Some("*")) => Ok(Condition::Absent),
+            (Some(tag), None) => {
+                let tag = tag.trim();
+                let inner = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+                Ok(Condition::Is(inner.unwrap_or(tag).to_owned()))
+            }
+            _ => Err(Problem::bad_request(
+                "say either `If-Match` with the tag of one text or `If-None-Match: *`",
+            )),
+        }
+    }
+}
+
 /// Carries out a request.
-pub(super) async fn answer(control: &Control, method: &Method, path: &str, body: &[u8]) -> Answer {
+pub(super) async fn answer(control: &Control, asked: Asked<'_>) -> Answer {
+    let Asked { method, path, .. } = asked;
     let Some(path) = path.strip_prefix(BASE).and_then(|it| it.strip_prefix('/')) else {
         return not_found(path).into();
     };
@@ -95,10 +139,13 @@ pub(super) async fn answer(control: &Control, method: &Method, path: &str, body:
         .into();
     };
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let Some((allow, action)) = find(&segments) else {
+    let Some(mut actions) = find(&segments) else {
         return not_found(&format!("{BASE}/{path}")).into();
     };
-    if method != allow {
+    let methods = actions.iter().map(|(method, _)| method.as_str());
+    let allow = methods.collect::<Vec<_>>().join(", ");
+    let wanted = actions.iter().position(|(known, _)| known == method);
+    let Some((_, action)) = wanted.map(|wanted| actions.swap_remove(wanted)) else {
         let problem = Problem::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "urn:quarterjack:method",
@@ -106,11 +153,11 @@ pub(super) async fn answer(control: &Control, method: &Method, path: &str, body:
             format!("{BASE}/{path} takes {allow}, not {method}"),
         );
         return Answer {
-            allow: Some(if allow == Method::GET { "GET" } else { "POST" }),
+            allow: Some(allow),
             ..problem.into()
         };
-    }
-    carry_out(control, action, body)
+    };
+    carry_out(control, action, &asked)
         .await
         .unwrap_or_else(Answer::from)
 }
@@ -124,19 +171,28 @@ enum Action<'a> {
     Backfill(&'a str),
     SetPaused(Scope, bool),
     Cancel(&'a str),
+    Definition(&'a str),
+    Put(&'a str),
+    Remove(&'a str),
 }
 
-/// What a path stands for, and the method that it takes.
-fn find<'a>(segments: &[&'a str]) -> Option<(Method, Action<'a>)> {
+/// What a path stands for, by the methods that it takes.
+fn find<'a>(segments: &[&'a str]) -> Option<Vec<(Method, Action<'a>)>> {
     let paused = |verb: &str| match verb {
         "pause" => Some(true),
         "resume" => Some(false),
         _ => None,
     };
-    let post = |action| Some((Method::POST, action));
+    let get = |action| Some(vec![(Method::GET, action)]);
+    let post = |action| Some(vec![(Method::POST, action)]);
     match *segments {
-        ["status"] => Some((Method::GET, Action::Status)),
-        ["jobs"] => Some((Method::GET, Action::Jobs)),
+        ["status"] => get(Action::Status),
+        ["jobs"] => get(Action::Jobs),
+        ["jobs", job] => Some(vec![
+            (Method::GET, Action::Definition(job)),
+            (Method::PUT, Action::Put(job)),
+            (Method::DELETE, Action::Remove(job)),
+        ]),
         ["jobs", job, "trigger"] => post(Action::Trigger(job)),
         ["jobs", job, "backfill"] => post(Action::Backfill(job)),
         ["jobs", job, verb] => post(Action::SetPaused(Scope::Job(job.into()), paused(verb)?)),
@@ -149,7 +205,12 @@ fn find<'a>(segments: &[&'a str]) -> Option<(Method, Action<'a>)> {
     }
 }
 
-async fn carry_out(control: &Control, action: Action<'_>, body: &[u8]) -> Result<Answer, Problem> {
+async fn carry_out(
+    control: &Control,
+    action: Action<'_>,
+    asked: &Asked<'_>,
+) -> Result<Answer, Problem> {
+    let body = asked.body;
     Ok(match action {
         Action::Status => {
             read::<NoBody>(body)?;
@@ -190,6 +251,33 @@ async fn carry_out(control: &Control, action: Action<'_>, body: &[u8]) -> Result
                 ))
             })?;
             Answer::ok(&control.cancel(run).await?)
+        }
+        Action::Definition(job) => {
+            read::<NoBody>(body)?;
+            let job = control.own_job(JobId::from(job)).await?;
+            Answer::ok(&job).with_etag(job.etag)
+        }
+        Action::Put(job) => {
+            let Ok(text) = std::str::from_utf8(body) else {
+                return Err(Problem::bad_request("the definition is not UTF-8 text"));
+            };
+            let request = PutJob {
+                job: JobId::from(job),
+                text: text.to_owned(),
+                condition: asked.condition()?,
+            };
+            let put = control.put_job(request).await?;
+            let status = match put.was {
+                Put::Created => StatusCode::CREATED,
+                Put::Updated | Put::Unchanged => StatusCode::OK,
+            };
+            let answer = Answer::ok(&put).with_etag(put.etag);
+            Answer { status, ..answer }
+        }
+        Action::Remove(job) => {
+            read::<NoBody>(body)?;
+            let condition = asked.condition()?;
+            Answer::ok(&control.remove_job(JobId::from(job), condition).await?)
         }
     })
 }

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, SERVER};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH, IF_NONE_MATCH, SERVER,
+};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -24,7 +26,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::problem::Problem;
-use super::routes::{self, Answer};
+use super::routes::{self, Answer, Asked};
 use crate::control::Control;
 use crate::units::format_size;
 
@@ -207,8 +209,16 @@ async fn respond(
     let (head, body) = request.into_parts();
     let answer = match timeout(bounds.arrival, Limited::new(body, BODY).collect()).await {
         Ok(Ok(body)) => {
-            let (body, path) = (body.to_bytes(), head.uri.path());
-            routes::answer(control, &head.method, path, &body).await
+            let body = body.to_bytes();
+            let header = |name| head.headers.get(name).and_then(|it| it.to_str().ok());
+            let asked = Asked {
+                method: &head.method,
+                path: head.uri.path(),
+                if_match: header(IF_MATCH),
+                if_none_match: header(IF_NONE_MATCH),
+                body: &body,
+            };
+            routes::answer(control, asked).await
         }
         Ok(Err(error)) if error.is::<LengthLimitError>() => Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -239,8 +249,13 @@ fn to_response(answer: Answer) -> Response<Full<Bytes>> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.media_type));
     headers.insert(SERVER, HeaderValue::from_static(SERVER_NAME));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(allow) = answer.allow {
-        headers.insert(ALLOW, HeaderValue::from_static(allow));
+    let allow = answer.allow.map(|allow| (ALLOW, allow));
+    let etag = answer.etag.map(|etag| (ETAG, format!("\"{etag}\"")));
+    for (name, value) in allow.into_iter().chain(etag) {
+        // Methods and digits: that can always be sent.
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
     }
     response
 }

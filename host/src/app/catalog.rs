@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use super::problems::{Chains, missing_dirs, missing_plugin, other_digest, rejected_plugin, taken};
 use crate::job::manifest::Entry;
-use crate::job::{Diagnostic, Job, JobId, Manifest};
+use crate::job::{Diagnostic, Job, JobId, Manifest, SourceText};
 use crate::policy::{Policy, Refusal};
 use crate::runtime::directory::{Availability, Plugins};
 use crate::runtime::shape::Digest;
-use crate::source::Diff;
+use crate::source::{Claim, Diff, Snapshot, Wanted};
 
 /// All sources and the jobs in service.
 #[derive(Debug)]
@@ -28,8 +28,12 @@ pub(super) struct Catalog {
 /// One source of definitions.
 #[derive(Debug)]
 struct Source {
-    /// What it wants, once it has said so.
-    manifest: Option<Arc<Manifest>>,
+    name: Arc<str>,
+    /// What it wants, once it has said so, in its order: a document that is broken now wants what
+    /// it wanted last.
+    manifests: Option<Vec<Arc<Manifest>>>,
+    /// Whether a document is broken, so that it may want more than is known.
+    incomplete: bool,
     /// Its jobs in service, in no order.
     in_service: HashMap<JobId, Arc<Job>>,
     /// What has been said of each broken definition, so that it is said once.
@@ -66,7 +70,31 @@ pub(super) struct Reconciled {
     pub(super) unchanged: usize,
 }
 
+/// How many changes there are of each kind.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    pub(super) added: usize,
+    pub(super) updated: usize,
+    pub(super) removed: usize,
+    pub(super) rejected: usize,
+}
+
 impl Reconciled {
+    /// How many changes there are of each kind.
+    pub(super) fn counted(&self) -> Counted {
+        let mut counted = Counted::default();
+        for change in &self.changes {
+            *match change {
+                Change::Added(_) => &mut counted.added,
+                Change::Updated(..) => &mut counted.updated,
+                Change::Removed(_) => &mut counted.removed,
+                Change::Rejected(..) => &mut counted.rejected,
+                Change::Moved(_) => continue,
+            } += 1;
+        }
+        counted
+    }
+
     /// Whether the jobs in service have changed.
     pub(super) fn is_change(&self) -> bool {
         self.changes.iter().any(|change| {
@@ -79,10 +107,12 @@ impl Reconciled {
 }
 
 impl Catalog {
-    /// A catalog of `sources` sources that have not said anything yet.
-    pub(super) fn new(sources: usize, policy: Arc<Policy>) -> Self {
-        let source = || Source {
-            manifest: None,
+    /// A catalog of sources of these names that have not said anything yet.
+    pub(super) fn new<'n>(names: impl IntoIterator<Item = &'n str>, policy: Arc<Policy>) -> Self {
+        let source = |name: &str| Source {
+            name: name.into(),
+            manifests: None,
+            incomplete: false,
             in_service: HashMap::new(),
             reported: HashMap::new(),
             waits: false,
@@ -90,7 +120,7 @@ impl Catalog {
             taken_out: HashSet::new(),
         };
         Catalog {
-            sources: std::iter::repeat_with(source).take(sources).collect(),
+            sources: names.into_iter().map(source).collect(),
             policy,
             owners: HashMap::new(),
         }
@@ -120,28 +150,82 @@ impl Catalog {
         };
         self.sources
             .iter()
-            .flat_map(|source| {
-                let entries = source.manifest.iter().flat_map(|it| &it.entries);
-                entries.filter_map(|entry| refused(source, entry))
-            })
+            .flat_map(|source| source.entries().filter_map(|entry| refused(source, entry)))
             .collect()
     }
 
     /// Whether some source has a sound definition of a job.
     pub(super) fn wants(&self, job: &JobId) -> bool {
-        let manifests = self.sources.iter().flat_map(|source| &source.manifest);
-        manifests
-            .flat_map(|manifest| manifest.jobs())
+        self.sources
+            .iter()
+            .flat_map(Source::wanted)
             .any(|wanted| wanted.id == *job)
     }
 
-    /// A source wants something new.
-    pub(super) fn set(&mut self, source: usize, manifest: Arc<Manifest>) {
+    /// How many jobs of a source would go out of service if it wanted just this, and how many it
+    /// has in service.
+    pub(super) fn removals(&self, source: usize, snapshot: &Snapshot) -> (usize, usize) {
+        let Some(source) = self.sources.get(source) else {
+            return (0, 0);
+        };
+        let manifests = source.with(snapshot);
+        // At the start nothing is in service yet of what the source is taken to want.
+        let expected = || source.wanted().map(|job| (job.id.clone(), job.clone()));
+        let now = match source.in_service.is_empty() {
+            true => &expected().collect(),
+            false => &source.in_service,
+        };
+        let wanted = Wanted::among(&manifests, now);
+        (wanted.missing(now).count(), now.len())
+    }
+
+    /// Another source than this one that has a definition of a job, good or not.
+    pub(super) fn elsewhere(&self, source: usize, job: &JobId) -> Option<String> {
+        let others = self.sources.iter().enumerate();
+        let mut others = others.filter(|(number, _)| *number != source);
+        others.find_map(|(_, other)| {
+            let mut documents = other.manifests.iter().flatten();
+            let document = documents.find(|document| {
+                let mut entries = document.entries.iter();
+                entries.any(|entry| entry.id.as_ref() == Some(job))
+            })?;
+            Some(document.source.name().to_string())
+        })
+    }
+
+    /// What keeps a sound definition of a source out of service.
+    pub(super) fn trouble(&self, source: usize, job: &JobId) -> Option<String> {
+        let reported = &self.sources.get(source)?.reported;
+        reported.get(job.as_str()).cloned()
+    }
+
+    /// What a source is taken to want until it says so itself.
+    pub(super) fn expect(&mut self, source: usize, snapshot: &Snapshot) {
+        self.set(source, snapshot);
         if let Some(source) = self.sources.get_mut(source) {
-            source.manifest = Some(manifest);
-            // What is still wrong is wrong at a new place: it is told again.
-            source.reported.clear();
+            source.incomplete = true;
         }
+    }
+
+    /// The texts in which a source wants what it wants.
+    pub(super) fn texts(&self, source: usize) -> Vec<Arc<SourceText>> {
+        let manifests = self
+            .sources
+            .get(source)
+            .and_then(|it| it.manifests.as_ref());
+        let texts = manifests.into_iter().flatten().map(|it| it.source.clone());
+        texts.collect()
+    }
+
+    /// A source wants something new.
+    pub(super) fn set(&mut self, source: usize, snapshot: &Snapshot) {
+        let Some(source) = self.sources.get_mut(source) else {
+            return;
+        };
+        source.manifests = Some(source.with(snapshot));
+        source.incomplete = snapshot.documents.iter().any(|it| it.read.is_err());
+        // What is still wrong is wrong at a new place: it is told again.
+        source.reported.clear();
     }
 
     /// The jobs that the sources define, be they in service or not; nothing while that cannot be
@@ -149,25 +233,21 @@ impl Catalog {
     pub(super) fn defined(&self) -> Option<HashSet<&JobId>> {
         let mut defined = HashSet::new();
         for source in &self.sources {
-            let manifest = source.manifest.as_ref()?;
-            if !manifest.problems().is_empty() {
+            let manifests = source.manifests.as_ref()?;
+            if source.incomplete || manifests.iter().any(|it| !it.problems().is_empty()) {
                 return None; // the broken ones may be among them
             }
-            defined.extend(manifest.jobs().map(|job| &job.id));
+            defined.extend(source.wanted().map(|job| &job.id));
         }
         Some(defined)
     }
 
     /// Whether any definition waits for, or is served by, one of these plugins.
     pub(super) fn concerns(&self, source: usize, plugins: &[Arc<str>]) -> bool {
+        let is_one = |job: &Arc<Job>| plugins.iter().any(|plugin| *plugin == job.component);
         self.sources
             .get(source)
-            .and_then(|source| source.manifest.as_ref())
-            .is_some_and(|manifest| {
-                manifest
-                    .jobs()
-                    .any(|job| plugins.iter().any(|plugin| *plugin == job.component))
-            })
+            .is_some_and(|source| source.wanted().any(is_one))
     }
 
     /// Whether a sound definition of a source waits for something that may come about without
@@ -179,18 +259,19 @@ impl Catalog {
     /// Brings one source's jobs up to date with what it wants and which plugins are there.
     pub(super) fn reconcile(&mut self, source: usize, plugins: &Plugins) -> Reconciled {
         let mut done = Reconciled::default();
-        let names: Vec<Arc<str>> = self.names();
+        let names: Vec<Arc<str>> = self.sources.iter().map(|it| it.name.clone()).collect();
         // Only worked out where a job comes after another one.
         let everything = self.has_chains(source).then(|| self.everything());
         let chains = everything.as_ref().map(Everything::chains);
         let Some(state) = self.sources.get_mut(source) else {
             return done;
         };
-        let Some(manifest) = state.manifest.clone() else {
+        let Some(manifests) = state.manifests.clone() else {
             return done;
         };
         state.waits = false;
-        let diff = Diff::between(state.in_service.values(), &manifest);
+        let claims = Wanted::among(&manifests, &state.in_service);
+        let diff = Diff::between(&state.in_service, &claims);
         done.unchanged = diff.unchanged;
 
         for job in diff.removed {
@@ -203,15 +284,15 @@ impl Catalog {
             done.changes.push(Change::Moved(job));
         }
         // Only looked at where something is to be said of an entry.
-        let mut entries: Option<HashMap<&str, &Entry>> = None;
+        let mut good: Option<HashMap<&str, Claim<'_>>> = None;
         let wanted = diff
             .added
             .into_iter()
             .map(|job| (job, None))
             .chain(diff.updated.into_iter().map(|it| (it.new, Some(it.fields))));
         for (job, fields) in wanted {
-            let Some(entry) = entries
-                .get_or_insert_with(|| good_entries(&manifest))
+            let Some(&Claim { manifest, entry }) = good
+                .get_or_insert_with(|| good_claims(&claims))
                 .get(job.id.as_str())
             else {
                 continue; // every job wanted comes from an entry
@@ -219,15 +300,15 @@ impl Catalog {
             let problems = match self.owners.get(&job.id) {
                 Some(&owner) if owner != source => {
                     let owner = names.get(owner).map_or("another source", |name| name);
-                    vec![taken(&manifest, entry, &job.id, owner)]
+                    vec![taken(manifest, entry, &job.id, owner)]
                 }
                 // Its text may have been judged under another ceiling.
                 _ if !self.policy.ceiling_for(&job.id).refusals(&job).is_empty() => continue,
                 _ => match plugins.availability(&job.component) {
                     Availability::Ready if serves(plugins, &job) => {
-                        missing_dirs(&manifest, entry).collect()
+                        missing_dirs(manifest, entry).collect()
                     }
-                    Availability::Ready => other_digest(&manifest, entry, &job, plugins)
+                    Availability::Ready => other_digest(manifest, entry, &job, plugins)
                         .into_iter()
                         .collect(),
                     // It comes into service with its plugin.
@@ -236,15 +317,15 @@ impl Catalog {
                         continue;
                     }
                     Availability::Missing => {
-                        vec![missing_plugin(&manifest, entry, &job.component, plugins)]
+                        vec![missing_plugin(manifest, entry, &job.component, plugins)]
                     }
                     Availability::Rejected(why) => {
-                        vec![rejected_plugin(&manifest, entry, &job.component, why)]
+                        vec![rejected_plugin(manifest, entry, &job.component, why)]
                     }
                 },
             };
             let problems = match &chains {
-                Some(chains) if problems.is_empty() => chains.problems(&manifest, entry),
+                Some(chains) if problems.is_empty() => chains.problems(manifest, entry),
                 _ => problems,
             };
             if problems.is_empty() {
@@ -269,19 +350,19 @@ impl Catalog {
             }
         }
         if std::mem::take(&mut state.to_judge) {
-            for job in judge(state, &manifest, &self.policy, &mut done) {
+            for job in judge(state, &manifests, &self.policy, &mut done) {
                 self.owners.remove(&job.id);
             }
         }
         // A job in service whose plugin was replaced by one that it does not pin goes on with the
         // version that it pins, as long as that is there.
-        for entry in &manifest.entries {
+        for &Claim { manifest, entry } in &claims.claims {
             let Ok(job) = &entry.result else { continue };
             if job.sha256.is_none() || state.in_service.get(&job.id) != Some(job) {
                 continue;
             }
             let key = format!("#pin {}", job.id);
-            match other_digest(&manifest, entry, job, plugins) {
+            match other_digest(manifest, entry, job, plugins) {
                 None => {
                     state.reported.remove(&key);
                 }
@@ -292,18 +373,15 @@ impl Catalog {
         }
         // A job in service whose upstream is gone stays, but it would wait in vain.
         if let Some(chains) = &chains {
-            for entry in manifest
-                .entries
-                .iter()
-                .filter(|it| !it.upstreams.is_empty())
-            {
+            let chained = claims.claims.iter();
+            for &Claim { manifest, entry } in chained.filter(|it| !it.entry.upstreams.is_empty()) {
                 let Ok(job) = &entry.result else { continue };
                 if !state.in_service.contains_key(job.id.as_str()) {
                     continue;
                 }
                 // Told apart from what else may be wrong with the job.
                 let key = format!("#after {}", job.id);
-                let problems = chains.problems(&manifest, entry);
+                let problems = chains.problems(manifest, entry);
                 if problems.is_empty() {
                     state.reported.remove(&key);
                 } else {
@@ -311,21 +389,27 @@ impl Catalog {
                 }
             }
         }
-        for (place, entry) in manifest.entries.iter().enumerate() {
+        for (place, Claim { entry, .. }) in claims.claims.iter().enumerate() {
             if let Err(problems) = &entry.result {
                 let key = format!("#{place}");
                 report(state, &mut done, &key, entry.id.clone(), problems.clone());
             }
+        }
+        for (Claim { manifest, entry }, owner) in &claims.contested {
+            let Some(id) = &entry.id else { continue };
+            let key = format!("#taken {id} {}", manifest.source.name());
+            let problem = taken(manifest, entry, id, owner);
+            report(state, &mut done, &key, Some(id.clone()), vec![problem]);
         }
         done
     }
 
     /// The versions of plugins that jobs pin, in service or wanted.
     pub(super) fn pins(&self) -> HashSet<(Arc<str>, Digest)> {
-        let wanted = self.sources.iter().flat_map(|source| &source.manifest);
         let in_service = self.sources.iter().flat_map(|it| it.in_service.values());
-        wanted
-            .flat_map(|manifest| manifest.jobs())
+        self.sources
+            .iter()
+            .flat_map(Source::wanted)
             .chain(in_service)
             .filter_map(|job| Some((job.component.clone(), job.sha256?.into())))
             .collect()
@@ -334,8 +418,7 @@ impl Catalog {
     fn has_chains(&self, source: usize) -> bool {
         self.sources
             .get(source)
-            .and_then(|source| source.manifest.as_ref())
-            .is_some_and(|manifest| manifest.entries.iter().any(|it| !it.upstreams.is_empty()))
+            .is_some_and(|source| source.entries().any(|it| !it.upstreams.is_empty()))
     }
 
     /// All that the sources want and all that is in service, at this moment.
@@ -344,7 +427,7 @@ impl Catalog {
             manifests: self
                 .sources
                 .iter()
-                .filter_map(|source| source.manifest.clone())
+                .flat_map(|source| source.manifests.iter().flatten().cloned())
                 .collect(),
             in_service: self
                 .sources
@@ -353,15 +436,33 @@ impl Catalog {
                 .collect(),
         }
     }
+}
 
-    fn names(&self) -> Vec<Arc<str>> {
-        self.sources
-            .iter()
-            .map(|source| match &source.manifest {
-                Some(manifest) => manifest.source.name().clone(),
-                None => "another source".into(),
-            })
-            .collect()
+impl Source {
+    /// What it wants if this is what it says: a document that is broken wants what it last did.
+    fn with(&self, snapshot: &Snapshot) -> Vec<Arc<Manifest>> {
+        let last = |name: &Arc<str>| {
+            let mut known = self.manifests.iter().flatten();
+            known.find(|it| it.source.name() == name).cloned()
+        };
+        let documents = snapshot.documents.iter();
+        let read = documents.filter_map(|document| match &document.read {
+            Ok(manifest) => Some(manifest.clone()),
+            Err(_) => last(&document.name),
+        });
+        read.collect()
+    }
+
+    /// Its definitions, good or not.
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        let manifests = self.manifests.iter().flatten();
+        manifests.flat_map(|manifest| &manifest.entries)
+    }
+
+    /// The jobs that it wants.
+    fn wanted(&self) -> impl Iterator<Item = &Arc<Job>> {
+        let manifests = self.manifests.iter().flatten();
+        manifests.flat_map(|manifest| manifest.jobs())
     }
 }
 
@@ -413,7 +514,7 @@ fn report(
 /// that nobody wrote. Gives those taken out.
 fn judge(
     source: &mut Source,
-    manifest: &Manifest,
+    manifests: &[Arc<Manifest>],
     policy: &Policy,
     done: &mut Reconciled,
 ) -> Vec<Arc<Job>> {
@@ -437,9 +538,9 @@ fn judge(
         source.in_service.insert(job.id.clone(), job.clone());
         done.changes.push(Change::Updated(job, vec!["limits"]));
     }
-    let told: HashSet<&str> = manifest
-        .entries
+    let told: HashSet<&str> = manifests
         .iter()
+        .flat_map(|manifest| &manifest.entries)
         .filter(|entry| is_refused(entry))
         .filter_map(|entry| Some(entry.id.as_ref()?.as_str()))
         .collect();
@@ -477,10 +578,7 @@ fn serves(plugins: &Plugins, job: &Job) -> bool {
         .is_none_or(|pin| plugins.pinned(&job.component, pin.into()).is_some())
 }
 
-fn good_entries(manifest: &Manifest) -> HashMap<&str, &Entry> {
-    manifest
-        .entries
-        .iter()
-        .filter_map(|entry| Some((entry.result.as_ref().ok()?.id.as_str(), entry)))
-        .collect()
+fn good_claims<'a>(wanted: &Wanted<'a>) -> HashMap<&'a str, Claim<'a>> {
+    let of_job = |claim: &Claim<'a>| Some((claim.entry.result.as_ref().ok()?.id.as_str(), *claim));
+    wanted.claims.iter().filter_map(of_job).collect()
 }

@@ -13,7 +13,7 @@ use crate::job::manifest::Entry;
 use crate::job::{Diagnostic, JobId, Manifest, Severity};
 use crate::policy::{Policy, PolicyFile};
 use crate::runtime::directory::{Availability, Plugins};
-use crate::source::{FileSource, JobSource as _};
+use crate::source;
 
 /// What [`check`] found.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl CheckReport {
     }
 }
 
-/// Checks job files as `serve` would load them: definitions, triggers, plugins, grants, and the
+/// Checks job files and directories of them, and what is beside the plugins, as `serve` would load them: definitions, triggers, plugins, grants, and the
 /// operator's configuration file, whose ceiling no definition may exceed. What
 /// the year from the time of `clock` on holds for their triggers is warned of.
 ///
@@ -53,7 +53,7 @@ impl CheckReport {
 /// Only if the check itself cannot be done: no engine. What is wrong with files is in the
 /// report.
 pub fn check(
-    files: &[PathBuf],
+    places: &[PathBuf],
     plugins: &Path,
     mut config: PolicyFile,
     cache: &CachePlace,
@@ -65,9 +65,16 @@ pub fn check(
         config.without_file()
     }));
     let mut manifests = Vec::new();
-    for file in files {
-        match FileSource::new(file, policy.clone()).read() {
-            Ok(snapshot) => manifests.push(snapshot.manifest),
+    for source in source::open(places, plugins, &policy) {
+        match source.read() {
+            Ok(snapshot) => {
+                for document in snapshot.documents {
+                    match document.read {
+                        Ok(manifest) => manifests.push(manifest),
+                        Err(error) => report.diagnostics.extend_from_slice(error.problems()),
+                    }
+                }
+            }
             Err(error) => report.diagnostics.extend_from_slice(error.problems()),
         }
     }

@@ -7,6 +7,7 @@ use super::AppError;
 use crate::clock::Timestamp;
 use crate::job::Scope;
 use crate::log::LogSink;
+use crate::store::definitions::DefinitionStore;
 use crate::store::sqlite::{self, OpenError};
 use crate::store::{MemoryLogs, MemoryStore, SqliteStore, Store};
 
@@ -41,16 +42,20 @@ impl DataPlace {
     /// It cannot be opened.
     pub(super) fn open(&self, now: Timestamp) -> Result<Opened, AppError> {
         Ok(match self.directory()? {
-            None => Opened {
-                store: Arc::new(MemoryStore::default()),
-                logs: Arc::new(MemoryLogs::default()),
-            },
-            Some(directory) => {
-                let store = SqliteStore::open(&directory, now)?;
-                let logs = store.logs();
+            None => {
+                let store = Arc::new(MemoryStore::default());
                 Opened {
-                    store: Arc::new(store),
-                    logs,
+                    store: store.clone(),
+                    definitions: store,
+                    logs: Arc::new(MemoryLogs::default()),
+                }
+            }
+            Some(directory) => {
+                let store = Arc::new(SqliteStore::open(&directory, now)?);
+                Opened {
+                    store: store.clone(),
+                    logs: store.logs(),
+                    definitions: store,
                 }
             }
         })
@@ -61,6 +66,8 @@ impl DataPlace {
 pub(super) struct Opened {
     /// Its runs, schedules and states.
     pub(super) store: Arc<dyn Store>,
+    /// Its definitions.
+    pub(super) definitions: Arc<dyn DefinitionStore>,
     /// Where the lines of its runs go.
     pub(super) logs: Arc<dyn LogSink>,
 }

@@ -2,7 +2,7 @@
 //! often, because some file systems tell nothing.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use notify::{EventKind, RecursiveMode, Watcher as _};
@@ -83,13 +83,5 @@ impl Watcher {
                 self.arm();
             }
         }
-    }
-}
-
-/// The directory that a file is in.
-pub(super) fn directory_of(file: &Path) -> PathBuf {
-    match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
     }
 }

@@ -8,7 +8,8 @@ use std::io::{self, Write};
 use clap::Args;
 use serde::Serialize;
 
-use super::options::{Cache, Ceiling, Config, JobFiles, Plugins, draw};
+use super::definitions::{JobFiles, Places};
+use super::options::{Cache, Ceiling, Config, draw};
 use super::output::{Screen, plural};
 use super::{Exit, Refusal, remark};
 use crate::app::{self, CheckReport};
@@ -20,8 +21,6 @@ use crate::job::Diagnostic;
 pub(super) struct Check {
     #[command(flatten)]
     files: JobFiles,
-    #[command(flatten)]
-    plugins: Plugins,
     #[command(flatten)]
     cache: Cache,
     /// Print the report as one JSON object
@@ -45,9 +44,10 @@ struct ReportJson<'a> {
 impl Check {
     /// Checks, and exits with 1 if there is a mistake.
     pub(super) fn execute(self, screen: Screen) -> Result<Exit, Refusal> {
+        let Places { jobs, plugins } = self.files.places();
         let report = app::check(
-            &self.files.jobs,
-            &self.plugins.plugins,
+            &jobs,
+            &plugins,
             self.config.file(self.ceiling.flags()),
             &self.cache.place(),
             &SystemClock,

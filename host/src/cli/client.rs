@@ -64,7 +64,28 @@ impl Client {
     /// # Errors
     /// [`NoAnswer`].
     pub(super) fn get<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, NoAnswer> {
-        self.ask(Method::GET, path, Bytes::new())
+        self.ask(Method::GET, path, Bytes::new(), None)
+    }
+
+    /// Gives the host a text, on a condition that is a header.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub(super) fn put<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        text: String,
+        condition: Option<(&'static str, String)>,
+    ) -> Result<T, NoAnswer> {
+        self.ask(Method::PUT, path, text.into(), condition)
+    }
+
+    /// Has the host give something up.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub(super) fn delete<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, NoAnswer> {
+        self.ask(Method::DELETE, path, Bytes::new(), None)
     }
 
     /// Tells the host to do something.
@@ -78,7 +99,7 @@ impl Client {
     ) -> Result<T, NoAnswer> {
         let body = serde_json::to_vec(body)
             .map_err(|error| NoAnswer::Trouble(format!("cannot write the request: {error}")))?;
-        self.ask(Method::POST, path, body.into())
+        self.ask(Method::POST, path, body.into(), None)
     }
 
     /// Whether somebody listens.
@@ -112,6 +133,7 @@ impl Client {
         method: Method,
         path: &[&str],
         body: Bytes,
+        condition: Option<(&'static str, String)>,
     ) -> Result<T, NoAnswer> {
         let Ok(socket) = &self.socket else {
             return Err(NoAnswer::NoHost);
@@ -121,14 +143,14 @@ impl Client {
             uri.push('/');
             uri.push_str(&encode_segment(segment));
         }
-        let unknown = if method == Method::POST {
+        let unknown = if method != Method::GET {
             "; whether it has done what it was told is not known"
         } else {
             ""
         };
         let asked = block_on(async {
             let stream = self.connect(socket).await?;
-            match timeout(ANSWERING, exchange(stream, method, &uri, body)).await {
+            match timeout(ANSWERING, exchange(stream, method, &uri, body, condition)).await {
                 Ok(Ok(answer)) => Ok(answer),
                 Ok(Err(why)) => Err(self.trouble(format_args!("broke off: {why}{unknown}"))),
                 Err(_) => Err(self.trouble(format_args!(
@@ -208,13 +230,16 @@ async fn exchange(
     method: Method,
     uri: &str,
     body: Bytes,
+    condition: Option<(&'static str, String)>,
 ) -> Result<Heard, String> {
     let said = |error: hyper::Error| error.to_string();
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(said)?;
     let connection = tokio::spawn(connection);
-    let request = Request::builder()
-        .method(method)
-        .uri(uri)
+    let mut request = Request::builder().method(method).uri(uri);
+    if let Some((header, value)) = condition {
+        request = request.header(header, value);
+    }
+    let request = request
         .header(HOST, "localhost")
         .header(CONTENT_TYPE, "application/json")
         .body(Full::new(body))

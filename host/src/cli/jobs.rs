@@ -1,4 +1,6 @@
-//! `quarterjack jobs`: how each job stands.
+//! `quarterjack jobs`: how each job stands; and what the host is given to keep.
+
+mod definitions;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -23,7 +25,10 @@ use crate::run::RunId;
 #[command(after_help = "\
 NEXT is known while a host runs. FAILED counts the runs that have failed since one succeeded; cancelled ones do not count.\n\
 `quarterjack runs JOB` lists the runs of one of them.")]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Jobs {
+    #[command(subcommand)]
+    change: Option<definitions::Change>,
     #[command(flatten)]
     data: Data,
     /// Print one JSON object a line for each
@@ -106,7 +111,10 @@ struct Live {
 
 impl Jobs {
     /// Lists them.
-    pub(super) fn execute(self, screen: Screen) -> Result<Exit, Refusal> {
+    pub(super) fn execute(mut self, screen: Screen) -> Result<Exit, Refusal> {
+        if let Some(change) = self.change.take() {
+            return change.execute(screen);
+        }
         let past = self.data.open()?;
         let live = match Client::of(&self.data.place()?).get::<Live>(&["jobs"]) {
             Ok(live) => Some(live.jobs),

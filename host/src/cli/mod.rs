@@ -12,6 +12,7 @@ mod cancel;
 mod check;
 mod client;
 mod compile;
+mod definitions;
 mod explain;
 mod foreground;
 mod history;

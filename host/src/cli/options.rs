@@ -1,40 +1,19 @@
 //! Flags that several verbs share, and the parsers of their values.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::output::{Screen, Tone, harmless};
+use super::output::Screen;
 use super::{Refusal, remark};
 use crate::app::{CachePlace, DataPlace};
-use crate::job::{Diagnostic, Job, Limits, Manifest};
+use crate::job::{Diagnostic, Limits};
 use crate::policy::{Choice, Flags, Policy, PolicyFile};
-use crate::source::{FileSource, JobSource as _, SourceError};
-use crate::suggest::nearest;
 use crate::units::{
     UnitError, format_duration_exact, format_size, parse_count, parse_duration, parse_size,
 };
-
-/// The job file where nothing else is said.
-pub(super) const DEFAULT_JOBS: &str = "jobs.json";
-
-/// Several job files.
-#[derive(Debug, Args)]
-pub(super) struct JobFiles {
-    /// Job files
-    #[arg(value_name = "JOBS", env = "QUARTERJACK_JOBS", hide_env_values = true, default_value = DEFAULT_JOBS)]
-    pub(super) jobs: Vec<PathBuf>,
-}
-
-/// One job file, to look a job up in.
-#[derive(Debug, Args)]
-pub(super) struct JobFile {
-    /// The job file that a job is looked up in
-    #[arg(long, value_name = "FILE", env = "QUARTERJACK_JOBS", hide_env_values = true, default_value = DEFAULT_JOBS)]
-    pub(super) jobs: PathBuf,
-}
 
 /// Where plugins are.
 #[derive(Debug, Args)]
@@ -281,127 +260,6 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Refusal>
     Ok(result)
 }
 
-/// Finds a job in a job file, under the ceiling of a policy.
-///
-/// # Errors
-/// As [`find_in_file`].
-pub(super) fn find_job(
-    id: &str,
-    path: &Path,
-    policy: Arc<Policy>,
-    screen: Screen,
-) -> Result<Arc<Job>, Refusal> {
-    Ok(find_in_file(id, path, policy, screen)?.job)
-}
-
-/// A job, and the file it was found in.
-pub(super) struct Definition {
-    pub(super) job: Arc<Job>,
-    pub(super) manifest: Arc<Manifest>,
-}
-
-/// Finds a job in a job file, under the ceiling of a policy, with the file.
-///
-/// # Errors
-/// The file cannot be read, the job is not in it (near names are suggested), or its definition
-/// is wrong; what is wrong has been drawn on standard error by then.
-pub(super) fn find_in_file(
-    id: &str,
-    path: &Path,
-    policy: Arc<Policy>,
-    screen: Screen,
-) -> Result<Definition, Refusal> {
-    let manifest = match FileSource::new(path, policy).read() {
-        Ok(snapshot) => snapshot.manifest,
-        Err(SourceError::Unreadable(problem)) => {
-            return Err(Refusal::failure(format_args!(
-                "no job `{id}`: the job file {problem}; name another one with --jobs FILE"
-            )));
-        }
-        Err(error @ SourceError::Unusable(_)) => {
-            draw(error.problems(), screen);
-            let path = path.display();
-            return Err(Refusal::failure(format_args!(
-                "no job `{id}`: nothing in {path} can be used, as shown above"
-            )));
-        }
-    };
-    let known = || {
-        manifest
-            .entries
-            .iter()
-            .filter_map(|entry| Some((entry.id.as_ref()?.as_str(), &entry.result)))
-    };
-    match known().find(|(known, _)| *known == id) {
-        Some((_, Ok(job))) => Ok(Definition {
-            job: job.clone(),
-            manifest: manifest.clone(),
-        }),
-        Some((_, Err(problems))) => {
-            draw(problems, screen);
-            Err(Refusal::failure(format_args!(
-                "the definition of `{id}` is wrong, as shown above"
-            )))
-        }
-        None => {
-            let path = path.display();
-            let hint = match nearest(id, known().map(|(known, _)| known)) {
-                Some(near) => format!(": did you mean `{near}`?"),
-                None => listing(known().map(|(known, _)| known)),
-            };
-            Err(Refusal::failure(format_args!(
-                "no job `{id}` in {path}{hint}"
-            )))
-        }
-    }
-}
-
-/// Finds a job in a job file; nothing if the file cannot be read or has no such job.
-pub(super) fn find_quietly(id: &str, path: &Path) -> Option<Definition> {
-    let manifest = FileSource::new(path, Arc::default()).read().ok()?.manifest;
-    let job = manifest.jobs().find(|job| job.id.as_str() == id)?.clone();
-    Some(Definition { job, manifest })
-}
-
-/// Says which of some jobs would not run, because they are above the operator's ceiling: a line
-/// for each.
-pub(super) fn warn_of_ceiling(
-    manifest: &Manifest,
-    policy: &Policy,
-    screen: Screen,
-    concerns: impl Fn(&Job) -> bool,
-) {
-    for entry in &manifest.entries {
-        let Some(job) = entry.result.as_deref().ok().filter(|job| concerns(job)) else {
-            continue;
-        };
-        let problems = policy.above(&manifest.source, entry);
-        let Some(first) = problems.first() else {
-            continue;
-        };
-        let more = match problems.len() - 1 {
-            0 => String::new(),
-            more => format!(", and {more} more: see `quarterjack check`"),
-        };
-        let id = harmless(job.id.as_str());
-        let warning = screen.err.paint(Tone::Warn, "warning:");
-        remark(&format!("{warning} `{id}` would not run: {first}{more}"));
-    }
-}
-
-/// The first few of some names, to choose from.
-fn listing<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    const SHOWN: usize = 8;
-    let names: Vec<&str> = names.take(SHOWN + 1).collect();
-    match names.get(..SHOWN.min(names.len())) {
-        None | Some([]) => ", which has no jobs".to_owned(),
-        Some(shown) => {
-            let more = if names.len() > SHOWN { ", …" } else { "" };
-            format!("; it has {}{more}", shown.join(", "))
-        }
-    }
-}
-
 /// Draws problems on standard error, each under the line of the file that it is in.
 pub(super) fn draw(diagnostics: &[Diagnostic], screen: Screen) {
     for diagnostic in diagnostics {
@@ -411,7 +269,6 @@ pub(super) fn draw(diagnostics: &[Diagnostic], screen: Screen) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Exit;
     use super::*;
 
     #[test]
@@ -427,54 +284,6 @@ mod tests {
         assert!(memory_limit("big").is_err());
         assert!(memory_limit("5GiB").unwrap_err().contains("at most 4 GiB"));
         assert!(timeout_limit("99d").unwrap_err().contains("at most"));
-    }
-
-    const SCREEN: Screen = Screen {
-        out: super::super::output::Paint { on: false },
-        err: super::super::output::Paint { on: false },
-        width: 100,
-    };
-
-    fn said(id: &str) -> String {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("jobs.json");
-        let text = r#"{"jobs": [
-            {"id": "report", "component": "a.wasm", "trigger": "@daily"},
-            {"id": "broken", "component": "a.wasm", "trigger": "61 * * * *"},
-        ]}"#;
-        std::fs::write(&path, text).unwrap();
-        match find_job(id, &path, Arc::default(), SCREEN) {
-            Ok(job) => job.id.to_string(),
-            Err(refusal) => {
-                assert_eq!(refusal.exit, Exit::Failure);
-                let path = path.display().to_string();
-                refusal.message.replace(&path, "jobs.json")
-            }
-        }
-    }
-
-    #[test]
-    fn a_job_is_found_or_something_near_it() {
-        assert_eq!(said("report"), "report");
-        assert_eq!(
-            said("reprot"),
-            "no job `reprot` in jobs.json: did you mean `report`?"
-        );
-        assert_eq!(
-            said("xyzzy"),
-            "no job `xyzzy` in jobs.json; it has report, broken"
-        );
-        assert_eq!(
-            said("broken"),
-            "the definition of `broken` is wrong, as shown above"
-        );
-    }
-
-    #[test]
-    fn a_missing_job_file_is_named() {
-        let refusal = find_job("a", Path::new("no/such.json"), Arc::default(), SCREEN).unwrap_err();
-        assert!(refusal.message.contains("no/such.json"));
-        assert!(refusal.message.contains("--jobs"));
     }
 
     #[test]

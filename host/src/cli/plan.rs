@@ -13,16 +13,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::options::{Config, JobFiles, draw, duration};
+use super::definitions::JobFiles;
+use super::options::{Config, duration};
 use super::output::{Paint, Screen, Tone, harmless};
 use super::subject::{offset_text, viewers_zone, zone};
-use super::{Exit, Refusal, complain};
+use super::{Exit, Refusal};
 use crate::clock::{Clock, SystemClock, Timestamp, format_instant};
-use crate::job::{Job, JobId, Manifest};
+use crate::job::{Job, JobId};
 use crate::plan::{Durations, Firing, Outlook};
-use crate::policy::Policy;
-use crate::source::{FileSource, JobSource as _, SourceError};
-use crate::suggest::nearest;
 use crate::trigger::Zone;
 
 /// The arguments of `plan`.
@@ -185,7 +183,7 @@ impl Plan {
     /// been drawn.
     fn jobs(&self, screen: Screen) -> Result<(Vec<Arc<Job>>, Exit), Refusal> {
         let policy = self.config.policy(screen)?;
-        let mut found = read_jobs(&self.files.jobs, &policy, screen)?;
+        let mut found = self.files.places().read(&policy).all(screen)?;
         for id in self
             .job
             .iter()
@@ -202,93 +200,6 @@ impl Plan {
         }
         Ok((found.jobs, found.exit))
     }
-}
-
-/// The good jobs of some files, and whether there are others.
-#[derive(Debug)]
-pub(super) struct Found {
-    /// In the order of the files.
-    pub(super) jobs: Vec<Arc<Job>>,
-    /// Failure if something is wrong with others, which has been drawn.
-    pub(super) exit: Exit,
-    /// The files, as far as they can be read.
-    pub(super) manifests: Vec<Arc<Manifest>>,
-    /// The ids of the others.
-    bad: Vec<JobId>,
-}
-
-impl Found {
-    fn knows(&self, id: &str) -> bool {
-        let good = self.jobs.iter().map(|job| &job.id);
-        good.chain(&self.bad).any(|known| known.as_str() == id)
-    }
-
-    fn unknown(&self, id: &str) -> String {
-        let known = self.jobs.iter().map(|job| job.id.as_str());
-        match nearest(id, known) {
-            Some(near) => format!("no job `{id}`: did you mean `{near}`?"),
-            None => format!("no job `{id}` in the job files"),
-        }
-    }
-}
-
-/// Reads job files, under the ceiling of a policy, and draws what is wrong with them.
-///
-/// # Errors
-/// None of them can be used.
-pub(super) fn read_jobs(
-    files: &[std::path::PathBuf],
-    policy: &Arc<Policy>,
-    screen: Screen,
-) -> Result<Found, Refusal> {
-    let mut found = Found {
-        jobs: Vec::new(),
-        exit: Exit::Ok,
-        manifests: Vec::new(),
-        bad: Vec::new(),
-    };
-    let mut origins = std::collections::HashMap::new();
-    for file in files {
-        let manifest = match FileSource::new(file, policy.clone()).read() {
-            Ok(snapshot) => snapshot.manifest,
-            Err(SourceError::Unreadable(problem)) => {
-                complain(screen, &format!("the job file {problem}"));
-                found.exit = Exit::Failure;
-                continue;
-            }
-            Err(error @ SourceError::Unusable(_)) => {
-                draw(error.problems(), screen);
-                found.exit = Exit::Failure;
-                continue;
-            }
-        };
-        for entry in &manifest.entries {
-            match &entry.result {
-                Ok(job) => match origins.get(&job.id) {
-                    Some(origin) => {
-                        let message =
-                            format!("{}: the id `{}` is taken by {origin}", job.origin, job.id);
-                        complain(screen, &message);
-                        found.exit = Exit::Failure;
-                    }
-                    None => {
-                        origins.insert(job.id.clone(), job.origin.clone());
-                        found.jobs.push(job.clone());
-                    }
-                },
-                Err(problems) => {
-                    draw(problems, screen);
-                    found.bad.extend(entry.id.clone());
-                    found.exit = Exit::Failure;
-                }
-            }
-        }
-        found.manifests.push(manifest);
-    }
-    if found.manifests.is_empty() {
-        return Err(Refusal::said(Exit::Failure));
-    }
-    Ok(found)
 }
 
 /// Writes a firing on a line of its own.

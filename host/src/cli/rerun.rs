@@ -12,9 +12,10 @@ use serde::Serialize;
 
 use record::Record;
 
+use super::definitions::LookedUp;
 use super::foreground::{in_foreground, lowered, missing_file, print_record};
 use super::history::{Data, View};
-use super::options::{Cache, Config, DEFAULT_JOBS, Plugins, find_job};
+use super::options::{Cache, Config};
 use super::output::{Paint, Screen, Tone, cut, harmless};
 use super::run::JobFlags;
 use super::{Exit, Refusal, remark};
@@ -45,16 +46,9 @@ pub(super) struct Rerun {
     from: Option<PathBuf>,
     #[command(flatten)]
     data: Data,
-    /// The job file that defines the job [default: jobs.json; none with --plugin]
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "QUARTERJACK_JOBS",
-        hide_env_values = true
-    )]
-    jobs: Option<PathBuf>,
+    /// Which defines the job; with --plugin only if given.
     #[command(flatten)]
-    plugins: Plugins,
+    definitions: LookedUp,
     /// The .wasm file that ran, for a run of a file or where it is no longer in its place
     #[arg(long, value_name = "FILE.wasm")]
     plugin: Option<PathBuf>,
@@ -146,17 +140,17 @@ impl Rerun {
         screen: Screen,
     ) -> Result<(Job, PathBuf), Refusal> {
         let id = before.job.as_deref().unwrap_or_default();
-        let defined = match (&self.jobs, &self.plugin) {
-            (None, Some(_)) => None,
-            (jobs, _) => {
-                let jobs = jobs.as_deref().unwrap_or(Path::new(DEFAULT_JOBS));
-                let job = find_job(id, jobs, policy.clone(), screen).map_err(|mut refusal| {
+        let places = self.definitions.places();
+        let defined = match &self.plugin {
+            Some(_) if !self.definitions.is_given() => None,
+            _ => {
+                let found = places.read(policy).find(id, screen).map_err(|mut refusal| {
                     refusal.message.push_str(
                         "\n  (if it was a run of a file by itself, name the file with --plugin FILE.wasm)",
                     );
                     refusal
                 })?;
-                Some((*job).clone())
+                Some((*found.job).clone())
             }
         };
         let name = self.plugin.as_deref().and_then(Path::file_name);
@@ -172,7 +166,7 @@ impl Rerun {
         job.deterministic = before.deterministic;
         let plugin = match &self.plugin {
             Some(plugin) => plugin.clone(),
-            None => self.plugins.plugins.join(&*job.component),
+            None => places.plugins.join(&*job.component),
         };
         if !plugin.exists() {
             return Err(Refusal::failure(missing_file(&plugin)));

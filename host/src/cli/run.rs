@@ -14,8 +14,9 @@ use clap::Args;
 
 pub(super) use flags::JobFlags;
 
+use super::definitions::LookedUp;
 use super::foreground::{in_foreground, lowered, missing_file, print_record};
-use super::options::{Cache, Config, JobFile, Plugins, find_job};
+use super::options::{Cache, Config};
 use super::output::Screen;
 use super::{Exit, Refusal};
 use crate::app::RunOnce;
@@ -37,9 +38,7 @@ pub(super) struct Run {
     #[arg(value_name = "JOB|FILE.wasm")]
     target: String,
     #[command(flatten)]
-    file: JobFile,
-    #[command(flatten)]
-    plugins: Plugins,
+    definitions: LookedUp,
     #[command(flatten)]
     config: Config,
     #[command(flatten)]
@@ -82,8 +81,9 @@ impl Run {
         let path = Path::new(&self.target);
         let named_like_a_file = path.extension().is_some_and(|end| end == "wasm");
         if !named_like_a_file && !path.is_file() {
-            let job = find_job(&self.target, &self.file.jobs, policy.clone(), screen)?;
-            let plugin = self.plugins.plugins.join(&*job.component);
+            let places = self.definitions.places();
+            let job = places.read(policy).find(&self.target, screen)?.job;
+            let plugin = places.plugins.join(&*job.component);
             if !plugin.exists() {
                 let id = &self.target;
                 return Err(Refusal::failure(format_args!(

@@ -9,9 +9,9 @@ use std::time::Duration;
 use clap::Args;
 use parking_lot::Mutex;
 
+use super::definitions::{JobFiles, Places};
 use super::options::{
-    Cache, Ceiling, Config, Data, JobFiles, Plugins, block_on, duration, duration_or_zero,
-    read_config, total_memory,
+    Cache, Ceiling, Config, Data, block_on, duration, duration_or_zero, read_config, total_memory,
 };
 use super::output::human::{Human, HumanOptions};
 use super::output::json::JsonLines;
@@ -32,11 +32,12 @@ The first ^C (or SIGTERM) stops it gracefully, with exit code 0; the second at o
 pub(super) struct Serve {
     #[command(flatten)]
     files: JobFiles,
-    #[command(flatten)]
-    plugins: Plugins,
     /// How often job files and plugins are re-read even if nothing tells of a change
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     refresh: Duration,
+    /// Remove jobs as soon as they are not defined any more, even most of them at once
+    #[arg(long)]
+    allow_mass_removal: bool,
     /// How long runs in flight may go on when the host stops
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration_or_zero)]
     grace: Duration,
@@ -86,10 +87,12 @@ impl Serve {
         let at_once = listen(&stop)?;
         let events = Events::new();
         let printer = self.start_printer(screen, &events, &stop)?;
+        let Places { jobs, plugins } = self.files.places();
         let options = ServeOptions {
-            jobs: self.files.jobs,
-            plugins: self.plugins.plugins,
+            jobs,
+            plugins,
             refresh: self.refresh,
+            allow_mass_removal: self.allow_mass_removal,
             grace: self.grace,
             max_memory: self.total_memory.or(policy.host.max_memory),
             policy,

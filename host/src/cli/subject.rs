@@ -7,7 +7,8 @@ use std::sync::Arc;
 use chrono::{NaiveDateTime, Timelike as _};
 use clap::Args;
 
-use super::options::{Config, Definition, JobFile, find_in_file, find_quietly, warn_of_ceiling};
+use super::definitions::{Definition, LookedUp, warn_of_ceiling};
+use super::options::Config;
 use super::output::{Paint, Screen, Tone, Viewer, ahead, harmless};
 use super::{Exit, Refusal, remark};
 use crate::clock::{Timestamp, format_instant, parse_instant};
@@ -39,7 +40,7 @@ pub(super) struct About {
     #[arg(long, value_name = "ID")]
     job_id: Option<String>,
     #[command(flatten)]
-    pub(super) file: JobFile,
+    pub(super) definitions: LookedUp,
     /// Read where it is about jobs: those above the ceiling are warned of.
     #[command(flatten)]
     pub(super) config: Config,
@@ -79,7 +80,8 @@ impl About {
             Err(error) => error,
         };
         if !looks_like_an_expression(what) {
-            return match find_in_file(what, &self.file.jobs, Default::default(), screen) {
+            let definitions = self.definitions.places().read(&Default::default());
+            return match definitions.find(what, screen) {
                 Ok(found) => {
                     let job = self.under_ceiling(found, screen)?;
                     if !job.enabled {
@@ -98,7 +100,8 @@ impl About {
             };
         }
         // The id of a job may look like an expression, too.
-        if let Some(found) = find_quietly(what, &self.file.jobs) {
+        let definitions = self.definitions.places().read(&Default::default());
+        if let Some(found) = definitions.find_quietly(what) {
             return Ok(of_job(self.under_ceiling(found, screen)?));
         }
         let any_job = Reading {

@@ -14,7 +14,7 @@ use super::execution::decode::{self as policies, Groups};
 use super::grants::{self, GrantPlaces};
 use super::keys::JOB;
 use super::limits::PlacedLimits;
-use super::manifest::{Entry, Options};
+use super::manifest::{Entry, Form, Options};
 use super::{Grants, Job, JobId, Origin, trigger};
 use crate::suggest::nearest;
 use crate::trigger::{Dst, Trigger, Zone};
@@ -155,6 +155,9 @@ impl<'s> Reader<'s> {
             {
                 return None; // the misspelt key is told of with the others
             }
+            if let Form::One { id, .. } = &self.options.form {
+                return self.implied_id(decoder, node, id);
+            }
             let start = node.span.start..node.span.start + 1;
             decoder.error(
                 &start,
@@ -197,6 +200,17 @@ impl<'s> Reader<'s> {
             }
         }
         Some(id)
+    }
+
+    /// The id that the name of the document gives.
+    fn implied_id(&self, decoder: &mut Decoder<'_>, node: &Node<'_>, id: &str) -> Option<JobId> {
+        if let Err((message, _)) = check_id(id) {
+            let start = node.span.start..node.span.start + 1;
+            let label = "as the name of the file gives it: add \"id\": \"a-name-of-its-own\"";
+            decoder.error(&start, message, label);
+            return None;
+        }
+        Some(JobId::from(id))
     }
 
     fn read_members<'n, 'a>(
@@ -286,6 +300,12 @@ impl<'s> Reader<'s> {
             && !trigger.upstreams().is_empty()
         {
             trigger::upstreams(&member.value, &mut needs.upstreams);
+        }
+        if let Form::One { component, .. } = &self.options.form
+            && !draft.has_component
+        {
+            draft.has_component = component.is_some();
+            needs.component = component.clone();
         }
         if !draft.has_component && !draft.meant.contains(&"component") {
             let start = node.span.start..node.span.start + 1;

@@ -41,6 +41,8 @@ pub struct Options {
     pub base: PathBuf,
     /// The most that a job may ask for.
     pub maximum: Limits,
+    /// What the text is.
+    pub form: Form,
     /// Reads a file that the job file names, of so many bytes at most.
     pub read: fn(&Path, usize) -> io::Result<Vec<u8>>,
 }
@@ -51,9 +53,27 @@ impl Default for Options {
         Options {
             base: PathBuf::new(),
             maximum: Limits::MAXIMUM,
+            form: Form::File,
             read: |_, _| Err(io::ErrorKind::Unsupported.into()),
         }
     }
+}
+
+/// What a text of definitions is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Form {
+    /// A job file: a list of jobs, or an object that has one.
+    #[default]
+    File,
+    /// One job, which says everything itself.
+    Alone,
+    /// One job.
+    One {
+        /// Its id, unless it says otherwise.
+        id: Arc<str>,
+        /// Its component, unless it says otherwise; it has to where there is none.
+        component: Option<Arc<str>>,
+    },
 }
 
 /// What a job file holds, in its order.
@@ -132,10 +152,16 @@ impl Manifest {
             .repeated
             .sort_by_key(|repeated| repeated.span.start);
         let mut file = Decoder::new(&source);
-        let (mut settings, jobs) = read_file(&mut file, &document.root, options);
-        let files = std::mem::take(&mut settings.calendars.files);
+        let mut settings = settings(options);
         let mut digester = Digester::default();
-        digester.add_settings(&document.root);
+        let jobs = match options.form {
+            Form::File => {
+                digester.add_settings(&document.root);
+                read_file(&mut file, &document.root, options, &mut settings)
+            }
+            Form::Alone | Form::One { .. } => std::slice::from_ref(&document.root),
+        };
+        let files = std::mem::take(&mut settings.calendars.files);
         files.iter().for_each(|file| digester.add_file(file.digest));
         let mut reader = Reader::new(&source, options, settings, digester, jobs.len());
         let mut repeated = document.repeated.iter().peekable();
@@ -214,12 +240,70 @@ impl Manifest {
     }
 }
 
-/// Reads what is file-wide, and gives it together with the nodes of the jobs.
-fn read_file<'n, 'a>(
-    file: &mut Decoder<'_>,
-    root: &'n Node<'a>,
+/// The texts of the definitions in a text: of one job, or of each in a list. `id` is that of one
+/// that does not say it.
+///
+/// # Errors
+/// Everything wrong with them, in the order of the text.
+pub fn definitions_of(
+    source: &Arc<SourceText>,
+    id: Option<&str>,
     options: &Options,
-) -> (Settings, &'n [Node<'a>]) {
+) -> Result<Vec<(JobId, String)>, Vec<Diagnostic>> {
+    let document = document::parse(source).map_err(|problem| vec![*problem])?;
+    let (nodes, form) = match &document.root.value {
+        Value::Array(nodes) => (&nodes[..], Form::File),
+        Value::Object(members) if members.iter().any(|member| member.key == "jobs") => {
+            let start = document.root.span.start..document.root.span.start + 1;
+            let problem = Diagnostic::error(
+                source,
+                start,
+                "this is a job file, whose settings hold for all of its jobs",
+            );
+            return Err(vec![
+                problem.with_label("give one job, or a list of jobs in brackets"),
+            ]);
+        }
+        _ => (
+            std::slice::from_ref(&document.root),
+            match id {
+                Some(id) => Form::One {
+                    id: id.into(),
+                    component: None,
+                },
+                None => Form::Alone,
+            },
+        ),
+    };
+    let options = Options {
+        form,
+        ..options.clone()
+    };
+    let manifest = Manifest::parse(source.clone(), &options)?;
+    let mut definitions = Vec::with_capacity(nodes.len());
+    let mut problems = Vec::new();
+    for (node, entry) in nodes.iter().zip(manifest.entries) {
+        match entry.result {
+            Ok(job) => {
+                // Alone in its document the comments around it are its own.
+                let text = match nodes {
+                    [_] if options.form != Form::File => source.text(),
+                    _ => source.text().get(node.span.clone()).unwrap_or_default(),
+                };
+                definitions.push((job.id.clone(), text.to_owned()));
+            }
+            Err(more) => problems.extend(more),
+        }
+    }
+    if problems.is_empty() {
+        Ok(definitions)
+    } else {
+        Err(problems)
+    }
+}
+
+/// What holds for jobs where nothing file-wide is said.
+fn settings(options: &Options) -> Settings {
     // A host that allows less than the defaults gives what it allows.
     let (default, maximum) = (Limits::DEFAULT, &options.maximum);
     let values = Limits {
@@ -230,7 +314,7 @@ fn read_file<'n, 'a>(
         log_rate: default.log_rate.min(maximum.log_rate),
         handles: default.handles.min(maximum.handles),
     };
-    let mut settings = Settings {
+    Settings {
         zone: Zone::UTC,
         calendars: Calendars::default(),
         limits: PlacedLimits {
@@ -243,14 +327,23 @@ fn read_file<'n, 'a>(
         max_instances: 1,
         policies: Arc::default(),
         groups: policies::Groups::new(),
-    };
+    }
+}
+
+/// Reads what is file-wide, and gives the nodes of the jobs.
+fn read_file<'n, 'a>(
+    file: &mut Decoder<'_>,
+    root: &'n Node<'a>,
+    options: &Options,
+    settings: &mut Settings,
+) -> &'n [Node<'a>] {
     let members = match &root.value {
-        Value::Array(jobs) => return (settings, jobs),
+        Value::Array(jobs) => return jobs,
         Value::Object(members) => members,
         _ => {
             let example = r#"{"jobs": [ … ]} or the list of jobs alone"#;
             file.wrong_type("a job file", example, root, "");
-            return (settings, &[]);
+            return &[];
         }
     };
     let mut jobs: Option<&[Node<'a>]> = None;
@@ -268,7 +361,7 @@ fn read_file<'n, 'a>(
             "this is one job, and a job file is a list of them",
             label,
         );
-        return (settings, &[]);
+        return &[];
     }
     // The groups first: the defaults may name one.
     if let Some(member) = members.iter().find(|member| member.key == "groups") {
@@ -287,7 +380,7 @@ fn read_file<'n, 'a>(
                 }
             }
             "calendars" => settings.calendars = Calendars::read(file, value, options),
-            "defaults" => read_defaults(file, value, options, &mut settings),
+            "defaults" => read_defaults(file, value, options, settings),
             "jobs" => {
                 let example =
                     r#"[{"id": "hello", "component": "hello.wasm", "trigger": "@every 5s"}]"#;
@@ -300,7 +393,7 @@ fn read_file<'n, 'a>(
         let start = root.span.start..root.span.start + 1;
         file.error(&start, "the file has no `jobs`", "add \"jobs\": [ … ]");
     }
-    (settings, jobs.unwrap_or_default())
+    jobs.unwrap_or_default()
 }
 
 fn read_defaults(file: &mut Decoder<'_>, node: &Node<'_>, options: &Options, to: &mut Settings) {

@@ -19,6 +19,7 @@ use crate::job::{Job, JobId, Scope};
 use crate::record::{AttemptRecord, Pause, Retention, RunQuery, RunRecord, Status};
 use crate::run::{Attempt, FinishedRun, Firing, Outcome, Run, RunId};
 use crate::state::{Changes, Snapshot, StateError};
+use crate::store::definitions::{DefinitionStore, Kept};
 
 /// How many instants of each job are known to be recorded, the newest: far more than a
 /// scheduler that never goes back needs, little enough for a million jobs.
@@ -64,6 +65,10 @@ struct State {
     skips: VecDeque<RunRecord>,
     /// What is paused, and since when.
     pauses: BTreeMap<Scope, Timestamp>,
+    /// What each source of definitions said last.
+    kept: HashMap<Arc<str>, Kept>,
+    /// The host's own definitions.
+    own: BTreeMap<JobId, Arc<str>>,
     totals: Totals,
 }
 
@@ -487,15 +492,46 @@ impl Store for MemoryStore {
     }
 }
 
+impl DefinitionStore for MemoryStore {
+    fn kept(&self) -> BoxFuture<'_, Result<HashMap<Arc<str>, Kept>, StoreError>> {
+        ready(self.state.lock().kept.clone())
+    }
+
+    fn own(&self) -> BoxFuture<'_, Result<Vec<(JobId, String)>, StoreError>> {
+        let state = self.state.lock();
+        let own = state.own.iter();
+        ready(
+            own.map(|(job, text)| (job.clone(), text.to_string()))
+                .collect(),
+        )
+    }
+
+    fn put(&self, job: JobId, text: Arc<str>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.state.lock().own.insert(job, text);
+        ready(())
+    }
+
+    fn remove(&self, job: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        ready(self.state.lock().own.remove(&job).is_some())
+    }
+
+    fn keep(&self, source: Arc<str>, kept: Kept) {
+        self.state.lock().kept.insert(source, kept);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::conformance::{self, execution, finished, firing, instant, job};
+    use super::super::definitions;
     use super::*;
     use crate::run::{Cause, Output};
 
     #[tokio::test]
     async fn it_conforms() {
         conformance::run(MemoryStore::default).await;
+        definitions::conformance::what_was_said_last_is_kept(&MemoryStore::default()).await;
+        definitions::conformance::own_definitions_are_kept(&MemoryStore::default()).await;
     }
 
     async fn keep(store: &MemoryStore, second: i64, output: usize) -> Arc<FinishedRun> {

@@ -14,6 +14,7 @@
 //!
 //! A store never reads the time: it is told.
 
+pub mod definitions;
 pub mod logs;
 pub mod memory;
 pub mod sqlite;

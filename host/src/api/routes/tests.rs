@@ -4,7 +4,8 @@ use serde_json::Value;
 use super::*;
 use crate::clock::parse_instant;
 use crate::control::{
-    Backfilled, Cancelled, Command, HostStatus, LiveJob, PauseSet, Triggered, Was,
+    Backfilled, Cancelled, Command, HostStatus, JobPut, JobRemoved, LiveJob, OwnJob, PauseSet,
+    Triggered, Was,
 };
 
 const RUN: &str = "01M844Q4EPR3D9T6B4RX2VC5EH";
@@ -60,6 +61,32 @@ fn yes_man() -> Control {
                     was: Was::Running,
                     outcome: None,
                 }))),
+                Command::OwnJob(job, reply) => drop(reply.send(Ok(OwnJob {
+                    job,
+                    etag: "0a".into(),
+                    text: "{}".into(),
+                }))),
+                Command::PutJob(request, reply) => drop(reply.send(Ok(JobPut {
+                    job: request.job,
+                    was: match request.condition {
+                        Condition::Absent => Put::Created,
+                        Condition::Always | Condition::Is(_) => Put::Updated,
+                    },
+                    etag: match request.condition {
+                        Condition::Is(tag) => tag,
+                        Condition::Always | Condition::Absent => request.text,
+                    },
+                    in_service: true,
+                    waits_for: None,
+                    next_at: None,
+                }))),
+                Command::RemoveJob(job, condition, reply) => {
+                    let error = ControlError::Changed { job, etag: None };
+                    drop(reply.send(match condition {
+                        Condition::Always => Ok(JobRemoved { job: "a".into() }),
+                        _ => Err(error),
+                    }));
+                }
             }
         }
     });
@@ -81,13 +108,25 @@ fn trigger(request: Trigger) -> Result<Triggered, ControlError> {
     })
 }
 
+fn asked<'a>(method: &'a Method, path: &'a str, body: &'a str) -> Asked<'a> {
+    Asked {
+        method,
+        path,
+        if_match: None,
+        if_none_match: None,
+        body: body.as_bytes(),
+    }
+}
+
 async fn ask(method: &str, path: &str, body: &str) -> String {
     let method = Method::from_bytes(method.as_bytes()).unwrap();
-    let answer = answer(&yes_man(), &method, path, body.as_bytes()).await;
+    let answer = answer(&yes_man(), asked(&method, path, body)).await;
     let allow = answer
         .allow
         .map(|it| format!(" ({it})"))
         .unwrap_or_default();
+    let etag = answer.etag.map(|it| format!(" #{it}"));
+    let allow = etag.unwrap_or(allow);
     let body = String::from_utf8(answer.body).unwrap();
     format!("{}{allow} {body}\n", answer.status.as_u16())
 }
@@ -98,6 +137,9 @@ async fn every_path_does_its_work() {
     for (method, path, body) in [
         ("GET", "/api/v1/status", ""),
         ("GET", "/api/v1/jobs", ""),
+        ("GET", "/api/v1/jobs/sync%2Fa", ""),
+        ("PUT", "/api/v1/jobs/a", "text"),
+        ("DELETE", "/api/v1/jobs/a", ""),
         ("POST", "/api/v1/jobs/sync%2Fa/trigger", ""),
         ("POST", "/api/v1/jobs/a/pause", ""),
         ("POST", "/api/v1/jobs/a/resume", "{}"),
@@ -116,6 +158,9 @@ async fn every_path_does_its_work() {
     insta::assert_snapshot!(told, @r#"
     200 {"version":"1.2.3","pid":7,"started_at":"2026-01-01T00:00:00Z","jobs":1,"in_flight":2,"waiting":3,"recording":true,"paused":[]}
     200 {"jobs":[{"job":"a","enabled":true,"next_at":"2026-01-01T00:00:00Z","paused_by":{"job":"a"},"in_flight":0,"waiting":0}]}
+    200 #0a {"job":"sync/a","etag":"0a","text":"{}"}
+    200 #text {"job":"a","was":"updated","etag":"text","in_service":true}
+    200 {"job":"a"}
     200 {"run":"01M844Q4EPR3D9T6B4RX2VC5EH","job":"sync/a","enabled":false,"paused_by":{"group":"db"}}
     200 {"scope":{"job":"a"},"paused":true,"changed":true,"jobs":1}
     200 {"scope":{"job":"a"},"paused":false,"changed":true,"jobs":1}
@@ -186,7 +231,7 @@ async fn mistakes_are_told_with_what_would_be_right() {
 async fn a_host_that_is_gone_is_said_to_be_stopping() {
     let (control, commands) = Control::new();
     drop(commands);
-    let answer = answer(&control, &Method::GET, "/api/v1/status", b"").await;
+    let answer = answer(&control, asked(&Method::GET, "/api/v1/status", "")).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     let problem: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(problem["detail"], "the host is stopping");
@@ -204,4 +249,39 @@ proptest! {
         let status: u16 = status[..3].parse().unwrap();
         prop_assert!(status < 500, "{status} {method} {path} {body}");
     }
+}
+
+#[tokio::test]
+async fn a_definition_is_changed_on_the_condition_that_a_header_says() {
+    let mut told = String::new();
+    for (if_match, if_none_match) in [
+        (None, Some("*")),
+        (Some("\"0a\""), None),
+        (Some("*"), None),
+        (None, Some("\"0a\"")),
+        (Some("\"0a\""), Some("*")),
+    ] {
+        for method in [Method::PUT, Method::DELETE] {
+            let asked = Asked {
+                if_match,
+                if_none_match,
+                ..asked(&method, "/api/v1/jobs/a", "")
+            };
+            let answer = answer(&yes_man(), asked).await;
+            let body = String::from_utf8(answer.body).unwrap();
+            told.push_str(&format!("{} {body}\n", answer.status.as_u16()));
+        }
+    }
+    insta::assert_snapshot!(told, @r#"
+    201 {"job":"a","was":"created","etag":"","in_service":true}
+    412 {"type":"urn:quarterjack:changed","title":"The definition is another one","status":412,"detail":"the definition of `a` is not there; nothing was changed"}
+    200 {"job":"a","was":"updated","etag":"0a","in_service":true}
+    412 {"type":"urn:quarterjack:changed","title":"The definition is another one","status":412,"detail":"the definition of `a` is not there; nothing was changed"}
+    200 {"job":"a","was":"updated","etag":"","in_service":true}
+    200 {"job":"a"}
+    400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"say either `If-Match` with the tag of one text or `If-None-Match: *`"}
+    400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"say either `If-Match` with the tag of one text or `If-None-Match: *`"}
+    400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"say either `If-Match` with the tag of one text or `If-None-Match: *`"}
+    400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"say either `If-Match` with the tag of one text or `If-None-Match: *`"}
+    "#);
 }

@@ -100,6 +100,15 @@ impl Host {
                 Ok(backfill) => self.answer_later(reply, backfill),
                 Err(error) => drop(reply.send(Err(error))),
             },
+            Command::OwnJob(job, reply) => drop(reply.send(self.own_job(&job))),
+            Command::PutJob(request, reply) => {
+                let put = self.put_job(request).await;
+                let _ = reply.send(put);
+            }
+            Command::RemoveJob(job, condition, reply) => {
+                let removed = self.remove_job(job, condition).await;
+                let _ = reply.send(removed);
+            }
             Command::Cancel(run, reply) => {
                 let not_due = self.planner.take(run);
                 let cancelled = cancel(run, not_due, self.dispatcher.clone());

@@ -13,6 +13,7 @@ use super::super::catalog::{Catalog, Change};
 use super::super::{chains, in_service, recovery};
 use super::config::FollowedConfig;
 use super::readers::Message;
+use super::sources::{First, FollowedSource};
 use super::stop::{Stop, Stopping};
 use crate::clock::{self, Clock, ClockWatch, Readings, Timestamp};
 use crate::control::Command;
@@ -26,7 +27,8 @@ use crate::runtime::Runtime;
 use crate::runtime::directory::{self, Plugins};
 use crate::scheduler::{Due, Scheduler};
 use crate::secret::CurrentSettings;
-use crate::source::{Snapshot, SourceError};
+use crate::source::OwnSource;
+use crate::store::definitions::DefinitionStore;
 use crate::store::{Schedule, Store, Unfinished};
 
 /// How long the scheduler sleeps at most, so that it notices a clock that was set back.
@@ -40,10 +42,10 @@ pub(super) struct Host {
     pub(super) policy: Current,
     /// Where secrets come from, as the runs see it.
     pub(super) secrets: CurrentSettings,
-    /// What was last wrong with each source as a whole.
-    pub(super) failures: Vec<Option<SourceError>>,
-    pub(super) names: Vec<String>,
+    pub(super) sources: Vec<FollowedSource>,
     pub(super) refresh: Duration,
+    /// Whether a source may remove most of its jobs without being read a second time.
+    pub(super) allow_mass_removal: bool,
     pub(super) plugins: Arc<Plugins>,
     pub(super) scheduler: Scheduler,
     pub(super) planner: Planner,
@@ -56,6 +58,11 @@ pub(super) struct Host {
     pub(super) ends: Ends,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
+    /// The host's own definitions, and which of the sources they are.
+    pub(super) own: Arc<OwnSource>,
+    pub(super) own_number: usize,
+    /// What the sources said last.
+    pub(super) definitions: Arc<dyn DefinitionStore>,
     pub(super) events: Events,
     /// Where what outlives it is kept, if anything is.
     pub(super) data: Option<PathBuf>,
@@ -77,7 +84,7 @@ impl Host {
     /// The control loop. Returns when the host is asked to stop.
     pub(super) async fn run(
         &mut self,
-        first: Vec<Result<Snapshot, SourceError>>,
+        first: Vec<First>,
         unfinished: Vec<Unfinished>,
         arriving: Arriving,
         ended: &mut UnboundedReceiver<RunEnded>,
@@ -87,18 +94,9 @@ impl Host {
             mut messages,
             mut commands,
         } = arriving;
-        for snapshot in first.iter().flatten() {
-            let jobs = snapshot.manifest.jobs();
-            let at_start = jobs.filter(|job| job.trigger.fires_at_start());
-            self.at_start.extend(at_start.map(|job| job.id.clone()));
-        }
         // Nothing is put into service before the plugins of the start are, so that a job does
         // not miss its plugin by a moment; what the sources say meanwhile is kept.
-        let mut early: Vec<Message> = first
-            .into_iter()
-            .enumerate()
-            .map(|(source, read)| Message::Read(source, read))
-            .collect();
+        let mut early: Vec<Message> = Vec::new();
         loop {
             tokio::select! {
                 biased;
@@ -111,6 +109,7 @@ impl Host {
                 },
             }
         }
+        self.begin_with(first).await;
         for message in early {
             self.handle(message).await;
         }
@@ -180,7 +179,10 @@ impl Host {
     }
 
     /// Forgets the jobs of the host before this one that are defined no more.
-    async fn forget_the_undefined(&mut self) {
+    pub(super) async fn forget_the_undefined(&mut self) {
+        if self.left.is_empty() {
+            return;
+        }
         let Some(defined) = self.catalog.defined() else {
             return;
         };
@@ -200,7 +202,7 @@ impl Host {
 
     /// Looks whether what a definition waits for has come about.
     async fn look_again(&mut self) {
-        for source in 0..self.names.len() {
+        for source in 0..self.sources.len() {
             if self.catalog.waits(source) {
                 self.reconcile(source).await;
             }
@@ -219,38 +221,14 @@ impl Host {
         match message {
             Message::Config(news) => self.config_news(news),
             Message::ConfigFollowed => self.config_followed(),
-            Message::Read(source, Ok(snapshot)) => {
-                if let Some(failure) = self.failures.get_mut(source) {
-                    *failure = None;
-                }
-                self.catalog.set(source, snapshot.manifest);
-                self.reconcile(source).await;
-            }
-            Message::Read(source, Err(error)) => {
-                let Some(last) = self.failures.get_mut(source) else {
-                    return;
-                };
-                // A trouble that lasts is told once.
-                if last.as_ref() != Some(&error) {
-                    let problems = error.problems().to_vec();
-                    *last = Some(error);
-                    self.tell(Event::JobRejected {
-                        job: None,
-                        problems,
-                    });
-                }
-                // An operator who lowers a ceiling means it, whatever became of the source.
-                if self.catalog.is_to_judge(source) {
-                    self.reconcile(source).await;
-                }
-            }
+            Message::Read(source, read) => self.source_read(source, read).await,
             Message::Plugins(changes, removed) => {
                 let names = changed_names(&changes, &removed);
                 self.tell_plugins(changes, removed);
                 if names.is_empty() {
                     return;
                 }
-                for source in 0..self.names.len() {
+                for source in 0..self.sources.len() {
                     if self.catalog.concerns(source, &names) {
                         self.reconcile(source).await;
                     }
@@ -260,10 +238,11 @@ impl Host {
         }
     }
 
-    async fn reconcile(&mut self, source: usize) {
+    pub(super) async fn reconcile(&mut self, source: usize) {
         let done = self.catalog.reconcile(source, &self.plugins);
         self.plugins.keep(self.catalog.pins());
         let is_change = done.is_change();
+        let counted = done.counted();
         let now = self.clock.now();
         let mut entered = Vec::new();
         // First of all: what is skipped is known of a job that is not forgotten yet.
@@ -303,9 +282,13 @@ impl Host {
             let waited_for = self.scheduler.waited_for();
             self.ends.wait_for(waited_for.map(JobId::from).collect());
         }
-        if is_change && let Some(name) = self.names.get(source) {
+        if is_change && let Some(followed) = self.sources.get(source) {
             self.tell(Event::JobsReloaded {
-                source: name.clone(),
+                source: followed.name().to_owned(),
+                added: counted.added,
+                updated: counted.updated,
+                removed: counted.removed,
+                rejected: counted.rejected,
                 unchanged: done.unchanged,
             });
         }

@@ -14,9 +14,11 @@
 mod backfill;
 mod config;
 mod control;
+mod definitions;
 mod host;
 mod readers;
 mod retention;
+mod sources;
 mod stop;
 
 use std::collections::HashSet;
@@ -29,7 +31,7 @@ use tokio::sync::mpsc;
 use super::catalog::Catalog;
 use super::data::Opened;
 use super::machine::memory_for_runs;
-use super::watch::{Watcher, directory_of};
+use super::watch::Watcher;
 use super::{AppError, CachePlace, DataPlace, Guests, engine_for, loader_for};
 use crate::api::socket::{self, Socket};
 use crate::clock::{Clock, SystemClock, format_instant, is_unset};
@@ -43,22 +45,26 @@ use crate::runtime::lock::LockFile;
 use crate::runtime::{Runtime, Sandbox};
 use crate::scheduler::Scheduler;
 use crate::secret::{CurrentSettings, Providers};
-use crate::source::{FileSource, JobSource, SourceError};
+use crate::source::{self, OwnSource, SourceError, directory_of};
 
 use config::FollowedConfig;
 use host::{Arriving, Host};
-use readers::{read_plugins, read_sources};
+use readers::{SourceReader, follow_files, read_plugins};
+use sources::{First, FollowedSource};
 pub use stop::Stop;
 
 /// How a host is set up.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// The job files.
+    /// The job files, and directories of them.
     pub jobs: Vec<PathBuf>,
-    /// The plugins directory.
+    /// The plugins directory, with what is defined beside the plugins.
     pub plugins: PathBuf,
     /// How often definitions and plugins are looked at even if nothing tells of a change.
     pub refresh: Duration,
+    /// Whether a source may remove more than half of its jobs at once without being read a second
+    /// time.
+    pub allow_mass_removal: bool,
     /// How long runs in flight are waited for when the host stops.
     pub grace: Duration,
     /// What the operator allows, as the configuration says at the start.
@@ -103,7 +109,11 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
             format_instant(now)
         );
     }
-    let Opened { store, logs } = options.data.open(now)?;
+    let Opened {
+        store,
+        definitions,
+        logs,
+    } = options.data.open(now)?;
     let recovered = store.recover().await?;
     let (control, commands) = Control::new();
     // Dropped before the store is: as long as it is there, nobody else listens.
@@ -127,30 +137,26 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     }
     let plugins = Arc::new(plugins.under(lock));
     let policy = Arc::new(options.policy);
-    let sources: Vec<Arc<FileSource>> = options
-        .jobs
-        .iter()
-        .map(|path| Arc::new(FileSource::new(path, policy.clone())))
-        .collect();
+    let mut sources = source::open(&options.jobs, &options.plugins, &policy);
+    let own = Arc::new(OwnSource::new(definitions.own().await?, policy.clone()));
+    let own_number = sources.len();
+    sources.push(own.clone());
     // Watched before they are read, so that no change falls between the two.
-    let beside_jobs = options.jobs.iter().map(|path| directory_of(path));
+    let of_sources = sources.iter().flat_map(|source| source.directories());
     let file_watcher = Watcher::new(
-        beside_jobs.chain(options.config.directory()),
+        of_sources.chain(options.config.directory()),
         options.refresh,
     );
     let plugin_watcher = Watcher::new(
         beside_lock.into_iter().chain([options.plugins.clone()]),
         options.refresh,
     );
-    let mut first = Vec::with_capacity(sources.len());
-    for source in &sources {
-        match source.read() {
-            // A file that is not there when the host starts is a slip of the operator's, who is
-            // there to see it. One that vanishes later stops nothing.
-            Err(error @ SourceError::Unreadable(_)) => return Err(error.into()),
-            read => first.push(read),
-        }
-    }
+    let kept = definitions.kept().await?;
+    let first = sources
+        .iter()
+        .map(|source| First::of(&**source, kept.get(source.name())))
+        .collect::<Result<Vec<First>, SourceError>>()?;
+    drop(kept);
 
     let config_file = options.config.name();
     let guests = Guests::start()?;
@@ -179,9 +185,22 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     Host::restore_pauses(&*store, &dispatcher).await?;
 
     let (tell, messages) = mpsc::channel(64);
-    let tasks = [
-        tokio::spawn(read_sources(
-            sources.clone(),
+    let (readers, mut tasks): (Vec<SourceReader>, Vec<_>) = sources
+        .iter()
+        .enumerate()
+        .map(|(number, source)| {
+            SourceReader::start(number, source.clone(), options.refresh, tell.clone())
+        })
+        .unzip();
+    let followed = sources.iter().zip(&readers);
+    let followed =
+        followed.map(|(source, reader)| FollowedSource::new(source.name(), reader.clone()));
+    let followed = followed.collect();
+    let names = sources.iter().map(|source| source.name());
+    let catalog = Catalog::new(names, policy.clone());
+    tasks.extend([
+        tokio::spawn(follow_files(
+            sources.into_iter().zip(readers).collect(),
             options.config,
             file_watcher,
             tell.clone(),
@@ -192,7 +211,7 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
             current.clone(),
             clock.clone(),
         )),
-    ];
+    ]);
 
     let mut host = Host {
         config: FollowedConfig {
@@ -204,15 +223,12 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
             broken: false,
             pending: None,
         },
-        catalog: Catalog::new(sources.len(), policy),
+        catalog,
         policy: current,
         secrets,
-        failures: vec![None; sources.len()],
+        sources: followed,
         refresh: options.refresh,
-        names: sources
-            .iter()
-            .map(|source| source.name().to_owned())
-            .collect(),
+        allow_mass_removal: options.allow_mass_removal,
         plugins,
         scheduler: Scheduler::new(),
         planner: Planner::new(store.clone()),
@@ -222,6 +238,9 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
         ends,
         clock,
         store,
+        own,
+        own_number,
+        definitions,
         events,
         data: options.data.directory()?,
         started_at: SystemClock.now(),

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use super::super::watch::Watcher;
 use crate::job::Diagnostic;
 use crate::policy::{Look, Policy, PolicyFile};
 use crate::runtime::directory::{self, Plugins};
-use crate::source::{FileSource, JobSource, Snapshot, SourceError};
+use crate::source::{JobSource, Snapshot, SourceError};
 
 /// How long the first plugins may take to compile before the host starts without the rest of
 /// them; they follow when they are ready.
@@ -42,20 +43,105 @@ pub(super) enum ConfigNews {
     Broken(Vec<Diagnostic>),
 }
 
-/// Reads the configuration and all sources again whenever one may have changed.
-pub(super) async fn read_sources(
-    sources: Vec<Arc<FileSource>>,
+/// A request to read a source now, and who is told when the host has been told what it says.
+type Ask = Option<oneshot::Sender<()>>;
+
+/// Has one source read when it is asked to.
+#[derive(Debug, Clone)]
+pub(super) struct SourceReader {
+    ask: mpsc::Sender<Ask>,
+}
+
+impl SourceReader {
+    /// Has it read soon.
+    pub(super) fn look(&self) {
+        // If it is asked already, it will look anyway; if it has ended, so does the host.
+        let _ = self.ask.try_send(None);
+    }
+
+    /// Has it read, and waits until what it says has been sent to the host.
+    async fn look_and_wait(&self) {
+        let (done, told) = oneshot::channel();
+        if self.ask.send(Some(done)).await.is_ok() {
+            // Dropped only if the host is stopping.
+            let _ = told.await;
+        }
+    }
+
+    /// Reads the source of this number whenever it is asked to, and at its own pace; at `refresh`
+    /// one that is away and has none. The task ends with the host.
+    pub(super) fn start(
+        number: usize,
+        source: Arc<dyn JobSource>,
+        refresh: Duration,
+        tell: mpsc::Sender<Message>,
+    ) -> (SourceReader, tokio::task::JoinHandle<()>) {
+        let (ask, asked) = mpsc::channel(1);
+        let task = tokio::spawn(read_source(number, source, refresh, asked, tell));
+        (SourceReader { ask }, task)
+    }
+}
+
+async fn read_source(
+    number: usize,
+    source: Arc<dyn JobSource>,
+    refresh: Duration,
+    mut asked: mpsc::Receiver<Ask>,
+    tell: mpsc::Sender<Message>,
+) {
+    // One that is away has not been read before the host started.
+    let mut at_once = source.is_remote();
+    loop {
+        let pace = match source.pace() {
+            _ if std::mem::take(&mut at_once) => Some(Duration::ZERO),
+            // A file is looked at with all the others.
+            None if !source.is_remote() => None,
+            pace => Some(pace.unwrap_or(refresh)),
+        };
+        let waited = async {
+            match pace {
+                Some(pace) => tokio::time::sleep(pace).await,
+                None => std::future::pending().await,
+            }
+        };
+        let done = tokio::select! {
+            ask = asked.recv() => match ask {
+                Some(done) => done,
+                None => return,
+            },
+            () = waited => None,
+        };
+        let read = tokio::task::spawn_blocking({
+            let source = source.clone();
+            move || source.read()
+        });
+        // Not read for a bug, logged by its panic: what it said last stays.
+        if let Ok(read) = read.await
+            && tell.send(Message::Read(number, read)).await.is_err()
+        {
+            return;
+        }
+        if let Some(done) = done {
+            // Whoever asked may not wait any more.
+            let _ = done.send(());
+        }
+    }
+}
+
+/// Looks at the configuration, and has the sources read, whenever one may have changed.
+pub(super) async fn follow_files(
+    sources: Vec<(Arc<dyn JobSource>, SourceReader)>,
     mut config: PolicyFile,
     mut watcher: Watcher,
     tell: mpsc::Sender<Message>,
 ) {
     loop {
         watcher.changed().await;
-        let mut changed = false;
         let look = tokio::task::spawn_blocking({
             let mut config = config.clone();
             move || (config.look(), config)
         });
+        let mut changed = false;
         // Not looked at for a bug, logged by its panic: what was in force stays.
         if let Ok((look, looked)) = look.await {
             config = looked;
@@ -63,7 +149,7 @@ pub(super) async fn read_sources(
                 Look::Unchanged => None,
                 Look::Changed(policy) => {
                     let policy = Arc::new(*policy);
-                    for source in &sources {
+                    for (source, _) in &sources {
                         source.set_policy(policy.clone());
                     }
                     Some(ConfigNews::Changed(policy))
@@ -78,19 +164,21 @@ pub(super) async fn read_sources(
                 }
             }
         }
-        for (index, source) in sources.iter().enumerate() {
-            let source = source.clone();
-            let Ok(read) = tokio::task::spawn_blocking(move || source.read()).await else {
-                continue; // a bug, logged by its panic; the others still count
-            };
-            if !matches!(&read, Ok(snapshot) if snapshot.unchanged)
-                && tell.send(Message::Read(index, read)).await.is_err()
-            {
+        if changed {
+            // All at once: one that is slow holds up no other.
+            let mut looks: JoinSet<()> = JoinSet::new();
+            for (_, reader) in &sources {
+                let reader = reader.clone();
+                looks.spawn(async move { reader.look_and_wait().await });
+            }
+            while looks.join_next().await.is_some() {}
+            if tell.send(Message::ConfigFollowed).await.is_err() {
                 return;
             }
-        }
-        if changed && tell.send(Message::ConfigFollowed).await.is_err() {
-            return;
+        } else {
+            for (_, reader) in sources.iter().filter(|(source, _)| !source.is_remote()) {
+                reader.look();
+            }
         }
     }
 }

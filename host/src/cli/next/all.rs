@@ -3,14 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::cli::options::warn_of_ceiling;
+use crate::cli::definitions::{Definitions, warn_of_ceiling};
 use crate::cli::output::{Paint, Screen, Tone, ahead, cut, harmless};
-use crate::cli::plan::read_jobs;
 use crate::cli::subject::{About, offset_text, time_format, viewers_zone};
 use crate::cli::{Exit, Refusal};
 use crate::clock::{Timestamp, format_instant};
@@ -20,7 +19,8 @@ use crate::trigger::{Trigger, Zone};
 /// The next firings of all jobs of a file.
 #[derive(Debug)]
 pub(super) struct AllJobs {
-    file: PathBuf,
+    /// The sources.
+    title: String,
     /// Failure if jobs are missing because they are wrong.
     pub(super) exit: Exit,
     /// In order.
@@ -56,16 +56,18 @@ impl AllJobs {
         now: Timestamp,
         screen: Screen,
     ) -> Result<Option<AllJobs>, Refusal> {
-        let file = match about.what.as_str() {
-            "" => about.file.jobs.clone(),
-            what if Trigger::parse(what, Zone::UTC).is_err() && PathBuf::from(what).is_file() => {
-                PathBuf::from(what)
+        let under = Default::default();
+        let definitions = match about.what.as_str() {
+            "" => about.definitions.places().read(&under),
+            what if Trigger::parse(what, Zone::UTC).is_err() && Path::new(what).exists() => {
+                Definitions::of_place(Path::new(what), &under)
             }
             _ => return Ok(None),
         };
+        let title = definitions.names().to_owned();
         let policy = about.config.policy(screen)?;
         // Above the ceiling or not: those that are, are warned of.
-        let found = read_jobs(std::slice::from_ref(&file), &Default::default(), screen)?;
+        let found = definitions.all(screen)?;
         for manifest in &found.manifests {
             warn_of_ceiling(manifest, &policy, screen, |job| job.enabled);
         }
@@ -105,7 +107,7 @@ impl AllJobs {
             next.extend(following.map(|next| Reverse((trigger.due(next), place, next))));
         }
         Ok(Some(AllJobs {
-            file,
+            title,
             exit: found.exit,
             firings,
             others,
@@ -129,8 +131,7 @@ impl AllJobs {
 
     /// Writes a line for each firing.
     pub(super) fn write(&self, paint: Paint, width: usize, to: &mut dyn Write) -> io::Result<()> {
-        let file = self.file.display().to_string();
-        let title = paint.paint(Tone::Strong, harmless(&file));
+        let title = paint.paint(Tone::Strong, harmless(&self.title));
         writeln!(to, "{title}   {}", self.shown.name())?;
         let walls: Vec<_> = self
             .firings

@@ -234,7 +234,23 @@ impl Human {
                 }
                 Ok(())
             }
-            Event::JobsReloaded { source, unchanged } => self.edited(at, source, *unchanged, to),
+            Event::JobsReloaded {
+                source, unchanged, ..
+            } => self.edited(at, source, *unchanged, to),
+            Event::RemovalHeld {
+                source,
+                removed,
+                jobs,
+            } => {
+                self.start(at, "jobs", to)?;
+                let word = paint.paint(Tone::Warn, "HELD BACK");
+                let of = plural(*jobs, "job");
+                let source = harmless(source);
+                writeln!(
+                    to,
+                    "{word}  {source} would remove {removed} of {of}; they stay until a second look says the same"
+                )
+            }
             Event::PluginLoaded {
                 name,
                 digest,

@@ -94,6 +94,10 @@ fn opening() -> Vec<(f64, Event)> {
         0.0,
         Event::JobsReloaded {
             source: "examples/jobs.json".to_owned(),
+            added: 8,
+            updated: 0,
+            removed: 0,
+            rejected: 0,
             unchanged: 0,
         },
     ));
@@ -405,6 +409,10 @@ fn starts_are_told_only_when_asked() {
 fn an_edit_is_one_line() {
     let reloaded = |unchanged| Event::JobsReloaded {
         source: "examples/jobs.json".to_owned(),
+        added: 0,
+        updated: 0,
+        removed: 0,
+        rejected: 0,
         unchanged,
     };
     let added = |id: String| Event::JobAdded {
@@ -684,6 +692,17 @@ fn every_event_that_programs_read_has_its_keys() {
         ("job.updated", &["job"]),
         ("job.removed", &["job"]),
         ("job.rejected", &["job", "error"]),
+        (
+            "jobs.reloaded",
+            &[
+                "source",
+                "added",
+                "updated",
+                "removed",
+                "rejected",
+                "unchanged",
+            ],
+        ),
         ("plugin.loaded", &["plugin"]),
         ("plugin.rejected", &["plugin", "error"]),
         (

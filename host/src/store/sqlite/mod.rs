@@ -13,6 +13,7 @@
 mod backup;
 mod by_hand;
 mod checkpoints;
+mod definitions;
 mod file;
 mod lines;
 mod logs;

@@ -28,6 +28,29 @@ CREATE TABLE components (
   name TEXT NOT NULL UNIQUE
 ) STRICT;
 
+-- The host's own definitions.
+CREATE TABLE definitions (
+  id INTEGER PRIMARY KEY,
+  job TEXT NOT NULL UNIQUE,
+  text TEXT NOT NULL
+) STRICT;
+
+-- What each source of definitions said last.
+CREATE TABLE sources (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  said_at INTEGER NOT NULL
+) STRICT;
+
+-- The texts of that, in the order of the source.
+CREATE TABLE documents (
+  source INTEGER NOT NULL REFERENCES sources(id),
+  place INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  text TEXT NOT NULL,
+  UNIQUE (source, place)
+) STRICT;
+
 -- What is held back: all jobs, a group or a job, by name.
 CREATE TABLE pauses (
   kind TEXT NOT NULL,

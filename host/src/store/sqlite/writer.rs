@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::Counts;
 use super::by_hand;
 use super::checkpoints::Log;
+use super::definitions;
 use super::file::explain;
 use super::starts::Starts;
 use super::tables::{Caches, Tables};
@@ -25,6 +26,7 @@ use crate::clock::Timestamp;
 use crate::job::{Job, JobId, Scope, StateQuota};
 use crate::run::{Attempt, FinishedRun, Firing, Run, RunId};
 use crate::state::{Changes, Snapshot, StateError};
+use crate::store::definitions::Kept;
 use crate::store::{FinishError, FireResult, Schedule, Skip, StoreError};
 
 /// How many rows one transaction writes at most, so that the first who wait do not wait for all.
@@ -61,6 +63,12 @@ pub(super) enum Command {
     Reopen(JobId, Vec<Timestamp>, Reply<Result<(), StoreError>>),
     SetPaused(Scope, Option<Timestamp>, Reply<Result<bool, StoreError>>),
     Forget(JobId, Reply<Result<(), StoreError>>),
+    /// A definition of the host's own.
+    Put(JobId, Arc<str>, Reply<Result<(), StoreError>>),
+    /// A definition that the host no longer has.
+    GiveUp(JobId, Reply<Result<bool, StoreError>>),
+    /// What a source says now. Nobody waits.
+    Keep(Arc<str>, Kept),
     Remove(Vec<RunId>, Reply<Result<(), StoreError>>),
     /// Answered when all that came before it is written.
     Flush(Reply<Result<(), StoreError>>),
@@ -264,8 +272,10 @@ fn refuse(command: Command) -> Answer {
         Command::SetPaused(_, _, reply) => answer(reply),
         Command::Forget(_, reply) => answer(reply),
         Command::Remove(_, reply) => answer(reply),
+        Command::Put(_, _, reply) => answer(reply),
+        Command::GiveUp(_, reply) => answer(reply),
         Command::Flush(reply) => answer(reply),
-        Command::Note(_) => Box::new(drop),
+        Command::Keep(..) | Command::Note(_) => Box::new(drop),
     }
 }
 
@@ -348,6 +358,15 @@ impl Tables<'_> {
             Command::Forget(job, reply) => done(self.forget(&job).map(Ok), reply, answers),
             Command::Remove(runs, reply) => done(self.remove(&runs).map(Ok), reply, answers),
             Command::Flush(reply) => done(Ok(Ok(())), reply, answers),
+            Command::Put(job, text, reply) => {
+                let put = definitions::put(self.connection, &job, &text);
+                done(put.map(Ok), reply, answers)
+            }
+            Command::GiveUp(job, reply) => {
+                let given_up = definitions::give_up(self.connection, &job);
+                done(given_up.map(Ok), reply, answers)
+            }
+            Command::Keep(source, kept) => definitions::keep(self.connection, &source, &kept),
             Command::Note(_) => Ok(()), // the caller keeps those
         }
     }

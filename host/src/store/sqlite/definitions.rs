@@ -1,0 +1,138 @@
+//! What is kept of definitions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, params};
+
+use super::SqliteStore;
+use super::rows::{from_nanos, to_nanos};
+use super::writer::Command;
+use crate::job::{JobId, SourceText};
+use crate::store::definitions::{DefinitionStore, Kept};
+use crate::store::{BoxFuture, StoreError};
+
+impl DefinitionStore for SqliteStore {
+    fn kept(&self) -> BoxFuture<'_, Result<HashMap<Arc<str>, Kept>, StoreError>> {
+        Box::pin(self.inner.clone().read(read_kept))
+    }
+
+    fn own(&self) -> BoxFuture<'_, Result<Vec<(JobId, String)>, StoreError>> {
+        Box::pin(self.inner.clone().read(read_own))
+    }
+
+    fn put(&self, job: JobId, text: Arc<str>) -> BoxFuture<'_, Result<(), StoreError>> {
+        let put = move |reply| Command::Put(job, text, reply);
+        Box::pin(self.inner.ask(put))
+    }
+
+    fn remove(&self, job: JobId) -> BoxFuture<'_, Result<bool, StoreError>> {
+        let give_up = move |reply| Command::GiveUp(job, reply);
+        Box::pin(self.inner.ask(give_up))
+    }
+
+    fn keep(&self, source: Arc<str>, kept: Kept) {
+        self.inner.send(Command::Keep(source, kept));
+    }
+}
+
+fn read_own(connection: &Connection) -> rusqlite::Result<Vec<(JobId, String)>> {
+    connection
+        .prepare_cached("SELECT job, text FROM definitions ORDER BY job")?
+        .query_map([], |row| {
+            let job: String = row.get(0)?;
+            Ok((JobId::from(job.as_str()), row.get(1)?))
+        })?
+        .collect()
+}
+
+/// Keeps a definition of the host's own.
+pub(super) fn put(connection: &Connection, job: &JobId, text: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO definitions (job, text) VALUES (?, ?) \
+             ON CONFLICT (job) DO UPDATE SET text = excluded.text",
+        )?
+        .execute([job.as_str(), text])?;
+    Ok(())
+}
+
+/// Gives a definition of the host's own up. Says whether there was one.
+pub(super) fn give_up(connection: &Connection, job: &JobId) -> rusqlite::Result<bool> {
+    let removed = connection
+        .prepare_cached("DELETE FROM definitions WHERE job = ?")?
+        .execute([job.as_str()])?;
+    Ok(removed > 0)
+}
+
+fn read_kept(connection: &Connection) -> rusqlite::Result<HashMap<Arc<str>, Kept>> {
+    let mut sources = HashMap::new();
+    let mut of_source = HashMap::new();
+    let mut rows = connection.prepare_cached("SELECT id, name, said_at FROM sources")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let (id, name): (i64, String) = (row.get(0)?, row.get(1)?);
+        let name: Arc<str> = name.into();
+        let kept = Kept {
+            documents: Vec::new(),
+            at: from_nanos(row.get(2)?),
+        };
+        of_source.insert(id, name.clone());
+        sources.insert(name, kept);
+    }
+    let mut rows = connection
+        .prepare_cached("SELECT source, name, text FROM documents ORDER BY source, place")?;
+    let mut rows = rows.query([])?;
+    while let Some(row) = rows.next()? {
+        let source = of_source.get(&row.get::<_, i64>(0)?);
+        let Some(kept) = source.and_then(|name| sources.get_mut(name)) else {
+            continue; // of no source: nothing that this host wrote
+        };
+        let (name, text): (String, String) = (row.get(1)?, row.get(2)?);
+        // Longer than it was when it was kept it cannot be; if it is, it is not ours.
+        if let Ok(text) = SourceText::from_bytes(name, text.into_bytes()) {
+            kept.documents.push(Arc::new(text));
+        }
+    }
+    Ok(sources)
+}
+
+/// Puts what a source says in the place of what it said before.
+pub(super) fn keep(connection: &Connection, source: &str, kept: &Kept) -> rusqlite::Result<()> {
+    let id: i64 = connection
+        .prepare_cached(
+            "INSERT INTO sources (name, said_at) VALUES (?, ?) \
+             ON CONFLICT (name) DO UPDATE SET said_at = excluded.said_at RETURNING id",
+        )?
+        .query_row(params![source, to_nanos(kept.at)], |row| row.get(0))?;
+    connection
+        .prepare_cached("DELETE FROM documents WHERE source = ?")?
+        .execute([id])?;
+    let mut insert = connection
+        .prepare_cached("INSERT INTO documents (source, place, name, text) VALUES (?, ?, ?, ?)")?;
+    for (place, document) in (0_i64..).zip(&kept.documents) {
+        insert.execute(params![id, place, &**document.name(), document.text()])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::conformance::instant;
+    use crate::store::definitions::conformance;
+
+    #[tokio::test]
+    async fn definitions_are_kept_over_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(dir.path(), instant(0)).unwrap();
+        conformance::what_was_said_last_is_kept(&store).await;
+        conformance::own_definitions_are_kept(&store).await;
+        drop(store);
+        let store = SqliteStore::open(dir.path(), instant(9)).unwrap();
+        let kept = store.kept().await.unwrap();
+        assert_eq!(kept["a"].documents[0].text(), "[3]");
+        assert_eq!(kept.len(), 2);
+        assert_eq!(store.own().await.unwrap(), [("b".into(), "2".to_owned())]);
+    }
+}

@@ -1,0 +1,273 @@
+//! Where definitions come from besides one file: directories, and files beside the plugins.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::json;
+
+use super::support::{Event, Host, Project};
+
+/// Only the system's word that a file has changed makes a host with this re-read it.
+const NEVER: [&str; 2] = ["--refresh", "1h"];
+
+fn one(id: &str) -> String {
+    json!([{ "id": id, "component": "hello.wasm", "trigger": "@every 300ms" }]).to_string()
+}
+
+/// Waits until a source has been followed.
+#[track_caller]
+fn reloaded(host: &Host, from: usize, source: &str) -> Event {
+    host.wait(&format!("{source} to be followed"), from, |event| {
+        event.is("jobs.reloaded") && event.text("source").ends_with(source)
+    })
+}
+
+#[test]
+fn dropping_two_files_is_all_it_takes() {
+    let project = Project::with(&["hello"]);
+    project.write("plugins/hello.job.json", r#"{"trigger": "@every 300ms"}"#);
+    // There is no job file at all.
+    let host = project.serve(&NEVER);
+    let added = host.event("job.added", "hello");
+    assert_eq!(added.text("origin"), "plugins/hello.job.json:1");
+    assert_eq!(added.text("plugin"), "hello.wasm");
+    host.record("hello").succeeded();
+
+    // Others come while it runs, the definition first.
+    project.write(
+        "plugins/greet.job.json",
+        "// A second one\n{\"id\": \"greeter\", \"trigger\": \"@every 300ms\", \"params\": {\"name\": \"you\"}}",
+    );
+    host.event("job.rejected", "greeter");
+    fs::copy(
+        project.path("plugins/hello.wasm"),
+        project.path("plugins/greet.wasm"),
+    )
+    .unwrap();
+    host.record("greeter").succeeded();
+
+    // And go again.
+    let mark = host.mark();
+    fs::remove_file(project.path("plugins/greet.job.json")).unwrap();
+    host.event_from(mark, "job.removed", "greeter");
+    host.stop().in_order();
+
+    project.run(&["check"]).exits(0);
+    let next = project.run(&["next", "--json"]).exits(0).json();
+    assert_eq!(next["next"][0]["job"], "hello");
+    project.run(&["run", "hello"]).exits(0);
+    let plan = project.run(&["plan", "--to", "+1s", "--json"]).exits(0);
+    assert!(plan.stdout.contains("hello"), "{plan:?}");
+    project
+        .run(&["explain", "helo"])
+        .exits(1)
+        .says(&["no job `helo` in plugins/*.job.json: did you mean `hello`?"]);
+}
+
+#[test]
+fn the_files_of_a_directory_own_their_jobs_together() {
+    let project = Project::with(&["hello"]);
+    project.write("jobs.d/10-a.json", one("a"));
+    project.write("jobs.d/20-b.json", one("b"));
+    project.write("jobs.d/20-b.json~", one("backup"));
+    // Found without being named.
+    let host = project.serve(&NEVER);
+    host.record("a").succeeded();
+    let first = host.record("b").instant("scheduled_at");
+
+    // A broken file is told of, keeps its jobs, and harms no other file.
+    let mark = host.mark();
+    project.write("jobs.d/10-a.json", "[{");
+    project.write("jobs.d/30-c.json", one("c"));
+    let rejected = host.wait("10-a.json to be refused", mark, |event| {
+        event.is("job.rejected")
+    });
+    assert!(
+        rejected.problem()["file"]
+            .as_str()
+            .unwrap()
+            .ends_with("10-a.json")
+    );
+    host.event_from(mark, "job.added", "c");
+    let mark = host.mark();
+    host.fresh_record(mark, "a").succeeded();
+
+    // A job that goes to another file is the same job, to the tick.
+    let mark = host.mark();
+    let both = json!([
+        { "id": "a", "component": "hello.wasm", "trigger": "@every 300ms" },
+        { "id": "b", "component": "hello.wasm", "trigger": "@every 300ms" },
+        { "id": "d", "component": "hello.wasm", "trigger": "@yearly" }
+    ]);
+    project.write("jobs.d/20-b.json", "[]");
+    project.replace("jobs.d/10-a.json", both.to_string());
+    host.event_from(mark, "job.added", "d");
+    let mark = host.mark();
+    let later = host.fresh_record(mark, "b").instant("scheduled_at");
+    let micros = (later - first).num_microseconds().unwrap();
+    assert_eq!(micros % 300_000, 0);
+
+    // An id that two files have stays where it is, and the other one is told so.
+    let mark = host.mark();
+    project.write("jobs.d/00-thief.json", one("c"));
+    let refused = host.event_from(mark, "job.rejected", "c");
+    assert!(refused.text("error").contains("00-thief.json"), "{refused}");
+    assert!(
+        refused
+            .text("error")
+            .contains("is taken by a job of jobs.d/30-c.json"),
+        "{refused}"
+    );
+    // Its owner gone, it is free.
+    let mark = host.mark();
+    fs::remove_file(project.path("jobs.d/30-c.json")).unwrap();
+    reloaded_or_moved(&host, mark);
+    project.run(&["check"]).exits(0);
+    host.stop().in_order();
+}
+
+/// Waits until a run of `c` starts: under which definition does not show in it.
+#[track_caller]
+fn reloaded_or_moved(host: &Host, from: usize) {
+    host.fresh_record(from, "c").succeeded();
+    let gone = host
+        .events()
+        .iter()
+        .skip(from)
+        .any(|event| event.of("job.removed", "c"));
+    assert!(!gone, "the job of the other file takes its place");
+}
+
+#[test]
+fn a_directory_that_kubernetes_mounts_is_followed() {
+    let project = Project::with(&["hello"]);
+    for (version, id) in [("v1", "a"), ("v2", "b")] {
+        project.write(&format!("map/..{version}/jobs.json"), one(id));
+    }
+    let map = project.path("map");
+    symlink("..v1", map.join("..data")).unwrap();
+    symlink("..data/jobs.json", map.join("jobs.json")).unwrap();
+    let host = project.serve(&["map", "--refresh", "1h", "--allow-mass-removal"]);
+    host.record("a").succeeded();
+    symlink("..v2", map.join("..data_tmp")).unwrap();
+    fs::rename(map.join("..data_tmp"), map.join("..data")).unwrap();
+    host.event("job.removed", "a");
+    host.record("b").succeeded();
+    host.stop().in_order();
+}
+
+#[test]
+fn an_emptied_source_is_read_twice_before_its_jobs_go() {
+    let project = Project::with(&["hello"]);
+    let jobs = json!([
+        { "id": "a", "component": "hello.wasm", "trigger": "@every 300ms" },
+        { "id": "b", "component": "hello.wasm", "trigger": "@yearly" }
+    ]);
+    project.jobs(&jobs);
+    let host = project.serve(&NEVER);
+    host.record("a").succeeded();
+
+    // A slip that is mended at once costs nothing.
+    let mark = host.mark();
+    project.write("jobs.json", "[]");
+    let held = host.wait("the removal to be held back", mark, |event| {
+        event.is("removal.held")
+    });
+    assert_eq!(held.text("source"), "jobs.json");
+    assert_eq!((held.number("removed"), held.number("jobs")), (2, 2));
+    project.jobs(&jobs);
+    let mark = host.mark();
+    host.fresh_record(mark, "a").succeeded();
+    assert!(!host.events().iter().any(|event| event.is("job.removed")));
+
+    // One that stays is meant.
+    let mark = host.mark();
+    project.write("jobs.json", "[]");
+    host.wait("the removal to be held back", mark, |event| {
+        event.is("removal.held")
+    });
+    host.event_from(mark, "job.removed", "a");
+    let summary = reloaded(&host, mark, "jobs.json");
+    assert_eq!(summary.number("removed"), 2);
+    host.stop().in_order();
+}
+
+#[test]
+fn what_is_wrong_with_a_directory_is_said() {
+    let project = Project::with(&["hello"]);
+    project
+        .run(&["serve", "no.d"])
+        .exits(1)
+        .says(&["no.d: no such file"]);
+    fs::create_dir(project.path("jobs.d")).unwrap();
+    // An empty one is no mistake.
+    let host = project.serve(&["jobs.d", "--refresh", "200ms"]);
+    let mark = host.mark();
+    fs::remove_dir(project.path("jobs.d")).unwrap();
+    let told = host.wait("the directory to be missed", mark, |event| {
+        event.is("job.rejected")
+    });
+    assert!(
+        told.text("error").contains("jobs.d: no such file"),
+        "{told}"
+    );
+    project.write("jobs.d/a.json", one("a"));
+    host.record("a").succeeded();
+    host.stop().in_order();
+    project.write("jobs.d/b.json", one("a"));
+    project
+        .run(&["check"])
+        .exits(1)
+        .says(&["jobs.d/b.json", "is taken by a job of jobs.d/a.json"]);
+}
+
+#[test]
+fn what_a_source_said_last_outlives_the_host() {
+    let project = Project::with(&["hello"]);
+    let serve = || project.serve(&["--refresh", "300ms", "jobs.d"]);
+    project.write("jobs.d/a.json", one("a"));
+    project.write("jobs.d/b.json", one("b"));
+    let host = serve();
+    host.record("a").succeeded();
+    host.stop().in_order();
+
+    // One file is broken by the time the host comes back.
+    project.write("jobs.d/a.json", "[{");
+    let host = serve();
+    let told = host.wait("a.json to be refused", 0, |event| event.is("job.rejected"));
+    assert!(told.text("error").contains("a.json"), "{told}");
+    host.record("a").succeeded();
+    host.record("b").succeeded();
+    host.stop().in_order();
+
+    // The whole directory is gone.
+    fs::rename(project.path("jobs.d"), project.path("away")).unwrap();
+    let host = serve();
+    let told = host.wait("the directory to be missed", 0, |event| {
+        event.is("job.rejected")
+    });
+    assert!(told.text("error").contains("no such"), "{told}");
+    host.record("a").succeeded();
+    fs::rename(project.path("away"), project.path("jobs.d")).unwrap();
+    project.write("jobs.d/a.json", one("c"));
+    host.record("c").succeeded();
+    host.stop().in_order();
+
+    // It has been emptied.
+    fs::remove_file(project.path("jobs.d/a.json")).unwrap();
+    fs::remove_file(project.path("jobs.d/b.json")).unwrap();
+    let host = serve();
+    let held = host.wait("the removal to be held back", 0, |event| {
+        event.is("removal.held")
+    });
+    assert_eq!((held.number("removed"), held.number("jobs")), (2, 2));
+    host.event("job.added", "b");
+    host.event("job.removed", "b");
+    host.stop().in_order();
+
+    // A host that keeps nothing knows of nothing.
+    project.write("jobs.d/a.json", "[{");
+    let host = project.serve(&["--ephemeral", "jobs.d"]);
+    let stopped = host.stop().in_order();
+    assert!(!stopped.events.iter().any(|event| event.is("job.added")));
+}
