@@ -183,6 +183,30 @@ fn waiting(project: &Project) -> (Child, BufReader<ChildStderr>) {
 }
 
 #[test]
+fn what_a_run_was_given_outlives_its_host() {
+    let project = Project::with(&["sleep"]);
+    project.jobs(&json!([by_hand(
+        "sleep",
+        "sleep.wasm",
+        &json!({ "overlap": "queue" })
+    )]));
+    let host = project.serve(&[]);
+    trigger(&project, &["sleep"]);
+    host.event("run.started", "sleep");
+    let waiting = trigger(&project, &["sleep", "--params", r#"{"day": 3}"#]);
+    host.signal(Signal::KILL);
+    host.end();
+    let host = project.serve(&[]);
+    let started = host.wait("the run that waited", 0, |event| {
+        event.is("run.started") && event.0["run"] == waiting
+    });
+    assert_eq!(started.text("cause"), "manual");
+    project.run(&["cancel", &waiting]).exits(0);
+    assert_eq!(end_of(&host, &waiting).0["params"], json!({ "day": 3 }));
+    host.stop().in_order();
+}
+
+#[test]
 fn an_interrupt_leaves_the_run_alone_that_somebody_waits_for() {
     let project = Project::with(&["sleep"]);
     project.jobs(&json!([by_hand("sleep", "sleep.wasm", &json!({}))]));

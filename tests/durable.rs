@@ -207,7 +207,7 @@ fn a_backup_is_taken_from_a_host_that_works_and_put_back() {
     let (run, definition) = (first.text("run"), first.text("definition"));
     let backup = ["backup", "copy.db", "--data", "data"];
     let taken = project.run(&backup).exits(0);
-    taken.says(&["copy.db", "of history from data"]);
+    taken.says(&["copy.db", "the history and the logs of data"]);
     project.run(&backup).exits(1).says(&["replaces none"]);
     let mark = host.mark();
     let later = host.fresh_record(mark, "a");

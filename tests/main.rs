@@ -14,6 +14,7 @@ mod capabilities;
 mod cli;
 mod compile;
 mod control;
+mod data;
 mod definitions;
 mod durable;
 mod escape;

@@ -300,3 +300,41 @@ fn a_rerun_is_under_the_ceiling_of_today() {
         .says(&["\"TOWER\"", "quarterjack.toml:2:7"]);
     assert_eq!(refused.stdout, "");
 }
+
+#[test]
+fn a_run_that_was_given_parameters_is_given_them_again() {
+    let project = Project::with(&["echo"]);
+    project.jobs(&json!([{
+        "id": "echo", "component": "echo.wasm", "trigger": "@yearly", "deterministic": true,
+        "params": { "the": "usual" },
+    }]));
+    project.write("p.json", "{\n  \"of\": \"a run\"\n}\n");
+    let host = project.serve(&[]);
+    let trigger = |params: &[&str]| {
+        let all = [&["trigger", "echo", "--wait", "--json"], params].concat();
+        let told = project.run(&all).exits(0);
+        (told.json(), told.stdout)
+    };
+    let (usual, _) = trigger(&[]);
+    assert!(usual.get("params").is_none(), "{usual}");
+    let (given, printed) = trigger(&["--params", "@p.json"]);
+    assert_eq!(given["params"], json!({ "of": "a run" }));
+    host.stop().in_order();
+
+    let id = |record: &Value| record["run"].as_str().unwrap().to_owned();
+    let again = same(&project, &[&id(&given)]);
+    assert_eq!(again["output"], given["output"]);
+    assert_eq!(again["params"], given["params"]);
+    assert!(again["output"].as_str().unwrap().contains("a run"));
+    assert_eq!(same(&project, &[&id(&usual)])["output"], usual["output"]);
+    let shown = project.run(&["show", &id(&given)]).exits(0).stdout;
+    assert!(
+        shown.contains(r#"params      {   "of": "a run" }"#),
+        "{shown}"
+    );
+    // From what was printed as well, and what is said now is above what was said then.
+    project.write("record.json", printed);
+    assert_eq!(same(&project, &FROM)["params"], given["params"]);
+    let other = project.run(&["rerun", &id(&given), "--params", "1", "--json"]);
+    assert_eq!(other.exits(1).json()["params"], 1);
+}

@@ -358,6 +358,15 @@ pub fn parse_instant(text: &str) -> Result<Timestamp, String> {
         })
 }
 
+/// The first second of 2025: no machine that runs this program has an earlier time.
+const OLDEST: i64 = 1_735_689_600;
+
+/// Whether a clock that says so has never been set: as that of a machine whose battery is empty,
+/// which begins in 1970.
+pub fn is_unset(now: Timestamp) -> bool {
+    now.timestamp() < OLDEST
+}
+
 /// Writes an instant for programs: RFC 3339 in UTC, with as many decimals as it has (none, 3, 6
 /// or 9).
 ///
@@ -434,6 +443,15 @@ pub mod rfc3339_option {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_begins_in_1970_is_not_set() {
+        let at = |text: &str| parse_instant(text).unwrap();
+        assert!(is_unset(at("1970-01-01T00:00:05Z")));
+        assert!(is_unset(at("1969-12-31T23:59:59Z")));
+        assert!(is_unset(at("2024-12-31T23:59:59Z")));
+        assert!(!is_unset(at("2025-01-01T00:00:00Z")));
+    }
 
     #[tokio::test]
     async fn a_manual_clock_wakes_those_whose_time_has_come() {

@@ -8,12 +8,14 @@
 mod past;
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use crate::clock::{Jump, Timestamp, rfc3339_option};
@@ -33,6 +35,8 @@ pub enum Event {
         jobs: usize,
         /// How many plugins are in service.
         plugins: usize,
+        /// The data directory; nothing if nothing is kept.
+        data: Option<PathBuf>,
     },
     /// The host has been asked to stop and waits for the runs in flight.
     HostStopping {
@@ -339,6 +343,10 @@ pub struct EventJson<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     tz_database: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ephemeral: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<&'a JobId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<RunId>,
@@ -361,6 +369,9 @@ pub struct EventJson<'a> {
     last_success_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deterministic: Option<bool>,
+    /// Those given for the run, in place of its definition's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    params: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<Outcome>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -486,8 +497,14 @@ impl<'a> EventJson<'a> {
     /// The JSON form of an event; nothing for the few that only people see.
     pub fn of(stamped: &'a Stamped) -> Option<EventJson<'a>> {
         let mut json = match &stamped.event {
-            Event::HostStarted { jobs, plugins } => EventJson {
+            Event::HostStarted {
+                jobs,
+                plugins,
+                data,
+            } => EventJson {
                 event: "host.started",
+                data: data.as_ref().map(|data| data.to_string_lossy()),
+                ephemeral: data.is_none().then_some(true),
                 version: Some(env!("CARGO_PKG_VERSION")),
                 tz_database: Some(tz_database().to_string()),
                 jobs: Some(*jobs),
@@ -683,6 +700,7 @@ impl<'a> EventJson<'a> {
         json.event = "run.finished";
         json.last_success_at = run.attempt.run.last_success;
         json.deterministic = run.attempt.run.job.deterministic.then_some(true);
+        json.params = raw(run.attempt.run.job.given_params());
         json.plugin = Some(&run.attempt.run.job.component);
         json.definition = run.attempt.run.job.origin.definition;
         json.end(run.finished_at, &run.execution);
@@ -742,6 +760,11 @@ impl<'a> EventJson<'a> {
             ..EventJson::default()
         }
     }
+}
+
+/// Parameters as they are, which are one JSON value.
+fn raw(params: Option<&Arc<str>>) -> Option<&RawValue> {
+    serde_json::from_str(params?).ok()
 }
 
 fn non_zero(count: u64) -> Option<u64> {

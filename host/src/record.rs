@@ -37,6 +37,8 @@ pub struct RunRecord {
     pub last_success: Option<Timestamp>,
     /// Whether its randomness and time come from this record.
     pub deterministic: bool,
+    /// Its parameters, a JSON value, if they were given for it: else those of the definition count.
+    pub params: Option<Arc<str>>,
     /// How far it has come.
     pub status: Status,
     /// The attempts that are known to have begun, the first one first.
@@ -97,6 +99,7 @@ impl RunRecord {
             max_attempts: run.max_attempts,
             last_success: run.last_success,
             deterministic: run.job.deterministic,
+            params: run.job.given_params().cloned(),
             status: Status::Recorded,
             attempts: Vec::new(),
         }
@@ -169,6 +172,19 @@ impl Default for Retention {
             size: None,
         }
     }
+}
+
+/// How much of a record is wanted besides what it comes to. There may be more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Nothing: no output and no log.
+    Outline,
+    /// The log of each attempt.
+    Logs,
+    /// What the last attempt left behind.
+    Last,
+    /// What each attempt left behind.
+    All,
 }
 
 /// Which records are wanted. The newest come first.

@@ -622,6 +622,9 @@ pub enum SkipReason {
     /// The host was not looking, and by now it is too late to run. How many such there are, if
     /// that could be counted.
     Misfired(Option<u64>),
+    /// Calendars leave them out: the firings of a day off, one record for all of them. How many
+    /// they are, if that could be counted, and which calendars, with the last of several.
+    Excluded(Option<u64>, Arc<str>),
     /// The host is stopping.
     Stopping,
     /// The run could not be recorded.
@@ -641,6 +644,7 @@ impl SkipReason {
             SkipReason::PluginMissing(name) => ("plugin_missing", None, Some(name)),
             SkipReason::Missed(count) => ("missed", *count, None),
             SkipReason::Misfired(count) => ("misfired", *count, None),
+            SkipReason::Excluded(count, days) => ("excluded", *count, Some(days)),
             SkipReason::Stopping => ("stopping", None, None),
             SkipReason::NotRecorded(why) => ("not_recorded", None, Some(why)),
         }
@@ -658,6 +662,7 @@ impl SkipReason {
             ("plugin_missing", _, Some(name)) => SkipReason::PluginMissing(name.into()),
             ("missed", count, _) => SkipReason::Missed(count),
             ("misfired", count, _) => SkipReason::Misfired(count),
+            ("excluded", count, Some(days)) => SkipReason::Excluded(count, days.into()),
             ("stopping", ..) => SkipReason::Stopping,
             ("not_recorded", _, Some(why)) => SkipReason::NotRecorded(why.to_owned()),
             _ => return None,
@@ -693,6 +698,11 @@ impl fmt::Display for SkipReason {
             SkipReason::Misfired(count) => {
                 let (firings, _) = firings(*count);
                 write!(to, "{firings}missed, and now too late (misfire_grace_time)")
+            }
+            SkipReason::Excluded(Some(1), days) => write!(to, "a day off ({days})"),
+            SkipReason::Excluded(count, days) => {
+                let (firings, _) = firings(*count);
+                write!(to, "{firings}on days off ({days})")
             }
             SkipReason::Stopping => write!(to, "the host is stopping"),
             SkipReason::NotRecorded(why) => write!(to, "the run could not be recorded: {why}"),
@@ -734,6 +744,11 @@ mod tests {
             SkipReason::Missed(None),
             SkipReason::Misfired(Some(41)),
             SkipReason::Misfired(None),
+            SkipReason::Excluded(Some(1), "not_on holidays".into()),
+            SkipReason::Excluded(
+                Some(24),
+                "not_on holidays; the last one for 2026-12-24T22:00:00Z".into(),
+            ),
             SkipReason::Stopping,
             SkipReason::NotRecorded("the disk is full".into()),
         ];
@@ -761,6 +776,8 @@ mod tests {
         missed: many firings missed while the host was not running them; another run stands in
         misfired: 41 firings missed, and now too late (misfire_grace_time)
         misfired: many firings missed, and now too late (misfire_grace_time)
+        excluded: a day off (not_on holidays)
+        excluded: 24 firings on days off (not_on holidays; the last one for 2026-12-24T22:00:00Z)
         stopping: the host is stopping
         not_recorded: the run could not be recorded: the disk is full
         ");

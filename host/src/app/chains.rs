@@ -188,6 +188,7 @@ mod tests {
                 let before = Before {
                     since: instant(since),
                     dealt_with: None,
+                    days_off: None,
                     enabled: true,
                 };
                 scheduler.resume(job.clone(), before, instant(60));

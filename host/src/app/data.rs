@@ -93,8 +93,8 @@ pub(super) struct Opened {
     pub(super) logs: Arc<dyn LogSink>,
 }
 
-/// Copies the history of a data directory to a file, whether or not a host works with it, and
-/// gives the bytes of the copy.
+/// Copies the history of a data directory and the lines of its runs to a file, whether or not a host
+/// works with it, and gives the bytes of the copy.
 ///
 /// # Errors
 /// There is no history, or the copy cannot be written; there is none then.
@@ -102,12 +102,12 @@ pub fn backup(data: &Path, to: &Path) -> Result<u64, OpenError> {
     sqlite::backup(data, to)
 }
 
-/// Puts a backup in the place of the history of a data directory. What was there is kept, in the
-/// file that is given back.
+/// Puts a backup in the place of the history of a data directory and of its lines. What was there is
+/// kept, in the files that are given back.
 ///
 /// # Errors
 /// It is no sound backup, or a host works with the directory; all is as it was then.
-pub fn restore(data: &Path, from: &Path, now: Timestamp) -> Result<Option<PathBuf>, OpenError> {
+pub fn restore(data: &Path, from: &Path, now: Timestamp) -> Result<Vec<PathBuf>, OpenError> {
     sqlite::restore(data, from, now)
 }
 

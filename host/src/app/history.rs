@@ -6,11 +6,12 @@
 //!
 //! Nothing here writes.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use crate::clock::Timestamp;
 use crate::log::{LogQuery, LogSummary};
-use crate::record::{JobStats, JobSummary, Pause, RunPattern, RunQuery, RunRecord};
+use crate::record::{Detail, JobStats, JobSummary, Pause, RunPattern, RunQuery, RunRecord};
 use crate::run::RunId;
 use crate::store::StoreError;
 use crate::store::logs::EachLine;
@@ -24,11 +25,12 @@ pub trait History {
     /// It cannot be read.
     fn runs(&self, query: RunQuery) -> Result<Vec<RunRecord>, StoreError>;
 
-    /// One record, with all that its attempts left behind; nothing if there is none.
+    /// One record with all of its attempts; nothing if there is none. What they left behind may be
+    /// large, and is there as far as it is wanted.
     ///
     /// # Errors
     /// It cannot be read.
-    fn run(&self, id: RunId) -> Result<Option<RunRecord>, StoreError>;
+    fn run(&self, id: RunId, detail: Detail) -> Result<Option<RunRecord>, StoreError>;
 
     /// The ids of the records that are meant by a part of an id, the newest first, at most
     /// [`CANDIDATES`] of them.
@@ -116,7 +118,8 @@ pub fn open_history(data: &Path) -> Result<Box<dyn History>, HistoryError> {
     match std::fs::metadata(&database) {
         Ok(found) if found.is_file() => Ok(Box::new(Kept {
             records: Reader::open(data)?,
-            lines: LogReader::open(data)?,
+            data: data.to_owned(),
+            lines: OnceCell::new(),
         })),
         Ok(_) => Err(HistoryError::Missing {
             data: data.to_owned(),
@@ -141,7 +144,22 @@ pub fn open_history(data: &Path) -> Result<Box<dyn History>, HistoryError> {
 /// The records and the lines in a data directory.
 struct Kept {
     records: Reader,
-    lines: LogReader,
+    data: PathBuf,
+    /// Opened when they are asked for: what is wrong with them is not in the way of others.
+    lines: OnceCell<LogReader>,
+}
+
+impl Kept {
+    fn open_lines(&self) -> Result<&LogReader, StoreError> {
+        if let Some(lines) = self.lines.get() {
+            return Ok(lines);
+        }
+        let opened = LogReader::open(&self.data).map_err(|error| StoreError::Read {
+            what: "the logs",
+            why: error.to_string(),
+        })?;
+        Ok(self.lines.get_or_init(|| opened))
+    }
 }
 
 impl History for Kept {
@@ -149,8 +167,8 @@ impl History for Kept {
         self.records.runs(&query)
     }
 
-    fn run(&self, id: RunId) -> Result<Option<RunRecord>, StoreError> {
-        self.records.run(id)
+    fn run(&self, id: RunId, detail: Detail) -> Result<Option<RunRecord>, StoreError> {
+        self.records.run(id, detail)
     }
 
     fn find_run(&self, pattern: &RunPattern) -> Result<Vec<RunId>, StoreError> {
@@ -174,11 +192,11 @@ impl History for Kept {
     }
 
     fn lines(&self, query: &LogQuery, each: EachLine<'_>) -> Result<(), StoreError> {
-        self.lines.lines(query, each)
+        self.open_lines()?.lines(query, each)
     }
 
     fn logs(&self, run: RunId) -> Result<Vec<LogSummary>, StoreError> {
-        self.lines.summaries(run)
+        self.open_lines()?.summaries(run)
     }
 }
 
@@ -241,7 +259,7 @@ pub(crate) mod tests {
             Ok(wanted.take(query.limit).cloned().collect())
         }
 
-        fn run(&self, id: RunId) -> Result<Option<RunRecord>, StoreError> {
+        fn run(&self, id: RunId, _: Detail) -> Result<Option<RunRecord>, StoreError> {
             Ok(self.records.iter().find(|record| record.id == id).cloned())
         }
 

@@ -24,6 +24,7 @@ pub(super) fn enter(
             let before = Before {
                 since: left.since,
                 dealt_with: left.dealt_with,
+                days_off: left.days_off,
                 enabled: left.enabled,
             };
             scheduler.resume(job.clone(), before, now);
@@ -77,7 +78,64 @@ fn schedule_of(scheduler: &Scheduler, job: &Job) -> Option<(JobId, Schedule)> {
         trigger: job.trigger.fingerprint(),
         since,
         dealt_with: Some(dealt_with),
+        days_off: None,
         enabled: job.enabled,
     };
     Some((job.id.clone(), schedule))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::parse_instant;
+    use crate::record::{Retention, RunQuery};
+    use crate::run::{Cause, Outcome};
+    use crate::scheduler::Due;
+    use crate::store::conformance::{execution, finished, firing, instant, job, record};
+    use crate::store::{FireResult, SqliteStore, Store};
+
+    #[tokio::test]
+    async fn a_clock_that_says_1970_silences_no_job_and_loses_no_record() {
+        let dir = tempfile::tempdir().unwrap();
+        let minutely = job("a");
+        let then = parse_instant("2026-11-23T10:00:00Z").unwrap();
+        let store = SqliteStore::open(dir.path(), then).unwrap();
+        let mut scheduler = Scheduler::new();
+        let nothing = &mut HashMap::new();
+        store.enter(
+            enter(&mut scheduler, nothing, false, &minutely, then)
+                .into_iter()
+                .collect(),
+        );
+        let due = firing(&minutely, Cause::Schedule, then.timestamp() + 60);
+        let run = record(&store, due).await;
+        let end = finished(&run, then.timestamp() + 61, execution(Outcome::Succeeded));
+        store.finished(end, None).await.unwrap();
+        drop(store);
+
+        // The battery is empty, and nobody has told the machine the time yet.
+        let store = SqliteStore::open(dir.path(), instant(5)).unwrap();
+        let mut left = store.recover().await.unwrap().schedules;
+        let mut scheduler = Scheduler::new();
+        enter(&mut scheduler, &mut left, true, &minutely, instant(5));
+        assert!(scheduler.due(instant(5)).is_empty());
+        let mut due = scheduler.due(instant(60));
+        let Some(Due::Fire(firing)) = due.pop() else {
+            panic!("it fires every minute");
+        };
+        assert_eq!((firing.scheduled_at, due.len()), (instant(60), 0));
+        let fired = store.fire(vec![firing], instant(60)).await.unwrap();
+        assert!(matches!(&*fired, [FireResult::Recorded(_)]));
+        assert_eq!(store.prune(Retention::default(), instant(61)).await, Ok(0));
+        let runs = store.runs(RunQuery::newest(9)).await.unwrap();
+        assert_eq!(runs.len(), 2);
+
+        // It is told, and what was due while the clock was wrong was never due.
+        let now = then + chrono::TimeDelta::hours(1);
+        let due = scheduler.due(now);
+        let fires = due.iter().filter(|due| matches!(due, Due::Fire(_)));
+        assert_eq!(fires.count(), 1, "{due:?}");
+        assert_eq!(store.prune(Retention::default(), now).await, Ok(0));
+        assert!(store.run(run.id).await.unwrap().is_some());
+    }
 }

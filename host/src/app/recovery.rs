@@ -51,7 +51,10 @@ impl Unfinished {
     ) -> Result<(), StoreError> {
         let record = &self.record;
         let store = dispatcher.store();
-        let job = defined.clone().unwrap_or_else(|| unknown(&record.job));
+        let mut job = defined.clone().unwrap_or_else(|| unknown(&record.job));
+        if let Some(params) = &record.params {
+            job = Arc::new(job.with_params(params));
+        }
         let Some(run) = store.adopt(record.id, job).await? else {
             return Ok(()); // it has an end after all
         };

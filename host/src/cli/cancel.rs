@@ -11,7 +11,7 @@ use super::output::{Screen, harmless, outcome_word, status_word};
 use super::{Exit, Refusal};
 use crate::control::{Cancelled, Was};
 use crate::job::JobId;
-use crate::record::{Kind, RunQuery, RunRecord};
+use crate::record::{Detail, Kind, RunQuery, RunRecord};
 use crate::run::Outcome;
 
 /// The arguments of `cancel`.
@@ -73,7 +73,7 @@ fn find(typed: &str, past: &Past, view: &View) -> Result<RunRecord, Refusal> {
     let of_job = past.history.runs(of_job).map_err(Refusal::failure)?;
     if of_job.len() < 2 {
         let kinds = of_job.first().map(|_| &open[..]);
-        return past.find(typed, view, kinds);
+        return past.find(typed, view, kinds, Detail::Outline);
     }
     let mut message = format!(
         "job `{}` has several runs that have not ended; name one of them:",

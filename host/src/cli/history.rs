@@ -13,7 +13,7 @@ use crate::app;
 use crate::app::history::{self, History};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::job::JobId;
-use crate::record::{Kind, RunPattern, RunQuery, RunRecord};
+use crate::record::{Detail, Kind, RunPattern, RunQuery, RunRecord};
 use crate::run::{Cause, RunId};
 use crate::suggest::nearest;
 use crate::trigger::Zone;
@@ -157,6 +157,7 @@ impl Past {
         typed: &str,
         view: &View,
         kinds: Option<&[Kind]>,
+        detail: Detail,
     ) -> Result<RunRecord, Refusal> {
         let history = &*self.history;
         let job = JobId::new(typed);
@@ -169,7 +170,7 @@ impl Past {
             None => self.by_id(typed, view)?,
         };
         let record = match id {
-            Some(id) => history.run(id).map_err(Refusal::failure)?,
+            Some(id) => history.run(id, detail).map_err(Refusal::failure)?,
             None => None,
         };
         match record {
@@ -204,7 +205,7 @@ impl Past {
         for id in found.iter().take(LISTED) {
             message.push_str(&format!("\n  {id}"));
             // What is said of it only helps to choose.
-            if let Ok(Some(record)) = self.history.run(*id) {
+            if let Ok(Some(record)) = self.history.run(*id, Detail::Outline) {
                 message.push_str(&format!(
                     "   {}   {}   {}",
                     view.shown(&record),
@@ -286,7 +287,7 @@ mod tests {
     use crate::clock::parse_instant;
 
     fn found(typed: &str) -> String {
-        match past().find(typed, &view(100), None) {
+        match past().find(typed, &view(100), None, Detail::Outline) {
             Ok(record) => record.id.to_string(),
             Err(refusal) => {
                 assert_eq!(refusal.exit, Exit::Failure);

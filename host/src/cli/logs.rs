@@ -19,7 +19,7 @@ use super::output::{Screen, harmless, plural};
 use super::{Exit, Refusal, remark};
 use crate::job::JobId;
 use crate::log::{LogQuery, LogStream, LoggedLine};
-use crate::record::{AttemptRecord, Kind, RunRecord, Status};
+use crate::record::{AttemptRecord, Detail, Kind, RunRecord, Status};
 use crate::run::{Level, RunId};
 use crate::units::format_size;
 use line::Look;
@@ -131,11 +131,11 @@ impl Logs {
             };
             return self.search(past, query, out);
         }
-        let mut found = past.find(typed, out.view, Some(&begun));
+        let mut found = past.find(typed, out.view, Some(&begun), Detail::Logs);
         if self.follow && found.is_err() {
             // One that waits can be waited for; and the record of one that has just begun may not
             // say so yet.
-            let waiting = past.find(typed, out.view, Some(&[Kind::Recorded]));
+            let waiting = past.find(typed, out.view, Some(&[Kind::Recorded]), Detail::Outline);
             found = waiting.or(found);
         }
         let record = found?;

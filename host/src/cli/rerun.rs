@@ -159,6 +159,9 @@ impl Rerun {
             let name = before.plugin.as_deref().unwrap_or(&name);
             lowered(Job::by_hand(JobId::new(id), name), policy)
         });
+        if let Some(params) = &before.params {
+            job = job.with_params(params.get());
+        }
         // As it was then, whatever the definition says now.
         job.deterministic = before.deterministic;
         let plugin = match &self.plugin {

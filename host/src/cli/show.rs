@@ -13,7 +13,7 @@ use super::output::json::json_line;
 use super::{Exit, Refusal};
 use crate::clock::{Timestamp, rfc3339_option};
 use crate::event::EventJson;
-use crate::record::RunRecord;
+use crate::record::{Detail, RunRecord};
 
 /// The arguments of `show`.
 #[derive(Debug, Args)]
@@ -67,7 +67,8 @@ impl Show {
     }
 
     fn tell(&self, past: &Past, view: &View, to: &mut dyn Write) -> Result<(), Refusal> {
-        let record = past.find(&self.run, view, None)?;
+        let detail = if self.json { Detail::All } else { Detail::Last };
+        let record = past.find(&self.run, view, None, detail)?;
         if self.output {
             let output = record.execution().and_then(|it| it.output.as_ref());
             let Some(output) = output else {

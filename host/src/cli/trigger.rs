@@ -18,7 +18,7 @@ use super::output::{Screen, harmless};
 use super::{Exit, Refusal, remark, signals};
 use crate::control::Triggered;
 use crate::event::EventJson;
-use crate::record::{RunRecord, Status};
+use crate::record::{Detail, RunRecord, Status};
 use crate::run::{Outcome, Output, RunId};
 
 /// How often it is looked whether a run has ended.
@@ -137,7 +137,12 @@ fn wait(run: RunId, past: &Past, client: &Client) -> Result<RunRecord, Refusal> 
     })?;
     remark(&format!("run {run}; ^C leaves it alone"));
     let look = || -> Result<Option<RunRecord>, Refusal> {
-        let record = past.history.run(run).map_err(Refusal::failure)?;
+        let read = |detail| past.history.run(run, detail).map_err(Refusal::failure);
+        let record = match read(Detail::Outline)? {
+            // It stays as it is now.
+            Some(record) if record.status.is_final() => read(Detail::All)?,
+            record => record,
+        };
         let Some(record) = record else {
             return Err(Refusal::failure(format_args!(
                 "run {run} is not in the history in {} any more",

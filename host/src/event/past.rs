@@ -1,6 +1,6 @@
 //! Records of the history as JSON: the keys of the events that told of them when they were new.
 
-use super::EventJson;
+use super::{EventJson, raw};
 use crate::record::{AttemptRecord, RunRecord, Status};
 
 impl<'a> EventJson<'a> {
@@ -69,6 +69,7 @@ impl<'a> EventJson<'a> {
             run: Some(record.id),
             cause: Some(record.cause),
             scheduled_at: Some(record.scheduled_at),
+            params: raw(record.params.as_ref()),
             ..EventJson::default()
         }
     }

@@ -312,7 +312,9 @@ impl Planner {
         } else {
             scheduler.next_wake().map(|next| next - self.lead / 2)
         };
-        due.into_iter().chain(next).min()
+        // What is left out is told of when it comes, unless nothing can be recorded.
+        let day_off = scheduler.next_day_off().filter(|_| !self.is_holding());
+        due.into_iter().chain(next).chain(day_off).min()
     }
 }
 

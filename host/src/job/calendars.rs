@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
-use super::decode::{DAYS, Decoder};
+use super::decode::Decoder;
 use super::diagnostic::{Diagnostic, Severity, quoted};
 use super::document::{Node, Value};
+use super::keys::DAYS;
 use super::manifest::Options;
 use crate::suggest::nearest;
 use crate::trigger::{Days, MAX_ICS_BYTES, parse_ics};

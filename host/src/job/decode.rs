@@ -1,201 +1,16 @@
 //! From values of a document to values of a definition, collecting everything that is wrong
-//! with them: the helpers that know types, units and ranges, and the keys there are.
+//! with them: the helpers that know types, units and ranges. Which keys there are, [`super::keys`]
+//! says; what a section of a definition makes of them, its own module.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Limits;
 use super::diagnostic::{Diagnostic, SourceText, quoted};
 use super::document::{Member, Node, Value};
-use crate::suggest::nearest;
+use super::keys::{Keys, TRIGGER};
 use crate::trigger::{TriggerError, Zone};
-use crate::units::{
-    format_count, format_duration_exact, format_size, parse_count, parse_duration, parse_size,
-};
-
-/// The keys of one kind of object.
-pub(super) struct Keys {
-    /// What the object is, for "… has the keys".
-    pub(super) of: &'static str,
-    /// Where such keys stand, for a key that was found elsewhere.
-    home: &'static str,
-    /// The keys, in the order in which they are listed for people.
-    pub(super) known: &'static [&'static str],
-}
-
-impl Keys {
-    /// The key that was probably meant by one that is not among them.
-    pub(super) fn meant_by(&self, key: &str) -> Option<&'static str> {
-        nearest(key, self.known.iter().copied())
-    }
-}
-
-/// The keys of the object form of a file.
-pub(super) static FILE: Keys = Keys {
-    of: "a job file",
-    home: "at the top of the file",
-    known: &[
-        "$schema",
-        "timezone",
-        "calendars",
-        "groups",
-        "defaults",
-        "jobs",
-    ],
-};
-
-/// The keys of `defaults`.
-pub(super) static DEFAULTS: Keys = Keys {
-    of: "`defaults`",
-    home: "in `defaults`",
-    known: &[
-        "limits",
-        "enabled",
-        "run_on_start",
-        "max_instances",
-        "overlap",
-        "misfire_grace_time",
-        "coalesce",
-        "retry",
-        "deadline",
-        "on_lost",
-        "priority",
-        "group",
-    ],
-};
-
-/// The keys of a job.
-pub(super) static JOB: Keys = Keys {
-    of: "a job",
-    home: "in each job",
-    known: &[
-        "id",
-        "description",
-        "component",
-        "sha256",
-        "trigger",
-        "cron_expression",
-        "timezone",
-        "params",
-        "args",
-        "limits",
-        "grants",
-        "enabled",
-        "version",
-        "run_on_start",
-        "max_instances",
-        "overlap",
-        "misfire_grace_time",
-        "coalesce",
-        "retry",
-        "deadline",
-        "on_lost",
-        "priority",
-        "group",
-        "deterministic",
-    ],
-};
-
-/// The keys of `retry`.
-pub(super) static RETRY: Keys = Keys {
-    of: "`retry`",
-    home: "in the job's `retry`",
-    known: &[
-        "attempts",
-        "backoff",
-        "factor",
-        "max_backoff",
-        "jitter",
-        "on",
-    ],
-};
-
-/// The keys of a group.
-pub(super) static GROUP: Keys = Keys {
-    of: "a group",
-    home: "in one of the file's `groups`",
-    known: &["max_running"],
-};
-
-/// The keys of a trigger in its object form.
-pub(super) static TRIGGER: Keys = Keys {
-    of: "a trigger",
-    home: "in the job's `trigger`",
-    known: &[
-        "cron", "interval", "calendar", "at", "any", "all", "after", "on", "timezone", "dst",
-        "start", "end", "max_runs", "not_on", "instead", "jitter",
-    ],
-};
-
-/// The keys of a calendar schedule.
-pub(super) static CALENDAR: Keys = Keys {
-    of: "`calendar`",
-    home: "in the trigger's `calendar`",
-    known: &["every", "on", "at"],
-};
-
-/// The keys of an exclusion calendar.
-pub(super) static DAYS: Keys = Keys {
-    of: "a calendar of days",
-    home: "in one of the file's `calendars`",
-    known: &["days", "ics"],
-};
-
-/// The keys of `limits`.
-pub(super) static LIMITS: Keys = Keys {
-    of: "`limits`",
-    home: "in `limits`",
-    known: &["timeout", "fuel", "memory", "output", "log_rate", "handles"],
-};
-
-/// The keys of `grants`.
-pub(super) static GRANTS: Keys = Keys {
-    of: "`grants`",
-    home: "in the job's `grants`",
-    known: &[
-        "env", "dirs", "config", "http", "sockets", "secrets", "state",
-    ],
-};
-
-/// The keys of a directory among `grants`.
-pub(super) static DIR: Keys = Keys {
-    of: "a directory",
-    home: "in one of `dirs`",
-    known: &["host", "guest", "mode", "quota"],
-};
-
-/// The keys of `http` among `grants`.
-pub(super) static HTTP: Keys = Keys {
-    of: "`http`",
-    home: "in `http` among the job's `grants`",
-    known: &["origins", "addresses", "timeout", "requests", "body"],
-};
-
-/// The keys of `sockets` among `grants`.
-pub(super) static SOCKETS: Keys = Keys {
-    of: "`sockets`",
-    home: "in `sockets` among the job's `grants`",
-    known: &["endpoints", "addresses"],
-};
-
-/// The keys of `state` among `grants`.
-pub(super) static STATE: Keys = Keys {
-    of: "`state`",
-    home: "in `state` among the job's `grants`",
-    known: &["keys", "size"],
-};
-
-/// Limits and the line that sets each, as in [`super::Origin::limit_lines`].
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PlacedLimits {
-    /// The limits.
-    pub(super) values: Limits,
-    /// The lines.
-    pub(super) lines: [u32; 6],
-    /// Where in the text each value begins, in bytes; a file has far fewer than four billion.
-    pub(super) places: [Option<u32>; 6],
-}
+use crate::units::{format_size, parse_duration, parse_size};
 
 /// Reads values and keeps what is wrong with them.
 pub(super) struct Decoder<'s> {
@@ -243,12 +58,7 @@ impl<'s> Decoder<'s> {
     ) -> Option<&'static str> {
         let key = &*member.key;
         let message = format!("unknown key {} in {}", quoted(key), keys.of);
-        let home = [
-            &JOB, &LIMITS, &GRANTS, &TRIGGER, &CALENDAR, &DAYS, &DIR, &FILE, &HTTP, &SOCKETS,
-            &STATE, &RETRY, &GROUP,
-        ]
-        .into_iter()
-        .find(|other| other.known.contains(&key));
+        let home = Keys::with(key);
         let near = keys.meant_by(key);
         if let Some(home) = home {
             let label = format!("it belongs {}", home.home);
@@ -424,7 +234,7 @@ impl<'s> Decoder<'s> {
     }
 
     /// The value of a number's digits.
-    fn digits(
+    pub(super) fn digits(
         &mut self,
         name: &str,
         expected: &str,
@@ -530,140 +340,6 @@ impl<'s> Decoder<'s> {
                 None
             }
         }
-    }
-
-    /// An amount of fuel: a whole number, a string such as `"10M"`, or `"unlimited"`.
-    fn fuel(&mut self, name: &str, node: &Node<'_>) -> Option<u64> {
-        const EXPECTED: &str = "a whole number, a string such as \"10M\", or \"unlimited\"";
-        match &node.value {
-            Value::Number(digits) => self.digits(name, EXPECTED, node, digits, 1),
-            Value::String(text) if text == "unlimited" => Some(Limits::UNLIMITED_FUEL),
-            Value::String(text) => match parse_count(text) {
-                Ok(0) => {
-                    let message = format!("{name} {} is out of range", quoted(text));
-                    self.error(&node.span, message, format!("{name} is at least 1"));
-                    None
-                }
-                Ok(fuel) => Some(fuel),
-                Err(error) => {
-                    let label = match nearest(text, ["unlimited"].into_iter()) {
-                        Some(word) => format!("did you mean \"{word}\"?"),
-                        None => error.label,
-                    };
-                    self.error(&node.span, format!("{name}: {}", error.message), label);
-                    None
-                }
-            },
-            _ => {
-                self.wrong_type(name, EXPECTED, node, "");
-                None
-            }
-        }
-    }
-
-    /// `limits`: what is set in `node`, and `defaults` for the rest.
-    pub(super) fn limits(
-        &mut self,
-        node: &Node<'_>,
-        defaults: &PlacedLimits,
-        maximum: &Limits,
-    ) -> PlacedLimits {
-        /// One page of WebAssembly memory: less does not let a guest begin.
-        const LEAST_MEMORY: u64 = 64 << 10;
-        /// The standard streams and what a language's library holds to begin with.
-        const LEAST_HANDLES: u64 = 8;
-        let mut limits = *defaults;
-        let Some(members) = self.object("`limits`", node, r#"{"timeout": "90s"}"#) else {
-            return limits;
-        };
-        for member in members {
-            let value = &member.value;
-            // The first problem is told; a value that could not be read is not compared.
-            let slot = match &*member.key {
-                "timeout" => {
-                    if let Some(timeout) = self.duration("`timeout`", value) {
-                        if timeout > maximum.timeout {
-                            let most = format_duration_exact(maximum.timeout);
-                            self.above_maximum("`timeout`", &most, value);
-                        }
-                        limits.values.timeout = timeout;
-                    }
-                    0
-                }
-                "fuel" => {
-                    if let Some(fuel) = self.fuel("`fuel`", value) {
-                        if fuel > maximum.fuel {
-                            let most = format_count(maximum.fuel);
-                            self.above_maximum("`fuel`", &most, value);
-                        }
-                        limits.values.fuel = fuel;
-                    }
-                    1
-                }
-                "memory" => {
-                    if let Some(memory) = self.size("`memory`", value, LEAST_MEMORY) {
-                        if memory > maximum.memory {
-                            let most = format_size(maximum.memory);
-                            self.above_maximum("`memory`", &most, value);
-                        }
-                        limits.values.memory = memory;
-                    }
-                    2
-                }
-                "output" => {
-                    if let Some(output) = self.size("`output`", value, 0) {
-                        if output > maximum.output {
-                            let most = format_size(maximum.output);
-                            self.above_maximum("`output`", &most, value);
-                        }
-                        limits.values.output = output;
-                    }
-                    3
-                }
-                "log_rate" => {
-                    if let Some(rate) = self.size("`log_rate`", value, 1) {
-                        if rate > maximum.log_rate {
-                            let most = format_size(maximum.log_rate);
-                            self.above_maximum("`log_rate`", &most, value);
-                        }
-                        limits.values.log_rate = rate;
-                    }
-                    4
-                }
-                "handles" => {
-                    if let Some(handles) = self.integer("`handles`", value, LEAST_HANDLES) {
-                        if handles > u64::from(maximum.handles) {
-                            let most = maximum.handles.to_string();
-                            self.above_maximum("`handles`", &most, value);
-                        }
-                        limits.values.handles = u32::try_from(handles).unwrap_or(u32::MAX);
-                    }
-                    5
-                }
-                _ => {
-                    self.unknown_key(member, &LIMITS);
-                    continue;
-                }
-            };
-            if let Some(line) = limits.lines.get_mut(slot) {
-                *line = self.source.line(member.key_span.start);
-            }
-            if let Some(place) = limits.places.get_mut(slot) {
-                *place = u32::try_from(value.span.start).ok();
-            }
-        }
-        limits
-    }
-
-    fn above_maximum(&mut self, name: &str, most: &str, node: &Node<'_>) {
-        // As it is written, so that it can be searched for.
-        let asked = self
-            .source
-            .text()
-            .get(node.span.clone())
-            .unwrap_or_default();
-        let message = format!("{name} {asked} is above the maximum of this host");
-        self.error(&node.span, message, format!("at most {most}"));
     }
 
     /// A time zone by its name.

@@ -5,13 +5,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::calendars::Calendars;
-use super::decode::{Decoder, JOB, PlacedLimits};
+use super::decode::Decoder;
 use super::diagnostic::{Diagnostic, SourceText, quoted};
 use super::digest::Digester;
 use super::document::{Member, Node, Value};
 use super::execution::Policies;
 use super::execution::decode::{self as policies, Groups};
 use super::grants::{self, GrantPlaces};
+use super::keys::JOB;
+use super::limits::PlacedLimits;
 use super::manifest::{Entry, Form, Options};
 use super::{Grants, Job, JobId, Origin, trigger};
 use crate::suggest::nearest;
@@ -335,6 +337,7 @@ impl<'s> Reader<'s> {
                 line: self.source.line(node.span.start),
                 limit_lines: limits.lines,
                 definition: Some(self.digester.of_job(node)),
+                params_given: false,
             },
         })
     }

@@ -22,13 +22,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::calendars::Calendars;
-use super::decode::{DEFAULTS, Decoder, FILE, JOB, PlacedLimits};
+use super::decode::Decoder;
 use super::definition::{Reader, Settings, max_instances};
 use super::diagnostic::{Diagnostic, SourceText};
 use super::digest::Digester;
 use super::document::{self, Member, Node, Repeated, Value};
 use super::execution::decode as policies;
 use super::grants::GrantPlaces;
+use super::keys::{DEFAULTS, FILE, JOB};
+use super::limits::PlacedLimits;
 use super::{Circles, Grants, Job, JobId, Limits, ReadFile};
 use crate::trigger::Zone;
 

@@ -12,6 +12,8 @@ mod digest;
 mod document;
 mod execution;
 pub mod grants;
+mod keys;
+mod limits;
 pub mod manifest;
 pub mod schema;
 mod scope;
@@ -149,6 +151,21 @@ impl Job {
             origin: Origin::default(),
         }
     }
+
+    /// The same job with parameters that are given for one run of it, a JSON value.
+    #[must_use]
+    pub fn with_params(&self, params: &str) -> Job {
+        let mut job = self.clone();
+        // Line breaks between its parts mean nothing, and records are lines.
+        job.params = Some(params.trim().replace(['\n', '\r'], " ").into());
+        job.origin.params_given = true;
+        job
+    }
+
+    /// The parameters, if they are not those of the definition but were given for a run.
+    pub fn given_params(&self) -> Option<&Arc<str>> {
+        self.params.as_ref().filter(|_| self.origin.params_given)
+    }
 }
 
 /// Where a definition comes from.
@@ -164,6 +181,8 @@ pub struct Origin {
     pub limit_lines: [u32; 6],
     /// What the definition says; nothing for a job from the command line.
     pub definition: Option<DefinitionDigest>,
+    /// Whether the parameters are not from there, but given for one run.
+    pub params_given: bool,
 }
 
 impl PartialEq for Origin {

@@ -13,11 +13,11 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::super::decode::{
+    use super::super::document;
+    use super::super::keys::{
         CALENDAR, DAYS, DEFAULTS, DIR, FILE, GRANTS, GROUP, HTTP, JOB, Keys, LIMITS, RETRY,
         SOCKETS, STATE, TRIGGER,
     };
-    use super::super::document;
     use super::super::manifest::{Manifest, Options};
     use super::super::{Failure, HttpGrant, Limits, Policies, RetryPolicy, SourceText, StateQuota};
     use super::json_schema;

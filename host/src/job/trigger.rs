@@ -8,9 +8,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::calendars::Calendars;
-use super::decode::{CALENDAR, Decoder, TRIGGER};
+use super::decode::Decoder;
 use super::diagnostic::quoted;
 use super::document::{Member, Node, Value};
+use super::keys::{CALENDAR, TRIGGER};
 use crate::suggest::nearest;
 use crate::trigger::{
     After, AtTrigger, Bounds, CalendarError, CalendarPart, CalendarTrigger, Dst, Ending, Instead,

@@ -151,7 +151,8 @@ impl Counts {
     /// Counts firings that did not become a run.
     pub(crate) fn skipped(&mut self, reason: &SkipReason) {
         let firings = match reason {
-            SkipReason::Missed(Some(count)) => *count,
+            SkipReason::Missed(Some(count)) | SkipReason::Misfired(Some(count)) => *count,
+            // A day off is one, however often its job would run on another day.
             _ => 1,
         };
         *self.skips.entry(reason.to_parts().0).or_default() += firings;

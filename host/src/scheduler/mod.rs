@@ -29,6 +29,9 @@
 //!   the policies say.
 //! - **After a restart.** A job [resumes](Scheduler::resume) where its schedule had come to: what
 //!   fell due meanwhile is late like anything else.
+//! - **Days off.** What a calendar leaves out is not due. When its instant has come, it is one skip,
+//!   [`SkipReason::Excluded`], with all that is left out of the job on the rest of that day; after a
+//!   restart, with all since the last such skip. It is not a step of the schedule.
 //! - **Not enabled.** Nothing of a job falls due while it is not enabled, so nothing of that time
 //!   is late or missed: once it is enabled, it counts from then, over a restart too.
 //! - **The clock set back.** No instant fires twice, and no job falls silent for the length of
@@ -49,6 +52,7 @@
 
 mod ahead;
 mod chains;
+mod days_off;
 mod late;
 mod over;
 mod passed;
@@ -64,6 +68,7 @@ use crate::job::{Coalesce, Job, JobId};
 use crate::run::{Cause, Firing, SkipReason};
 use crate::trigger::{After, Trigger};
 use chains::Chains;
+use days_off::DaysOff;
 use late::{Late, Stretch};
 use passed::Passed;
 
@@ -101,6 +106,8 @@ pub struct Before {
     pub since: Timestamp,
     /// Up to where its instants were dealt with; nothing if none was.
     pub dealt_with: Option<Timestamp>,
+    /// Up to where what its calendars leave out was told of; nothing if none was.
+    pub days_off: Option<Timestamp>,
     /// Whether it was enabled.
     pub enabled: bool,
 }
@@ -141,6 +148,7 @@ pub struct Scheduler {
     added: u64,
     passed: Passed,
     chains: Chains,
+    days_off: DaysOff,
 }
 
 /// A job's place.
@@ -299,7 +307,15 @@ impl Scheduler {
             self.passed.remember(since, base);
         }
         let goes_on = before.enabled && job.enabled;
+        let id = job.id.clone();
         let change = self.add(job, now, true, Some((since, goes_on.then_some(base))));
+        if goes_on
+            && let Some(place) = self.index.get(&id)
+            && let Some(slot) = self.slots.get(*place as usize)
+        {
+            let told = before.days_off.map_or(base, |told| told.max(base));
+            self.days_off.watch(*place, slot, told);
+        }
         self.tidy();
         change
     }
@@ -335,6 +351,7 @@ impl Scheduler {
             None => u32::try_from(self.slots.len()).unwrap_or(u32::MAX),
         };
         enqueue(&mut self.queue, &slot, place);
+        self.days_off.watch(place, &slot, now);
         match self.slots.get_mut(place as usize) {
             Some(free) => *free = slot,
             None => self.slots.push(slot),
@@ -377,6 +394,7 @@ impl Scheduler {
             }
             enqueue(&mut self.queue, slot, place);
         }
+        self.days_off.watch(place, slot, now);
         Change::Rescheduled
     }
 
@@ -394,6 +412,7 @@ impl Scheduler {
         let job = slot.job.take();
         slot.set(None);
         slot.counted = None;
+        self.days_off.watch(place, slot, Timestamp::MAX_UTC);
         self.free.push(place);
         if let Some(job) = &job {
             self.chains.remove(job);
@@ -412,13 +431,19 @@ impl Scheduler {
         self.queue.peek().map(|entry| entry.0.at)
     }
 
+    /// When the next instant comes that a calendar leaves out: [`due`](Self::due) is to be asked
+    /// then, too, to tell of it. It need not be recorded ahead.
+    pub fn next_day_off(&self) -> Option<Timestamp> {
+        self.days_off.next()
+    }
+
     /// What has fallen due by `now`, by the instant it was due and, within one, in the order of
     /// definition. Each is handed out once.
     pub fn due(&mut self, now: Timestamp) -> Vec<Due> {
         if self.passed.observe(now) {
             self.go_on(now);
         }
-        let mut due = Vec::new();
+        let mut due = self.days_off.pass(&self.slots, now);
         let mut budget = COUNTED_IN_ALL;
         let mut missed = false;
         while let Some(Reverse(entry)) = self.queue.peek().copied() {

@@ -1,6 +1,7 @@
 //! The schedule on a simulated clock, and a model of it.
 
 mod ahead;
+mod days_off;
 mod late;
 mod triggers;
 

@@ -162,14 +162,14 @@ pub trait Store: Send + Sync + 'static {
     fn skipped(&self, skip: Skip);
 
     /// Records of runs, and of firings that did not become one, the newest first. How much of
-    /// each attempt they hold, see [`Store::run`].
+    /// each they hold, see [`Store::run`].
     ///
     /// # Errors
     /// The store cannot be read.
     fn runs(&self, query: RunQuery) -> BoxFuture<'_, Result<Vec<RunRecord>, StoreError>>;
 
     /// The record of one run, with all of its attempts and all that they left behind. Lists may
-    /// leave out outputs, logs, and all attempts but the last.
+    /// leave out parameters, outputs, logs, and all attempts but the last.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -244,6 +244,12 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// Nothing is forgotten.
     fn forget(&self, job: &JobId) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Waits until all that was told is written, as far as it can be. Nothing is to be told after
+    /// that: it would be lost.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// How far the schedule of a job has come.
@@ -256,6 +262,9 @@ pub struct Schedule {
     /// The latest instant that became a run or was skipped. Kept up by the store: whatever is
     /// recorded of an instant moves it on in the same transaction.
     pub dealt_with: Option<Timestamp>,
+    /// Up to where the instants are recorded that its calendars leave out. Kept up by the store, when
+    /// one is [skipped](Store::skipped) as such; that moves `dealt_with` nowhere.
+    pub days_off: Option<Timestamp>,
     /// Whether the job is enabled. While it is not, nothing of it falls due: its instants of that
     /// time are never missed.
     pub enabled: bool,
@@ -332,6 +341,7 @@ impl Skip {
             max_attempts: 1,
             last_success: None,
             deterministic: self.job.deterministic,
+            params: self.job.given_params().cloned(),
             status: Status::Skipped(self.reason.clone()),
             attempts: Vec::new(),
         }

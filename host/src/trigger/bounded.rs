@@ -153,6 +153,30 @@ impl Bounded {
         }
     }
 
+    /// The first instant strictly after `after` that calendars leave out.
+    pub(super) fn left_out_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let after = self.not_before(after);
+        let not_on = self.bounds.not_on.as_ref();
+        let own = not_on.and_then(|it| it.left_out_after(&self.in_zone(&self.inner), after));
+        let found = [own, self.inner.left_out_after(after)];
+        let first = found.into_iter().flatten().min();
+        first.filter(|first| self.last().is_none_or(|last| *first <= last))
+    }
+
+    /// The latest instant after `after` and not after `until` that calendars leave out.
+    pub(super) fn latest_left_out(
+        &self,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        let until = self.last().map_or(until, |last| last.min(until));
+        let after = self.not_before(after);
+        let not_on = self.bounds.not_on.as_ref();
+        let inner = self.in_zone(&self.inner);
+        let own = not_on.and_then(|it| it.latest_left_out(&inner, after, until));
+        own.max(self.inner.latest_left_out(after, until))
+    }
+
     /// The first instant after `after` on a day that is not excluded, whatever the other bounds.
     fn next_unbounded(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match &self.bounds.not_on {

@@ -109,6 +109,29 @@ impl NotOn {
         }
     }
 
+    /// The first instant strictly after `after` that is left out; one that is moved is not.
+    pub fn left_out_after(&self, inner: &dyn Inner, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self.instead {
+            Instead::Skip => {
+                Query::new(self, inner).next_where(true, after, DateTime::<Utc>::MAX_UTC)
+            }
+            Instead::NextBusinessDay => None,
+        }
+    }
+
+    /// The latest instant after `after` and not after `until` that is left out.
+    pub fn latest_left_out(
+        &self,
+        inner: &dyn Inner,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        match self.instead {
+            Instead::Skip => Query::new(self, inner).latest_where(true, after, until),
+            Instead::NextBusinessDay => None,
+        }
+    }
+
     /// The latest instant after `after` and not after `until`.
     pub fn latest_in(
         &self,
@@ -173,6 +196,17 @@ impl<'a> Query<'a> {
 
     /// The first instant after `after` and not after `bound` that stays where it is.
     fn next_kept(&self, after: DateTime<Utc>, bound: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.next_where(false, after, bound)
+    }
+
+    /// The first instant of the trigger after `after` and not after `bound` whose day is excluded,
+    /// or is not.
+    fn next_where(
+        &self,
+        excluded: bool,
+        after: DateTime<Utc>,
+        bound: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
         let mut from = after;
         loop {
             let found = self.inner.next_after(from)?;
@@ -180,23 +214,34 @@ impl<'a> Query<'a> {
                 return None;
             }
             let place = Place::of(self.zone, found);
-            if self.days.next(place.day, false) == Some(place.day) {
+            if self.days.next(place.day, excluded) == Some(place.day) {
                 return Some(found);
             }
-            from = place.skip_to(self.zone, self.days.next(place.day + 1, false))?;
+            from = place.skip_to(self.zone, self.days.next(place.day + 1, excluded))?;
         }
     }
 
     /// The latest instant after `after` and not after `until` that stays where it is.
     fn latest_kept(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.latest_where(false, after, until)
+    }
+
+    /// The latest instant of the trigger after `after` and not after `until` whose day is excluded,
+    /// or is not.
+    fn latest_where(
+        &self,
+        excluded: bool,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
         let mut to = until;
         loop {
             let found = self.inner.latest_in(after, to)?;
             let place = Place::of(self.zone, found);
-            if self.days.latest(place.day, false) == Some(place.day) {
+            if self.days.latest(place.day, excluded) == Some(place.day) {
                 return Some(found);
             }
-            to = place.skip_back_to(self.days.latest(place.day - 1, false))?;
+            to = place.skip_back_to(self.days.latest(place.day - 1, excluded))?;
             if to <= after {
                 return None;
             }

@@ -1,6 +1,7 @@
 //! The control loop: it owns the schedule, and follows what it is told.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub(super) struct Host {
     /// What the sources said last.
     pub(super) definitions: Arc<dyn DefinitionStore>,
     pub(super) events: Events,
+    /// Where what outlives it is kept, if anything is.
+    pub(super) data: Option<PathBuf>,
     /// When it began to fire.
     pub(super) started_at: Timestamp,
     /// Commands that are being carried out.
@@ -113,6 +116,7 @@ impl Host {
         self.tell(Event::HostStarted {
             jobs: self.scheduler.len(),
             plugins: self.plugins.names().len(),
+            data: self.data.clone(),
         });
         self.forget_the_undefined().await;
         let now = self.clock.now();

@@ -11,6 +11,7 @@
 //! The control loop owns the schedule and never blocks: files are read and compiled on other
 //! threads, and guests run on theirs.
 
+mod backfill;
 mod config;
 mod control;
 mod definitions;
@@ -33,7 +34,7 @@ use super::machine::memory_for_runs;
 use super::watch::Watcher;
 use super::{AppError, CachePlace, DataPlace, Guests, engine_for, loader_for};
 use crate::api::socket::{self, Socket};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, format_instant, is_unset};
 use crate::control::Control;
 use crate::dispatcher::{Dispatcher, Ends, Parts};
 use crate::event::Events;
@@ -101,11 +102,18 @@ pub struct LockOptions {
 pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<(), AppError> {
     allow_many_files();
     // Before anything that takes its time: another host may hold it.
+    let now = SystemClock.now();
+    if is_unset(now) {
+        tracing::warn!(
+            "the clock of this machine says {}, so it is not set: jobs fire by it all the same, and what is recorded bears that time; set it, and they go on with the new one",
+            format_instant(now)
+        );
+    }
     let Opened {
         store,
         definitions,
         logs,
-    } = options.data.open(SystemClock.now())?;
+    } = options.data.open(now)?;
     let recovered = store.recover().await?;
     let (control, commands) = Control::new();
     // Dropped before the store is: as long as it is there, nobody else listens.
@@ -236,6 +244,7 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
         own_number,
         definitions,
         events,
+        data: options.data.directory()?,
         started_at: SystemClock.now(),
         answering: tokio::task::JoinSet::new(),
     };
@@ -248,6 +257,8 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     host.plugins.stop();
     host.come_to_rest(options.grace, &mut ended, &stop).await;
     drop(listening);
+    // Not left to whoever lets go of it last: the process may have ended by then.
+    host.store.close().await;
     Ok(())
 }
 

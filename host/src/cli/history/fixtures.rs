@@ -74,6 +74,7 @@ fn record(job: &str, due: &str, tail: &str) -> RunRecord {
         max_attempts: 1,
         last_success: None,
         deterministic: false,
+        params: None,
         status: Status::Recorded,
         attempts: Vec::new(),
     }

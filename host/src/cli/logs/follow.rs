@@ -9,7 +9,7 @@ use super::super::output::{harmless, status_word};
 use super::{Logs, Out, line};
 use crate::cli::Refusal;
 use crate::log::{LogQuery, LoggedLine};
-use crate::record::{Kind, RunQuery, RunRecord, Status};
+use crate::record::{Detail, Kind, RunQuery, RunRecord, Status};
 use crate::units::{format_duration, format_size};
 
 /// How often it is looked for more.
@@ -85,7 +85,8 @@ impl Logs {
         loop {
             // Asked first: what is read after it is all that there will be.
             let is_written = past.history.is_written();
-            let now = past.history.run(record.id).map_err(Refusal::failure)?;
+            let now = past.history.run(record.id, Detail::Logs);
+            let now = now.map_err(Refusal::failure)?;
             let Some(now) = now else {
                 (out.say)(&format!("the record of run {} is gone", record.id));
                 return Ok(ControlFlow::Continue(()));

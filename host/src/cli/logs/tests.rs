@@ -4,7 +4,7 @@ use super::*;
 use crate::app::history::History;
 use crate::app::history::tests::MemoryHistory;
 use crate::log::{LogBatch, LogLine, LogSink as _, LogSummary};
-use crate::record::{JobStats, JobSummary, RunPattern, RunQuery};
+use crate::record::{Detail, JobStats, JobSummary, RunPattern, RunQuery};
 use clap::Parser;
 
 #[derive(Debug, Parser)]
@@ -295,8 +295,8 @@ impl History for Shared {
         self.0.lock().runs(query)
     }
 
-    fn run(&self, id: RunId) -> Read<Option<RunRecord>> {
-        self.0.lock().run(id)
+    fn run(&self, id: RunId, detail: Detail) -> Read<Option<RunRecord>> {
+        self.0.lock().run(id, detail)
     }
 
     fn find_run(&self, pattern: &RunPattern) -> Read<Vec<RunId>> {

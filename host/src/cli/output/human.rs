@@ -5,6 +5,7 @@
 //! that it has followed the edit.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use crate::cli::output::printer::Renderer;
 use crate::cli::output::table::{JobTable, NAME_WIDTH};
@@ -87,7 +88,13 @@ impl Human {
         }
     }
 
-    fn open(&mut self, at: Timestamp, plugins: usize, to: &mut dyn Write) -> io::Result<()> {
+    fn open(
+        &mut self,
+        at: Timestamp,
+        plugins: usize,
+        data: Option<&Path>,
+        to: &mut dyn Write,
+    ) -> io::Result<()> {
         let Some(opening) = self.opening.take() else {
             return Ok(());
         };
@@ -95,6 +102,7 @@ impl Human {
         self.day = Some(options.viewer.date(at));
         if options.opening {
             header(&opening.table, at, plugins, options, to)?;
+            kept(data, options.paint, to)?;
             opening.table.write(at, options, to)?;
         }
         for stamped in &opening.held {
@@ -490,7 +498,9 @@ impl Renderer for Human {
         }
         if let Some(opening) = &mut self.opening {
             match &stamped.event {
-                Event::HostStarted { plugins, .. } => self.open(stamped.at, *plugins, to)?,
+                Event::HostStarted { plugins, data, .. } => {
+                    self.open(stamped.at, *plugins, data.as_deref(), to)?;
+                }
                 Event::JobAdded { job, next } | Event::JobUpdated { job, next, .. } => {
                     opening.table.set(job, *next);
                 }
@@ -616,6 +626,23 @@ fn header(
         write!(to, "   times in {}", options.viewer.zone_name(at))?;
     }
     writeln!(to)
+}
+
+/// Where what happens is kept, in one line.
+fn kept(data: Option<&Path>, paint: Paint, to: &mut dyn Write) -> io::Result<()> {
+    match data {
+        Some(data) => {
+            let place = harmless(&data.display().to_string());
+            writeln!(to, "{}", paint.paint(Tone::Dim, format!("data in {place}")))
+        }
+        None => {
+            let word = paint.paint(Tone::Warn, "nothing is kept");
+            writeln!(
+                to,
+                "{word} (--ephemeral): history, schedules and the states of jobs end with this host"
+            )
+        }
+    }
 }
 
 /// `41 runs: 38 ok, 3 timed out; 2 skipped`.

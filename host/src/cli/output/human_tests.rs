@@ -106,6 +106,7 @@ fn opening() -> Vec<(f64, Event)> {
         Event::HostStarted {
             jobs: 6,
             plugins: 4,
+            data: Some("/var/lib/quarterjack".into()),
         },
     ));
     events
@@ -170,6 +171,7 @@ fn text(text: &str) -> Option<Output> {
 fn the_header_and_the_table() {
     insta::assert_snapshot!(render(&mut human("UTC", false), opening()), @"
     quarterjack 0.1.0   6 jobs   4 plugins   tz database 2026f (system)
+    data in /var/lib/quarterjack
       NEXT       JOB      WHEN                        COMPONENT
       in 2 s     hello    every 5 s                   hello.wasm
       in 2 s     spinner  every 10 s                  spin.wasm    ended by its 1 s timeout, on purpose
@@ -184,6 +186,7 @@ fn the_header_and_the_table() {
 fn a_viewer_elsewhere_is_told_his_zone() {
     insta::assert_snapshot!(render(&mut human("Europe/Berlin", false), opening()), @"
     quarterjack 0.1.0   6 jobs   4 plugins   tz database 2026f (system)   times in Europe/Berlin
+    data in /var/lib/quarterjack
       NEXT       JOB      WHEN         COMPONENT
       in 2 s     hello    every 5 s    hello.wasm
       in 2 s     spinner  every 10 s   spin.wasm    ended by its 1 s timeout, on purpose
@@ -221,16 +224,32 @@ fn many_jobs_are_counted() {
         Event::HostStarted {
             jobs: 51,
             plugins: 1,
+            data: Some("/var/lib/quarterjack".into()),
         },
     ));
     let text = render(&mut human("UTC", false), events);
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 1 + 1 + 20 + 1);
+    assert_eq!(lines.len(), 2 + 1 + 20 + 1);
     assert!(
-        lines[2].contains(" 00 ") && lines[21].contains(" 19 "),
+        lines[3].contains(" 00 ") && lines[22].contains(" 19 "),
         "{text}"
     );
-    assert!(lines[22].contains("and 31 more jobs"), "{text}");
+    assert!(lines[23].contains("and 31 more jobs"), "{text}");
+}
+
+#[test]
+fn a_host_that_keeps_nothing_says_so() {
+    let started = Event::HostStarted {
+        jobs: 0,
+        plugins: 1,
+        data: None,
+    };
+    let text = render(&mut human("UTC", false), vec![(0.0, started)]);
+    insta::assert_snapshot!(text, @"
+    quarterjack 0.1.0   0 jobs   1 plugin   tz database 2026f (system)
+    nothing is kept (--ephemeral): history, schedules and the states of jobs end with this host
+      no jobs yet: they appear here as soon as a job file has some
+    ");
 }
 
 #[test]
@@ -242,11 +261,13 @@ fn a_host_without_jobs_says_so() {
             Event::HostStarted {
                 jobs: 0,
                 plugins: 1,
+                data: Some("/var/lib/quarterjack".into()),
             },
         )],
     );
     insta::assert_snapshot!(text, @"
     quarterjack 0.1.0   0 jobs   1 plugin   tz database 2026f (system)
+    data in /var/lib/quarterjack
       no jobs yet: they appear here as soon as a job file has some
     ");
 }

@@ -261,6 +261,7 @@ mod tests {
             line: 3,
             limit_lines: [21, 0, 0, 0, 0, 0],
             definition: None,
+            params_given: false,
         };
         let said = Some("limit: timeout 1 min");
         assert_eq!(

@@ -14,7 +14,7 @@ use crate::cli::history::{Past, View};
 use crate::cli::output::{harmless, plural};
 use crate::clock::{Timestamp, parse_instant};
 use crate::event::EventJson;
-use crate::record::{Kind, RunRecord, Status};
+use crate::record::{Detail, Kind, RunRecord, Status};
 use crate::run::Cause;
 
 /// The longest line that is read: far more than the record of the largest output and log takes.
@@ -47,6 +47,8 @@ pub(super) struct Record {
     /// Whether randomness and time came from the record.
     #[serde(default)]
     pub(super) deterministic: bool,
+    /// Its parameters, if they were given for it.
+    pub(super) params: Option<Box<RawValue>>,
     /// How it ended.
     pub(super) outcome: Option<String>,
     /// Why.
@@ -124,7 +126,7 @@ impl Record {
 /// There is no such run, or it has not run to an end.
 pub(super) fn find_past(past: &Past, wanted: &str, view: &View) -> Result<Record, Refusal> {
     let ended: Vec<Kind> = Kind::finished().collect();
-    of_past(&past.find(wanted, view, Some(&ended))?)
+    of_past(&past.find(wanted, view, Some(&ended), Detail::Last)?)
 }
 
 fn of_past(record: &RunRecord) -> Result<Record, Refusal> {

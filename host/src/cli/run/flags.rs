@@ -66,7 +66,7 @@ impl JobFlags {
         };
         job.deterministic |= self.deterministic;
         if let Some(params) = &self.params {
-            job.params = Some(params.clone());
+            job = job.with_params(params);
         }
         if !self.args.is_empty() {
             job.args = self.args.clone().into();

@@ -20,6 +20,9 @@ const LABEL: usize = 12;
 const OUTPUT_LINES: usize = 60;
 const LOG_LINES: usize = 10;
 
+/// How many columns of parameters are shown.
+const PARAMS: usize = 300;
+
 /// How many bytes of the output are laid out: more do not fit so many lines.
 const OUTPUT_BYTES: usize = 1 << 16;
 
@@ -101,7 +104,11 @@ impl Report<'_> {
         if record.deterministic {
             cause.push_str("   deterministic: `quarterjack rerun` comes to the same");
         }
-        self.line("cause", &cause, to)
+        self.line("cause", &cause, to)?;
+        match &record.params {
+            Some(params) => self.line("params", &harmless(&cut(params, PARAMS)), to),
+            None => Ok(()),
+        }
     }
 
     /// The outcome, and why it is that.

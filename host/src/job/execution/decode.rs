@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Coalesce, Failure, Failures, Group, OnLost, Overlap, Policies, RetryPolicy};
-use crate::job::decode::{Decoder, GROUP, RETRY};
+use crate::job::decode::Decoder;
 use crate::job::diagnostic::quoted;
 use crate::job::document::{Member, Node, Value};
+use crate::job::keys::{GROUP, RETRY};
 use crate::suggest::nearest;
 use crate::units::format_duration_exact;
 

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::decode::{Decoder, GRANTS, HTTP, Keys, SOCKETS, STATE};
+use super::super::decode::Decoder;
 use super::super::diagnostic::quoted;
 use super::super::document::{Member, Node, Value};
+use super::super::keys::{GRANTS, HTTP, Keys, SOCKETS, STATE};
 use super::dirs::decode_dirs;
 use super::network::{AddressRange, Endpoint, OriginPattern};
 use super::{EnvValue, Grants, HttpGrant, SocketGrant, StateQuota};

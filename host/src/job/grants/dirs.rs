@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::super::decode::{DIR, Decoder};
+use super::super::decode::Decoder;
 use super::super::diagnostic::quoted;
 use super::super::document::{Node, Value};
+use super::super::keys::DIR;
 use super::decode::told;
 use super::{Access, DirGrant, Grants};
 use crate::suggest::nearest;

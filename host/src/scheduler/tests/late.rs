@@ -142,6 +142,7 @@ fn before(since: Timestamp, dealt_with: Option<Timestamp>) -> Before {
     Before {
         since,
         dealt_with,
+        days_off: None,
         enabled: true,
     }
 }

@@ -20,6 +20,9 @@ const ENOUGH: u64 = 4 << 20;
 /// alone would let it begin anew; then the thread that writes sees to that itself.
 const LONGEST: u64 = 64 << 20;
 
+/// How long those who read are waited for at the end.
+const LAST: Duration = Duration::from_millis(500);
+
 /// After how many transactions the thread that writes looks at the length of the log.
 const LOOKS: u32 = 64;
 
@@ -103,9 +106,15 @@ impl Log {
         }
     }
 
-    /// Called after the last transaction.
+    /// Called after the last transaction: the file is whole by itself then, unless somebody reads
+    /// it for long.
     pub(super) fn finish(&self, connection: &Connection) {
-        copy(connection);
+        let whole = connection.busy_timeout(LAST).and_then(|()| {
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+        });
+        if !matches!(whole, Ok(0)) {
+            copy(connection);
+        }
     }
 }
 

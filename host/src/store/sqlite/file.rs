@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,13 +31,16 @@ const LONGEST_WORD: u64 = 1024;
 
 /// The tables of every version, the oldest first. What is here is never changed: a new version
 /// adds to it.
-const STEPS: &[M<'static>] = &[M::up(include_str!("schema.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("schema.sql")),
+    M::up(include_str!("schema-2.sql")),
+];
 
 /// Why a data directory cannot be used.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The directory cannot be made or looked into.
-    #[error("cannot use the data directory {}: {error}", path.display())]
+    #[error("cannot use the data directory {}: {error}{}", path.display(), way_out(error))]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -75,7 +79,7 @@ pub enum OpenError {
     },
     /// It is no store, or is damaged.
     #[error(
-        "{} is damaged, or is no history of quarterjack: {why}; nothing in it was changed. Put a backup in its place, or move it away to begin anew", path.display()
+        "{} is damaged, or was not written by quarterjack: {why}; nothing in it was changed. Put a backup in its place with `quarterjack restore`, or move the file away to go on without it", path.display()
     )]
     Damaged {
         /// The file.
@@ -107,6 +111,25 @@ pub enum OpenError {
         /// Why.
         why: String,
     },
+}
+
+/// What to do about a directory that cannot be used: the end of a sentence.
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; let this user read and write there, or name another directory with --data"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; its file system is read-only: name another directory with --data"
+        }
+        io::ErrorKind::NotADirectory
+        | io::ErrorKind::AlreadyExists
+        | io::ErrorKind::IsADirectory => {
+            "; there is something else of that name: name another directory with --data"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room on its disk",
+        _ => "",
+    }
 }
 
 /// That a data directory is held by this process, until it is dropped.
@@ -224,12 +247,29 @@ pub(super) fn open_with(path: &Path, steps: &[M<'static>]) -> Result<Connection,
 /// [`OpenError`].
 pub(super) fn open_to_read(directory: &Path) -> Result<Connection, OpenError> {
     let path = directory.join(FILE);
-    if !path.exists() {
-        return Err(OpenError::Missing {
-            path: directory.to_owned(),
-        });
+    match fs::metadata(&path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(OpenError::Missing {
+                path: directory.to_owned(),
+            });
+        }
+        Err(error) => {
+            return Err(OpenError::Directory {
+                path: directory.to_owned(),
+                error,
+            });
+        }
     }
-    open_to_read_with(&path, STEPS.len())
+    open_store_to_read(&path)
+}
+
+/// Opens the file of a store, or of a copy of one, to read it.
+///
+/// # Errors
+/// [`OpenError`].
+pub(super) fn open_store_to_read(path: &Path) -> Result<Connection, OpenError> {
+    open_to_read_with(path, STEPS.len())
 }
 
 /// Opens a file to read it, whose version may be this one at most.
@@ -237,26 +277,89 @@ pub(super) fn open_to_read(directory: &Path) -> Result<Connection, OpenError> {
 /// # Errors
 /// [`OpenError`].
 pub(super) fn open_to_read_with(path: &Path, known: usize) -> Result<Connection, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let named = |error: &rusqlite::Error| name(path, error);
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| named(&error))?;
-    connection
-        .busy_timeout(PATIENCE)
-        .map_err(|error| named(&error))?;
-    check_steps(&connection, path, known)?;
+    let checked = |mode: &str| {
+        let connection = open_as(path, mode)?;
+        let version = version_of(&connection)?;
+        Ok((connection, version))
+    };
+    let (connection, version) = match checked("mode=ro") {
+        // To read, SQLite writes a file beside this one, by which it would know of others. Where it
+        // may not and no host is at work, all is in the file itself, unless a log is left beside it.
+        Err(error) if is_write_refused(&error) && !path.parent().is_some_and(is_held) => {
+            if fs::metadata(with_ending(path, "-wal")).is_ok_and(|log| log.len() > 0) {
+                return Err(OpenError::Other {
+                    path: path.to_owned(),
+                    why: format!(
+                        "its directory cannot be written to, and its last records are still in {}; copy the whole directory to where you may write, and name that with --data",
+                        with_ending(path, "-wal").display()
+                    ),
+                });
+            }
+            checked("mode=ro&immutable=1")
+        }
+        opened => opened,
+    }
+    .map_err(|error| name(path, &error))?;
+    known_version(path, version, known)?;
     Ok(connection)
 }
 
-/// Refuses a store that a newer version has written, before anything is done to it.
-pub(super) fn check_version(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    check_steps(connection, path, STEPS.len())
+fn is_write_refused(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
 }
 
+/// Opens a file that nothing is written to.
+fn open_as(path: &Path, mode: &str) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(uri(path, mode), flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    Ok(connection)
+}
+
+/// The name of a file that also says how it is opened.
+pub(super) fn uri(path: &Path, mode: &str) -> String {
+    // What is not absolute would be taken for the name of a host.
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-._~".contains(byte) {
+            uri.push(char::from(*byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    uri.push('?');
+    uri.push_str(mode);
+    uri
+}
+
+/// The same path with something after it.
+pub(super) fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(ending);
+    name.into()
+}
+
+/// Refuses a file that a newer version has written, before anything is done to it.
 fn check_steps(connection: &Connection, path: &Path, known: usize) -> Result<(), OpenError> {
-    let found: i64 = connection
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .map_err(|error| name(path, &error))?;
-    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    let found = version_of(connection).map_err(|error| name(path, &error))?;
+    known_version(path, found, known).map(drop)
+}
+
+/// Of which version the tables are.
+fn version_of(connection: &Connection) -> rusqlite::Result<usize> {
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(usize::try_from(found).unwrap_or(usize::MAX))
+}
+
+/// A version of tables, if it is known.
+///
+/// # Errors
+/// [`OpenError::Newer`].
+pub(super) fn known_version(path: &Path, found: usize, known: usize) -> Result<usize, OpenError> {
     if found > known {
         return Err(OpenError::Newer {
             path: path.to_owned(),
@@ -264,7 +367,7 @@ fn check_steps(connection: &Connection, path: &Path, known: usize) -> Result<(),
             known,
         });
     }
-    Ok(())
+    Ok(found)
 }
 
 /// What every connection that writes is set to.
@@ -312,10 +415,10 @@ pub(super) fn explain(error: &rusqlite::Error) -> String {
             "; see whether the host may write to the data directory and what is in it"
         }
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            "; another program keeps the file locked"
+            "; another program keeps the file locked: end it, or try again when it has ended (`fuser` tells which it is)"
         }
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            "; the file is damaged: put a backup in its place, or move it away to begin anew"
+            "; the file is damaged: put a backup in its place with `quarterjack restore`, or move it away to go on without it"
         }
         _ => "",
     };

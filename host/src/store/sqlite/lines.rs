@@ -288,9 +288,6 @@ impl LogReader {
     }
 
     fn named(&self, error: &rusqlite::Error) -> StoreError {
-        StoreError::Read {
-            what: "the logs",
-            why: format!("{}: {}", self.path.display(), read_error(error).why()),
-        }
+        read_error("the logs", &self.path, error)
     }
 }

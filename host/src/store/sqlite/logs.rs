@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -54,6 +54,8 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// The lines that attempts printed, in a file of their own, apart from the runs'.
 #[derive(Debug)]
 pub struct SqliteLogs {
+    /// The file.
+    path: PathBuf,
     messages: Mutex<Option<Sender<Message>>>,
     /// Bytes that have been sent and not been taken up.
     waiting: Arc<AtomicU64>,
@@ -149,6 +151,7 @@ impl SqliteLogs {
                 error,
             })?;
         Ok(SqliteLogs {
+            path,
             messages: Mutex::new(Some(sender)),
             waiting,
             beyond,
@@ -179,7 +182,9 @@ impl SqliteLogs {
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         match &*self.reader.lock() {
-            Some(reader) => read(reader).map_err(|error| read_error(&error)),
+            Some(reader) => {
+                read(reader).map_err(|error| read_error("the logs", &self.path, &error))
+            }
             None => Err(gone()),
         }
     }

@@ -19,6 +19,7 @@ mod lines;
 mod logs;
 mod prune;
 mod reader;
+mod restore;
 mod rows;
 mod starts;
 mod tables;
@@ -27,7 +28,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
@@ -43,7 +44,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, Scope};
-use crate::record::{Pause, Retention, RunQuery, RunRecord, Status};
+use crate::record::{Detail, Pause, Retention, RunQuery, RunRecord, Status};
 use crate::run::{Attempt, FinishedRun, Firing, Run, RunId};
 use crate::state::{Changes, Snapshot, StateError};
 use checkpoints::{Checkpoints, Log};
@@ -51,12 +52,13 @@ use file::Hold;
 use starts::Starts;
 use writer::{Command, Note, Reply, Writer};
 
-pub use backup::{backup, restore};
+pub use backup::backup;
 pub use by_hand::set_paused_at_rest;
 pub use file::{FILE, OpenError};
 pub use lines::LogReader;
 pub use logs::SqliteLogs;
 pub use reader::Reader;
+pub use restore::restore;
 
 /// How long before it is due a run is recorded: many times what a commit takes, and little enough
 /// that a definition that changes meanwhile hardly matters.
@@ -66,13 +68,15 @@ const LEAD: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct SqliteStore {
     inner: Arc<Inner>,
-    writer: Option<JoinHandle<()>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
     logs: Arc<SqliteLogs>,
     _checkpoints: Checkpoints,
 }
 
 #[derive(Debug)]
 struct Inner {
+    /// The file.
+    path: PathBuf,
     commands: Mutex<Option<Sender<Command>>>,
     reader: Mutex<Connection>,
     starts: Arc<Starts>,
@@ -128,6 +132,7 @@ impl SqliteStore {
         Ok(SqliteStore {
             logs,
             inner: Arc::new(Inner {
+                path,
                 commands: Mutex::new(Some(sender)),
                 reader: Mutex::new(reader),
                 starts,
@@ -135,7 +140,7 @@ impl SqliteStore {
                 recovered: Mutex::new(Some(recovered)),
                 _hold: hold,
             }),
-            writer: Some(writer),
+            writer: Mutex::new(Some(writer)),
             _checkpoints: checkpoints,
         })
     }
@@ -172,12 +177,22 @@ impl SqliteStore {
 impl Drop for SqliteStore {
     /// Waits until all that was told is written.
     fn drop(&mut self) {
+        self.last_words()();
+    }
+}
+
+impl SqliteStore {
+    /// What it takes to wait until all that was told is written.
+    fn last_words(&self) -> impl FnOnce() + Send + 'static {
+        let (writer, logs) = (self.writer.lock().take(), self.logs.clone());
         self.inner.commands.lock().take();
-        if let Some(writer) = self.writer.take() {
-            // A panic of its own has been told.
-            let _ = writer.join();
+        move || {
+            if let Some(writer) = writer {
+                // A panic of its own has been told.
+                let _ = writer.join();
+            }
+            logs.close();
         }
-        self.logs.close();
     }
 }
 
@@ -191,7 +206,10 @@ fn recover(connection: &mut Connection, begun: &starts::Begun) -> rusqlite::Resu
 
 fn look_back(connection: &Connection, begun: &starts::Begun) -> rusqlite::Result<Recovered> {
     let schedules = connection
-        .prepare("SELECT name, trigger, since, dealt_with FROM jobs WHERE trigger IS NOT NULL")?
+        .prepare(
+            "SELECT name, trigger, since, dealt_with, days_off FROM jobs \
+             WHERE trigger IS NOT NULL",
+        )?
         .query_map([], |row| {
             let dealt_with: Option<i64> = row.get(3)?;
             let enabled = dealt_with != Some(tables::NOT_ENABLED);
@@ -199,6 +217,7 @@ fn look_back(connection: &Connection, begun: &starts::Begun) -> rusqlite::Result
                 trigger: row.get::<_, i64>(1)?.cast_unsigned(),
                 since: rows::from_nanos(row.get(2)?),
                 dealt_with: dealt_with.filter(|_| enabled).map(rows::from_nanos),
+                days_off: row.get::<_, Option<i64>>(4)?.map(rows::from_nanos),
                 enabled,
             };
             Ok((JobId::from(&*row.get::<_, String>(0)?), schedule))
@@ -273,7 +292,7 @@ impl Inner {
         let inner = self.clone();
         let read = tokio::task::spawn_blocking(move || read(&inner.reader.lock())).await;
         match read {
-            Ok(read) => read.map_err(|error| read_error(&error)),
+            Ok(read) => read.map_err(|error| read_error("the history", &self.path, &error)),
             Err(error) => Err(StoreError::Read {
                 what: "the history",
                 why: error.to_string(),
@@ -282,10 +301,11 @@ impl Inner {
     }
 }
 
-fn read_error(error: &rusqlite::Error) -> StoreError {
+/// Why something could not be read from a file.
+fn read_error(what: &'static str, path: &Path, error: &rusqlite::Error) -> StoreError {
     StoreError::Read {
-        what: "the history",
-        why: file::explain(error),
+        what,
+        why: format!("{}: {}", path.display(), file::explain(error)),
     }
 }
 
@@ -390,7 +410,7 @@ impl Store for SqliteStore {
         Box::pin(
             self.inner
                 .clone()
-                .read(move |reader| rows::read_run(reader, id)),
+                .read(move |reader| rows::read_run(reader, id, Detail::All)),
         )
     }
 
@@ -485,5 +505,13 @@ impl Store for SqliteStore {
     fn forget(&self, job: &JobId) -> BoxFuture<'_, Result<(), StoreError>> {
         let job = job.clone();
         Box::pin(self.inner.ask(move |reply| Command::Forget(job, reply)))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        let last_words = self.last_words();
+        Box::pin(async move {
+            // A panic of its own has been told.
+            let _ = tokio::task::spawn_blocking(last_words).await;
+        })
     }
 }

@@ -11,7 +11,7 @@ use super::{by_hand, read_error, rows};
 use crate::clock::Timestamp;
 use crate::job::{JobId, Scope};
 use crate::record::{
-    JobStats, JobSummary, LastRun, Pause, RunPattern, RunQuery, RunRecord, Status, Tally,
+    Detail, JobStats, JobSummary, LastRun, Pause, RunPattern, RunQuery, RunRecord, Status, Tally,
     is_failure,
 };
 use crate::run::{Outcome, RunId};
@@ -39,6 +39,10 @@ impl Reader {
         })
     }
 
+    fn named(&self, error: &rusqlite::Error) -> StoreError {
+        read_error("the history", &self.directory.join(file::FILE), error)
+    }
+
     /// Whether a host works with the data directory.
     pub fn is_written(&self) -> bool {
         file::is_held(&self.directory)
@@ -49,15 +53,16 @@ impl Reader {
     /// # Errors
     /// It cannot be read.
     pub fn runs(&self, query: &RunQuery) -> Result<Vec<RunRecord>, StoreError> {
-        rows::read_runs(&self.connection, query).map_err(|error| read_error(&error))
+        rows::read_runs(&self.connection, query).map_err(|error| self.named(&error))
     }
 
-    /// One record, with all that its attempts left behind; nothing if there is none.
+    /// One record with all of its attempts, and of what they left behind as much as is wanted;
+    /// nothing if there is none.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn run(&self, id: RunId) -> Result<Option<RunRecord>, StoreError> {
-        rows::read_run(&self.connection, id).map_err(|error| read_error(&error))
+    pub fn run(&self, id: RunId, detail: Detail) -> Result<Option<RunRecord>, StoreError> {
+        rows::read_run(&self.connection, id, detail).map_err(|error| self.named(&error))
     }
 
     /// The ids that are meant by a part of one, the newest first, at most `limit` of them.
@@ -66,7 +71,7 @@ impl Reader {
     /// It cannot be read.
     pub fn find_run(&self, pattern: &RunPattern, limit: usize) -> Result<Vec<RunId>, StoreError> {
         self.find(pattern, limit)
-            .map_err(|error| read_error(&error))
+            .map_err(|error| self.named(&error))
     }
 
     fn find(&self, pattern: &RunPattern, limit: usize) -> rusqlite::Result<Vec<RunId>> {
@@ -101,7 +106,7 @@ impl Reader {
     /// # Errors
     /// It cannot be read.
     pub fn jobs(&self) -> Result<Vec<JobSummary>, StoreError> {
-        self.summaries().map_err(|error| read_error(&error))
+        self.summaries().map_err(|error| self.named(&error))
     }
 
     fn summaries(&self) -> rusqlite::Result<Vec<JobSummary>> {
@@ -154,7 +159,7 @@ impl Reader {
     /// # Errors
     /// It cannot be read.
     pub fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
-        self.paused().map_err(|error| read_error(&error))
+        self.paused().map_err(|error| self.named(&error))
     }
 
     fn paused(&self) -> rusqlite::Result<Vec<Pause>> {
@@ -185,7 +190,7 @@ impl Reader {
     pub fn stats(&self, since: Option<Timestamp>) -> Result<Vec<JobStats>, StoreError> {
         self.tally(since)
             .map(Tally::stats)
-            .map_err(|error| read_error(&error))
+            .map_err(|error| self.named(&error))
     }
 
     /// Counts in one pass over the rows: of a long history there may be millions.
@@ -311,7 +316,7 @@ mod tests {
         assert_eq!(stats[0].runs(), 4);
         assert_eq!(stats[0].fuel, 28);
         assert_eq!(stats[1].skipped(), 1);
-        let one = reader.run(ids[0]).unwrap().unwrap();
+        let one = reader.run(ids[0], Detail::All).unwrap().unwrap();
         assert_eq!(one.status, Status::Finished(Outcome::Failed));
         drop(store);
         // And without it.

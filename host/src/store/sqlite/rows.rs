@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
 use crate::job::{DefinitionDigest, JobId};
-use crate::record::{AttemptEnd, AttemptRecord, Kind, RunQuery, RunRecord, Status};
+use crate::record::{AttemptEnd, AttemptRecord, Detail, Kind, RunQuery, RunRecord, Status};
 use crate::run::{
     Cause, Denial, Denials, Execution, Level, LogEntry, Outcome, Output, PluginDigest, Progress,
     Retry, RunId, SkipReason,
@@ -91,6 +91,7 @@ fn run_of(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         max_attempts: row.get(5)?,
         last_success: row.get::<_, Option<i64>>(6)?.map(from_nanos),
         deterministic: row.get(7)?,
+        params: None,
         status: status_of(row, 8)?,
         attempts: Vec::new(),
     })
@@ -263,11 +264,12 @@ impl Entry {
     }
 }
 
-/// Adds to the end of an attempt what it left behind.
+/// Adds to the end of an attempt what it left behind; its output only if it is wanted.
 fn read_result(
     connection: &Connection,
     run: RunId,
     attempt: &mut AttemptRecord,
+    with_output: bool,
 ) -> rusqlite::Result<()> {
     let Some(end) = &mut attempt.end else {
         return Ok(());
@@ -279,9 +281,11 @@ fn read_result(
         Option<String>,
     );
     let result: Option<Result> = connection
-        .prepare_cached(
-            "SELECT output_type, output, log, told FROM results WHERE run = ? AND number = ?",
-        )?
+        .prepare_cached(if with_output {
+            "SELECT output_type, output, log, told FROM results WHERE run = ? AND number = ?"
+        } else {
+            "SELECT NULL, NULL, log, told FROM results WHERE run = ? AND number = ?"
+        })?
         .query_row(params![to_key(run), attempt.number], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })
@@ -400,8 +404,12 @@ pub(super) fn read_runs(
     Ok(runs)
 }
 
-/// A record with all of its attempts and what they left behind.
-pub(super) fn read_run(connection: &Connection, id: RunId) -> rusqlite::Result<Option<RunRecord>> {
+/// A record with all of its attempts, and of what they left behind as much as is wanted.
+pub(super) fn read_run(
+    connection: &Connection,
+    id: RunId,
+    detail: Detail,
+) -> rusqlite::Result<Option<RunRecord>> {
     let sql = format!("SELECT {RUN} FROM runs {NAMES} WHERE runs.id = ?");
     let run = connection
         .prepare_cached(&sql)?
@@ -415,9 +423,22 @@ pub(super) fn read_run(connection: &Connection, id: RunId) -> rusqlite::Result<O
         .prepare_cached(&sql)?
         .query_map([to_key(id)], attempt_of)?
         .collect::<rusqlite::Result<_>>()?;
-    for attempt in &mut run.attempts {
-        read_result(connection, id, attempt)?;
+    let before_the_last = run.attempts.len().saturating_sub(1);
+    for (index, attempt) in run.attempts.iter_mut().enumerate() {
+        match detail {
+            Detail::Logs => read_result(connection, id, attempt, false)?,
+            Detail::All => read_result(connection, id, attempt, true)?,
+            Detail::Last if index == before_the_last => {
+                read_result(connection, id, attempt, true)?;
+            }
+            Detail::Last | Detail::Outline => {}
+        }
     }
+    run.params = connection
+        .prepare_cached("SELECT params FROM given WHERE run = ?")?
+        .query_row([to_key(id)], |row| row.get::<_, String>(0))
+        .optional()?
+        .map(Into::into);
     Ok(Some(run))
 }
 
@@ -427,7 +448,9 @@ pub(super) fn read_open(connection: &Connection) -> rusqlite::Result<Vec<RunReco
         .prepare("SELECT id FROM runs WHERE status IN ('recorded', 'running') ORDER BY id")?
         .query_map([], |row| row.get(0).map(from_key))?
         .collect::<rusqlite::Result<Vec<RunId>>>()?;
-    let runs = ids.into_iter().map(|id| read_run(connection, id));
+    let runs = ids
+        .into_iter()
+        .map(|id| read_run(connection, id, Detail::Outline));
     Ok(runs
         .collect::<rusqlite::Result<Vec<_>>>()?
         .into_iter()

@@ -10,8 +10,8 @@ use super::rows::{self, to_count, to_key, to_nanos, write_end};
 use super::writer::Note;
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, StateQuota};
-use crate::record::{AttemptEnd, Kind, RunRecord, Status};
-use crate::run::{Attempt, FinishedRun, Firing, Outcome, Run, RunId};
+use crate::record::{AttemptEnd, Detail, Kind, RunRecord, Status};
+use crate::run::{Attempt, FinishedRun, Firing, Outcome, Run, RunId, SkipReason};
 use crate::state::{Changes, Snapshot, StateError};
 use crate::store::{FinishError, FireResult, Schedule, Skip, is_unique, quota_of, to_run};
 
@@ -109,7 +109,9 @@ impl Tables<'_> {
     fn enter(&mut self, job: &JobId, schedule: &Schedule) -> rusqlite::Result<()> {
         let known = self.entered(job)?;
         self.connection
-            .prepare_cached("UPDATE jobs SET trigger = ?, since = ?, dealt_with = ? WHERE id = ?")?
+            .prepare_cached(
+                "UPDATE jobs SET trigger = ?, since = ?, dealt_with = ?, days_off = ? WHERE id = ?",
+            )?
             .execute(params![
                 schedule.trigger.cast_signed(),
                 to_nanos(schedule.since),
@@ -118,6 +120,7 @@ impl Tables<'_> {
                 } else {
                     Some(NOT_ENABLED)
                 },
+                schedule.days_off.map(to_nanos),
                 known.id
             ])?;
         Ok(())
@@ -217,11 +220,18 @@ impl Tables<'_> {
                 reason.and_then(|it| it.1).map(to_count),
                 reason.and_then(|it| it.2),
             ])?;
+        if let Some(params) = &record.params
+            && inserted == 1
+        {
+            self.connection
+                .prepare_cached("INSERT OR REPLACE INTO given (run, params) VALUES (?, ?)")?
+                .execute(params![to_key(record.id), &**params])?;
+        }
         Ok(inserted == 1)
     }
 
     pub(super) fn adopt(&mut self, id: RunId, job: Arc<Job>) -> rusqlite::Result<Option<Arc<Run>>> {
-        let Some(record) = rows::read_run(self.connection, id)? else {
+        let Some(record) = rows::read_run(self.connection, id, Detail::Outline)? else {
             return Ok(None);
         };
         if record.status.is_final() || record.job != job.id {
@@ -317,8 +327,17 @@ impl Tables<'_> {
         } else {
             self.insert(&skip.record(), job.id, false)?;
         }
-        if is_unique(skip.cause) {
-            self.dealt_with(job.id, skip.through.unwrap_or(skip.scheduled_at))?;
+        let through = skip.through.unwrap_or(skip.scheduled_at);
+        if let SkipReason::Excluded(..) = skip.reason {
+            // No step of the schedule: what is due on the same day is still to come.
+            self.connection
+                .prepare_cached(
+                    "UPDATE jobs SET days_off = max(coalesce(days_off, ?1), ?1) \
+                     WHERE id = ?2 AND trigger IS NOT NULL",
+                )?
+                .execute(params![to_nanos(through), job.id])?;
+        } else if is_unique(skip.cause) {
+            self.dealt_with(job.id, through)?;
         }
         Ok(())
     }
@@ -402,6 +421,7 @@ impl Tables<'_> {
         for run in runs {
             let key = to_key(*run);
             for sql in [
+                "DELETE FROM given WHERE run = ?",
                 "DELETE FROM results WHERE run = ?",
                 "DELETE FROM attempts WHERE run = ?",
                 "DELETE FROM runs WHERE id = ? AND status NOT IN ('recorded', 'running')",
@@ -416,7 +436,7 @@ impl Tables<'_> {
         self.connection
             .prepare_cached(
                 "UPDATE jobs SET trigger = NULL, since = NULL, dealt_with = NULL, \
-                 last_success = NULL, forgotten = 1 WHERE name = ?",
+                 days_off = NULL, last_success = NULL, forgotten = 1 WHERE name = ?",
             )?
             .execute([job.as_str()])?;
         self.caches.jobs.remove(job);

@@ -127,6 +127,7 @@ async fn a_job_that_is_not_enabled_is_left_so() {
         trigger: 1,
         since: instant(5),
         dealt_with: Some(instant(60)),
+        days_off: None,
         enabled,
     };
     store.enter(vec![
@@ -157,6 +158,7 @@ async fn what_a_killed_host_left_is_found() {
         trigger: u64::MAX,
         since: instant(5),
         dealt_with: None,
+        days_off: None,
         enabled: true,
     };
     store.enter(vec![(a.id.clone(), schedule), (b.id.clone(), schedule)]);
@@ -167,6 +169,12 @@ async fn what_a_killed_host_left_is_found() {
         through: Some(instant(110)),
         reason: SkipReason::Missed(Some(3)),
         ..skip(&b, 90)
+    });
+    // What a calendar leaves out is no step of the schedule.
+    store.skipped(Skip {
+        through: Some(instant(900)),
+        reason: SkipReason::Excluded(Some(9), "not_on holidays".into()),
+        ..skip(&b, 100)
     });
     let running = fire(&store, firing(&a, Cause::Schedule, 120)).await;
     let ahead = fire(&store, firing(&a, Cause::Schedule, 180)).await;
@@ -181,6 +189,8 @@ async fn what_a_killed_host_left_is_found() {
     assert_eq!(recovered.schedules.len(), 2);
     assert_eq!(dealt_with("a"), Some(instant(180)));
     assert_eq!(dealt_with("b"), Some(instant(110)));
+    let days_off = |job: &str| recovered.schedules[&JobId::from(job)].days_off;
+    assert_eq!((days_off("a"), days_off("b")), (None, Some(instant(900))));
     assert_eq!(recovered.schedules[&a.id].trigger, u64::MAX);
     assert_eq!(recovered.schedules[&a.id].since, instant(5));
     let begun: Vec<_> = recovered
@@ -274,7 +284,7 @@ fn what_is_no_store_or_a_newer_one_is_left_alone() {
     let path = dir.path().join(FILE);
     fs::write(&path, "a shopping list, rather a long one: ".repeat(100)).unwrap();
     let before = fs::read(&path).unwrap();
-    insta::assert_snapshot!(refused(dir.path()), @"DATA/quarterjack.db is damaged, or is no history of quarterjack: file is not a database; nothing in it was changed. Put a backup in its place, or move it away to begin anew");
+    insta::assert_snapshot!(refused(dir.path()), @"DATA/quarterjack.db is damaged, or was not written by quarterjack: file is not a database; nothing in it was changed. Put a backup in its place with `quarterjack restore`, or move the file away to go on without it");
     assert_eq!(fs::read(&path).unwrap(), before);
 
     fs::remove_file(&path).unwrap();
@@ -282,7 +292,7 @@ fn what_is_no_store_or_a_newer_one_is_left_alone() {
     let connection = Connection::open(&path).unwrap();
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
-    insta::assert_snapshot!(refused(dir.path()), @"DATA/quarterjack.db was written by a newer quarterjack (its tables are of version 99, this one knows 1); use that one, or give this one a --data of its own");
+    insta::assert_snapshot!(refused(dir.path()), @"DATA/quarterjack.db was written by a newer quarterjack (its tables are of version 99, this one knows 2); use that one, or give this one a --data of its own");
 
     let error = file::open_to_read(&dir.path().join("nowhere")).unwrap_err();
     let error = error

@@ -374,7 +374,12 @@ mod tests {
                 watched.hear(0, Event::JobAdded { job, next });
             }
             let (jobs, plugins) = (4, 2);
-            watched.hear(0, Event::HostStarted { jobs, plugins });
+            let started = Event::HostStarted {
+                jobs,
+                plugins,
+                data: Some("data".into()),
+            };
+            watched.hear(0, started);
             watched
         }
 
