@@ -400,6 +400,26 @@ fn what_a_server_says_is_followed() {
 }
 
 #[test]
+fn a_source_that_may_is_emptied_at_once() {
+    let project = Project::with(&["hello"]);
+    project.write("conf/local.json", one("a"));
+    project.write(
+        "conf/hosts.toml",
+        "[[source]]\nname = \"local\"\nfile = \"local.json\"\nallow_mass_removal = true\n",
+    );
+    // Beside the configuration, wherever the host works.
+    let host = project.serve(&["--config", "conf/hosts.toml", "--refresh", "1h"]);
+    host.record("a").succeeded();
+    let mark = host.mark();
+    project.write("conf/local.json", "[]");
+    host.event_from(mark, "job.removed", "a");
+    assert!(!host.events().iter().any(|event| event.is("removal.held")));
+    let summary = reloaded(&host, mark, "local");
+    assert_eq!(summary.text("source"), "local");
+    host.stop().in_order();
+}
+
+#[test]
 fn a_url_stands_where_a_job_file_does() {
     let project = Project::with(&["hello"]);
     let url = |path: &str| format!("http://127.0.0.1:1/{path}");

@@ -104,6 +104,8 @@ const ORIGINS: [(&str, &[&str]); 4] = [
     ("sql", &["query", "password", "channel"]),
 ];
 
+/// What the definitions are called that the host keeps itself.
+const OWN: &str = "host";
 /// The longest name of a source, in bytes.
 const LONGEST_NAME: usize = 64;
 /// The seldomest that a source may be read.
@@ -170,6 +172,11 @@ fn name(
         let message = format!("{:?} is no name of a source", shortened(name));
         let label = format!("letters, digits, `-`, `_` and `.`, at most {LONGEST_NAME} bytes");
         reader.error(node.span(), message, label);
+        return None;
+    }
+    if name == OWN {
+        let message = format!("{name:?} is the name of the definitions that the host keeps itself");
+        reader.error(node.span(), message, "give this one another name");
         return None;
     }
     if let Some(other) = before.iter().find(|other| *other.name == *name) {

@@ -724,6 +724,10 @@ fn every_mistake_in_a_source_is_told_at_its_place() {
 file = "a.json"
 
 [[source]]
+name = "host"
+file = "a.json"
+
+[[source]]
 name = "nowhere"
 refresh = "0s"
 
@@ -766,24 +770,25 @@ allow_mass_removal = "true"
     assert!(!told.contains("hunter22"), "{told}");
     insta::assert_snapshot!(told, @r#"
     quarterjack.toml:2:1: the source has no name: add name = "central": it is what events and errors call it
-    quarterjack.toml:5:1: the source does not say where its jobs are: add one of `file`, `directory`, `http` and `sql`
-    quarterjack.toml:7:11: `refresh` "0s" is out of range: `refresh` is above 0
-    quarterjack.toml:11:8: `~` is not expanded here: write the path out
-    quarterjack.toml:12:1: a source has `file` or `directory`, not both: make a [[source]] of its own of it
-    quarterjack.toml:13:1: `token` says nothing of a source with `file`: it goes with `http`
-    quarterjack.toml:16:8: "far away" is no name of a source: letters, digits, `-`, `_` and `.`, at most 64 bytes
-    quarterjack.toml:17:8: `http`: a user or a password in a URL would be told in errors and logs: put a bearer token into a secret, and name it with `token`
-    quarterjack.toml:18:11: `timeout` "1h" is above the maximum of every host: at most 10 min
-    quarterjack.toml:22:8: `http`: it is no URL: write one such as "https://example.com/jobs.json"
-    quarterjack.toml:23:9: `token` names a secret, and no secret has such a name: letters, digits, `_`, `-` and `.`, the last not first
-    quarterjack.toml:24:12: `max_size` "1GiB" is above the maximum of every host: at most 256 MiB
-    quarterjack.toml:28:8: `file` is a path, not a URL: it goes with `http`
-    quarterjack.toml:29:1: unknown key "querry" in [[source]]: did you mean `query`?
-    quarterjack.toml:31:1: the source does not say which rows are its jobs: add query = "SELECT definition FROM jobs"
-    quarterjack.toml:33:7: `sql`: it is no URL of a database: write "sqlite:jobs.db" or "postgres://user@host/database"
-    quarterjack.toml:37:7: `sql`: a password would be told in errors and logs: put it into a secret, and name it with `password`
-    quarterjack.toml:38:9: `query` is empty
-    quarterjack.toml:39:22: `allow_mass_removal` is true or false, not a string: write true without quotes
+    quarterjack.toml:6:8: "host" is the name of the definitions that the host keeps itself: give this one another name
+    quarterjack.toml:9:1: the source does not say where its jobs are: add one of `file`, `directory`, `http` and `sql`
+    quarterjack.toml:11:11: `refresh` "0s" is out of range: `refresh` is above 0
+    quarterjack.toml:15:8: `~` is not expanded here: write the path out
+    quarterjack.toml:16:1: a source has `file` or `directory`, not both: make a [[source]] of its own of it
+    quarterjack.toml:17:1: `token` says nothing of a source with `file`: it goes with `http`
+    quarterjack.toml:20:8: "far away" is no name of a source: letters, digits, `-`, `_` and `.`, at most 64 bytes
+    quarterjack.toml:21:8: `http`: a user or a password in a URL would be told in errors and logs: put a bearer token into a secret, and name it with `token`
+    quarterjack.toml:22:11: `timeout` "1h" is above the maximum of every host: at most 10 min
+    quarterjack.toml:26:8: `http`: it is no URL: write one such as "https://example.com/jobs.json"
+    quarterjack.toml:27:9: `token` names a secret, and no secret has such a name: letters, digits, `_`, `-` and `.`, the last not first
+    quarterjack.toml:28:12: `max_size` "1GiB" is above the maximum of every host: at most 256 MiB
+    quarterjack.toml:32:8: `file` is a path, not a URL: it goes with `http`
+    quarterjack.toml:33:1: unknown key "querry" in [[source]]: did you mean `query`?
+    quarterjack.toml:35:1: the source does not say which rows are its jobs: add query = "SELECT definition FROM jobs"
+    quarterjack.toml:37:7: `sql`: it is no URL of a database: write "sqlite:jobs.db" or "postgres://user@host/database"
+    quarterjack.toml:41:7: `sql`: a password would be told in errors and logs: put it into a secret, and name it with `password`
+    quarterjack.toml:42:9: `query` is empty
+    quarterjack.toml:43:22: `allow_mass_removal` is true or false, not a string: write true without quotes
     "#);
 }
 
