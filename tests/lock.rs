@@ -106,8 +106,9 @@ fn the_old_one_stays_in_service_when_the_host_starts_again() {
     let host = project.serve(&LOCK);
     let abbey = hello_from("abbey");
     host.plugin_from(0, "plugin.locked", "hello.wasm");
+    let mark = host.mark();
     project.replace("plugins/hello.wasm", &abbey);
-    host.plugin_from(0, "plugin.loaded", "hello.wasm");
+    host.plugin_from(mark, "plugin.loaded", "hello.wasm");
     says(&host, "a", "hello from the abbey\n");
     let mark = host.mark();
     project.replace("plugins/hello.wasm", greedy());

@@ -31,7 +31,8 @@ fn a_definition_that_is_put_runs_and_outlives_the_host() {
     let put = project
         .run(&["jobs", "put", "a.json", "--id", "a"])
         .exits(0);
-    assert!(put.stdout.starts_with("a added; next in "), "{put:?}");
+    // How long until then depends on the moment.
+    assert!(put.stdout.starts_with("a added; next "), "{put:?}");
     assert_eq!(host.event("job.added", "a").text("origin"), "host:a:2");
     host.record("a").succeeded();
     let again = project

@@ -10,7 +10,6 @@
 //! - the file is whole.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -35,6 +34,7 @@ use crate::run::{Attempt, Cause, Execution, Outcome, Retry, RunId};
 use crate::scheduler::Scheduler;
 use crate::state::Changes;
 use crate::store::conformance::{execution, job};
+use crate::store::sqlite::tests::is_whole;
 use crate::store::{SqliteStore, Store as _};
 use crate::trigger::{After, Bounds, Ending, Trigger};
 
@@ -395,7 +395,7 @@ impl World {
         let store = SqliteStore::open(self.dir.path(), self.clock.now()).unwrap();
         self.check_states(&store);
         drop(store);
-        check_file(self.dir.path());
+        assert!(is_whole(self.dir.path()), "the file is damaged");
         let books = self.books.lock();
         assert_eq!(books.wrong, [""; 0]);
         books.begun.len() as u64
@@ -442,14 +442,6 @@ impl World {
         let successes = records.iter().filter(is_success).count();
         assert_eq!(followed, successes, "runs that follow, of so many ends");
     }
-}
-
-/// SQLite's own opinion.
-fn check_file(directory: &Path) {
-    let path = directory.join(crate::store::sqlite::FILE);
-    let connection = rusqlite::Connection::open(path).unwrap();
-    let check = connection.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0));
-    assert_eq!(check.unwrap(), "ok");
 }
 
 #[test]

@@ -344,9 +344,10 @@ fn io_failure(error: &io::Error) -> Failure {
 fn tls_failure(error: &rustls::Error) -> Failure {
     use rustls::CertificateError::{self as Certificate, UnknownIssuer};
     let advice = match error {
-        rustls::Error::InvalidCertificate(UnknownIssuer | Certificate::Other(_)) => {
-            "name the file of the authority that signed it with `sslrootcert` in the URL"
-        }
+        // A bad signature: an authority of the same name is known.
+        rustls::Error::InvalidCertificate(
+            UnknownIssuer | Certificate::BadSignature | Certificate::Other(_),
+        ) => "name the file of the authority that signed it with `sslrootcert` in the URL",
         rustls::Error::InvalidCertificate(
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. },
         ) => "the host's name in the URL has to be one of the certificate's",

@@ -624,7 +624,13 @@ mod tests {
             vec![text("d"), Cell::Null, text("{}")],
         ];
         let manifest = manifest(&names, &rows);
-        insta::assert_snapshot!(told(&manifest), @"");
+        insta::assert_snapshot!(told(&manifest), @r#"
+        a: a.wasm
+        (b) jobs-db: row 2, `id`: the key "id" is there twice: it was first in row 2
+        (c) jobs-db: row 3, `definition`: a definition beside other columns is a JSON object: such as {"trigger": "@hourly"}
+        (d) jobs-db: row 4: job `d` has no `trigger`: add "trigger": "*/5 * * * *" or {"interval": "5s"}; "@manually" is for a job that runs only when asked to
+        (d) jobs-db: row 4: job `d` has no `component`: add "component": "NAME.wasm", a file of the plugins directory
+        "#);
         assert!(!manifest.jobs().next().unwrap().enabled);
     }
 
@@ -673,11 +679,39 @@ mod tests {
                 with("twice", 5, text(r#"{"id": "other"}"#)),
             ],
         );
-        insta::assert_snapshot!(told(&manifest), @"");
+        insta::assert_snapshot!(told(&manifest), @r#"
+        ok: a.wasm
+        (macro) jobs-db: row 2, `trigger`: no such macro: `@hurly`: a macro is @yearly, @monthly, @weekly, @daily, @hourly, @every, @reboot or @manually; did you mean `@hourly`?
+        (json) jobs-db: row 3, `params`: is no JSON, at character 1: the `{` is never closed: its `}` is missing
+        (comment) jobs-db: row 4, `params`: is no JSON: key must be a string at line 1 column 10: comments and trailing commas are for files
+        (empty) jobs-db: row 5, `params`: is empty, and no JSON: NULL is what is not set
+        (blob) jobs-db: row 6, `component`: is a BLOB of 3 bytes, which no definition can hold: select it as text, or as JSON text: json(…) in SQLite
+        (truth) jobs-db: row 7, `enabled`: `enabled` is true or false, not a string
+        (null) jobs-db: row 8, `definition`: there is no definition: it is NULL: leave such rows out with WHERE … IS NOT NULL
+        (within) jobs-db: row 9, `definition`: `version` is a whole number, not a string
+        (no trigger) jobs-db: row 10: job `no trigger` has no `trigger`: add "trigger": "*/5 * * * *" or {"interval": "5s"}; "@manually" is for a job that runs only when asked to
+        (?) jobs-db: row 11, `id`: the id is empty: give the job a name of its own
+        (ok) jobs-db: row 12, `id`: the id "ok" is used twice: it was first used in row 1
+        (twice) jobs-db: row 13, `id`: the key "id" is there twice: it was first in row 13
+        "#);
         let problems = manifest.problems();
-        insta::assert_snapshot!(problems[0].render(false), @"");
-        insta::assert_snapshot!(problems[1].render(false), @"");
-        insta::assert_snapshot!(serde_json::to_string(problems[1]).unwrap(), @"");
+        insta::assert_snapshot!(problems[0].render(false), @r#"
+        error: no such macro: `@hurly`
+         --> jobs-db, row 2, `trigger`
+          |
+        2 | {"id": "macro", "component": "a.wasm", "trigger": "@hurly"}
+          |                                                    ^^^^^^ a macro is @yearly, @monthly, @weekly, @daily, @hourly, @every, @reboot or @manually
+          |
+          = help: did you mean `@hourly`?
+        "#);
+        insta::assert_snapshot!(problems[1].render(false), @r#"
+        error: is no JSON, at character 1: the `{` is never closed
+         --> jobs-db, row 3, `params`
+          |
+        3 | {"id": "json", "params": "{\"a\": 1"}
+          |                          ^^^^^^^^^^^ its `}` is missing
+        "#);
+        insta::assert_snapshot!(serde_json::to_string(problems[1]).unwrap(), @r#"{"severity":"error","job":"json","file":"jobs-db","row":3,"field":"params","message":"is no JSON, at character 1: the `{` is never closed","hint":"its `}` is missing"}"#);
     }
 
     #[test]
@@ -694,7 +728,19 @@ mod tests {
             "{\"id\": \"\\ud800\"}",
         ];
         let rows: Vec<_> = broken.iter().map(|it| vec![text(it)]).collect();
-        insta::assert_snapshot!(told(&manifest(&["definition"], &rows)), @"");
+        insta::assert_snapshot!(told(&manifest(&["definition"], &rows)), @r#"
+        (?) jobs-db: row 1, `definition`: is empty, and no JSON: NULL is what is not set
+        (?) jobs-db: row 2, `definition`: is no JSON, at character 1: `nonsense` is not a value: a string stands in double quotes: "nonsense"
+        (?) jobs-db: row 3, `definition`: a job is an object such as {"id": "hello", "component": "hello.wasm", "trigger": "@every 5s"}, not a number
+        (?) jobs-db: row 4, `definition`: a job is an object such as {"id": "hello", "component": "hello.wasm", "trigger": "@every 5s"}, not a list
+        (?) jobs-db: row 5, `definition`: a job is an object such as {"id": "hello", "component": "hello.wasm", "trigger": "@every 5s"}, not null
+        (?) jobs-db: row 6, `definition`: is no JSON, at character 1: the `{` is never closed: its `}` is missing
+        (a) jobs-db: row 7, `definition`: job `a` has no `trigger`: add "trigger": "*/5 * * * *" or {"interval": "5s"}; "@manually" is for a job that runs only when asked to
+        (a) jobs-db: row 7, `definition`: job `a` has no `component`: add "component": "NAME.wasm", a file of the plugins directory
+        (a) jobs-db: row 8, `definition`: the id "a" is used twice: it was first used in row 7
+        (a) jobs-db: row 8, `definition`: no such macro: `@hurly`: a macro is @yearly, @monthly, @weekly, @daily, @hourly, @every, @reboot or @manually; did you mean `@hourly`?
+        (?) jobs-db: row 9, `definition`: \ud800 is no character: a character beyond \uFFFF is a pair of escapes, high then low
+        "#);
     }
 
     #[test]
@@ -714,7 +760,12 @@ mod tests {
                 line + "\n"
             })
             .collect();
-        insta::assert_snapshot!(told, @"");
+        insta::assert_snapshot!(told, @"
+        (blob) jobs-db: row 1, `params`: is a BLOB of 1 byte, which no definition can hold: select
+        (?) jobs-db: row 2: too many values one inside the other: the limit is 512 levels
+        a: a.wasm
+        (blob) jobs-db: row 4, `params`: is a BLOB of 1 byte, which no definition can hold: select
+        ");
     }
 
     #[test]
@@ -731,7 +782,14 @@ mod tests {
         ] {
             writeln!(all, "{}", told(names)).unwrap();
         }
-        insta::assert_snapshot!(all, @"");
+        insta::assert_snapshot!(all, @"
+        the query yields no columns: it has to be a SELECT
+        the query yields two columns `id`: leave one of them out, or name it with AS
+        the query yields a column `componnent`, which no job has: did you mean `component`? AS gives a column another name
+        the query yields a column `created_at`, which no job has: select what a definition is made of: id, description, component, sha256, trigger, cron_expression, timezone, params, args, limits, grants, enabled, version, run_on_start, max_instances, overlap, misfire_grace_time, coalesce, retry, deadline, on_lost, priority, group, deterministic; or whole definitions as `definition`
+        the query yields no column `component`: a job needs one; or select whole definitions as `definition`
+        the query yields no column `trigger`: a job needs one; or select whole definitions as `definition`
+        ");
     }
 
     #[test]
@@ -740,11 +798,11 @@ mod tests {
         let mut builder = Builder::new(columns(&BASE).unwrap());
         builder.max_rows = 2;
         assert!(builder.push(&row).is_ok() && builder.push(&row).is_ok());
-        insta::assert_snapshot!(builder.push(&row).unwrap_err(), @"");
+        insta::assert_snapshot!(builder.push(&row).unwrap_err(), @"the query yields more than 2 rows: is it the right table? A source has fewer jobs than that");
         let mut builder = Builder::new(columns(&BASE).unwrap());
         builder.max_bytes = 1 << 10;
         let pushed = (0..1 << 10).find_map(|_| builder.push(&row).err());
-        insta::assert_snapshot!(pushed.unwrap(), @"");
+        insta::assert_snapshot!(pushed.unwrap(), @"the query yields more than 1 KiB: is it the right table? Definitions may be spread over several sources");
         assert!(builder.text.len() < 2 << 10);
     }
 

@@ -126,7 +126,7 @@ fn whole_definitions_are_read_from_one_column() {
     fixture.run("UPDATE jobs SET definition = jsonb(definition) WHERE rowid = 1");
     let snapshot = source.read().unwrap();
     let problems = manifest(&snapshot).problems();
-    insta::assert_snapshot!(problems[0], @"");
+    insta::assert_snapshot!(problems[0], @"jobs-db: row 1, `definition`: is a BLOB of 46 bytes, which no definition can hold: select it as text, or as JSON text: json(…) in SQLite");
     let json = fixture.source("SELECT json(definition) FROM jobs");
     assert_eq!(ids(&json.read().unwrap()), "x y");
 }
@@ -141,7 +141,7 @@ fn a_broken_row_is_told_of_and_the_others_are_read() {
     let source = fixture.source(COLUMNS);
     let snapshot = source.read().unwrap();
     assert_eq!(ids(&snapshot), "a c");
-    insta::assert_snapshot!(manifest(&snapshot).problems()[0], @"");
+    insta::assert_snapshot!(manifest(&snapshot).problems()[0], @"jobs-db: row 2, `trigger`: no such macro: `@hurly`: a macro is @yearly, @monthly, @weekly, @daily, @hourly, @every, @reboot or @manually; did you mean `@hourly`?");
     assert!(source.read().unwrap().unchanged);
     fixture.run("UPDATE jobs SET trigger = '@daily' WHERE id = 'b'");
     assert_eq!(ids(&source.read().unwrap()), "a b c");
@@ -176,7 +176,22 @@ fn what_cannot_be_read_is_told() {
     ] {
         all.push(fixture.told(&fixture.source(query)));
     }
-    insta::assert_snapshot!(all.join("\n"), @"");
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    jobs-db: DIR/no.db: no such file: whoever writes the definitions creates it
+    jobs-db: DIR/sub/no.db: no such file: there is no directory DIR/sub
+    jobs-db: DIR: is no regular file: name a database, such as jobs.db
+    jobs-db: DIR/text.db: is not an SQLite database: is it the right file, and not an encrypted one?
+    jobs-db (query):1:1: no such table: jobz: asked of DIR/jobs.db
+    jobs-db (query):2:3: no such column: componnent: asked of DIR/jobs.db
+    jobs-db: DIR/jobs.db: the query yields a column `componnent`, which no job has: did you mean `component`? AS gives a column another name
+    jobs-db (query):1:1: incomplete input: asked of DIR/jobs.db
+    jobs-db (query):1:1: near "SELECTT": syntax error: asked of DIR/jobs.db
+    jobs-db (query):1:1: the query is more than one statement: leave one SELECT; asked of DIR/jobs.db
+    jobs-db: DIR/jobs.db: the query yields no columns: it has to be a SELECT
+    jobs-db: DIR/jobs.db: the query yields no column `component`: a job needs one; or select whole definitions as `definition`
+    jobs-db (query):1:1: RAISE() may only be used within a trigger-program: asked of DIR/jobs.db
+    jobs-db: DIR/jobs.db: the query yields no columns: it has to be a SELECT
+    "#);
     assert!(!dir.join("other.db").exists() && !Path::new("other.db").exists());
     let error = fixture
         .source("SELECT id,\n  componnent, trigger FROM jobs")
@@ -184,7 +199,15 @@ fn what_cannot_be_read_is_told() {
         .unwrap_err();
     let drawn = error.problems()[0].render(false);
     let drawn = drawn.replace(&dir.display().to_string(), "DIR");
-    insta::assert_snapshot!(drawn, @"");
+    insta::assert_snapshot!(drawn, @"
+    error: no such column: componnent
+     --> jobs-db (query):2:3
+      |
+    2 |   componnent, trigger FROM jobs
+      |   ^^^^^^^^^^
+      |
+      = help: asked of DIR/jobs.db
+    ");
 }
 
 #[test]
@@ -247,7 +270,7 @@ fn a_locked_database_is_waited_for_and_told_of() {
     let patience = Duration::from_millis(50);
     source.reading.lock().file.as_mut().unwrap().hurry(patience);
     fixture.run("BEGIN EXCLUSIVE");
-    insta::assert_snapshot!(fixture.told(&source), @"");
+    insta::assert_snapshot!(fixture.told(&source), @"jobs-db: DIR/jobs.db: the database has been locked by another program for 50 ms: programs that write should keep transactions short; with `PRAGMA journal_mode=WAL` they lock nobody out");
     fixture.run("COMMIT");
     assert_eq!(ids(&source.read().unwrap()), "a");
     // Who uses a write-ahead log locks no reader out.
@@ -266,7 +289,7 @@ fn a_query_without_end_is_cut_short() {
     );
     let patience = Duration::from_millis(100);
     source.reading.lock().file.as_mut().unwrap().hurry(patience);
-    insta::assert_snapshot!(fixture.told(&source), @"");
+    insta::assert_snapshot!(fixture.told(&source), @"jobs-db (query):1:1: the query took longer than 100 ms: does it lack an index?; asked of DIR/jobs.db");
 }
 
 #[test]
@@ -347,7 +370,13 @@ fn settings_that_cannot_be_used_are_refused() {
             ..base
         }),
     ];
-    insta::assert_snapshot!(all.join("\n"), @"");
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    query: the query is empty: such as "SELECT definition FROM jobs ORDER BY id"
+    query: the query holds a NUL character: leave it out
+    password: an SQLite file has no password: leave it out
+    channel: an SQLite file has no channel: leave it out
+    url: the URL is none of a database: it is sqlite:///path/file.db or postgres://user@host:port/database
+    "#);
 }
 
 #[test]

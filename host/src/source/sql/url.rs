@@ -213,7 +213,20 @@ mod tests {
         ]
         .map(refused)
         .into();
-        insta::assert_snapshot!(all.join("\n"), @"");
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        the URL is none of a database: it is sqlite:///path/file.db or postgres://user@host:port/database
+        the URL is none of a database: it is sqlite:///path/file.db or postgres://user@host:port/database
+        `mysql` is no database that definitions can be read from: these are SQLite (sqlite:///path) and PostgreSQL (postgres://user@host/database)
+        the URL is none of a database: it is sqlite:///path/file.db or postgres://user@host:port/database
+        the URL names no file: such as sqlite:///var/lib/app/jobs.db
+        the URL of an SQLite file has no parameters: leave out what begins with `?`; it is only read in any case
+        the URL names no file: such as sqlite:///var/lib/app/jobs.db
+        the URL names no file: such as sqlite:///var/lib/app/jobs.db
+        the URL names no file: such as sqlite:///var/lib/app/jobs.db
+        the URL names no server: such as postgres://user@host:5432/database
+        the URL has a space or a control character in it: write %20 for a space
+        there is no `sslmode` "on": it is disable, prefer, require or verify-full
+        "#);
     }
 
     #[test]

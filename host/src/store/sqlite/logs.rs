@@ -162,9 +162,9 @@ impl SqliteLogs {
 
     /// Waits until all that was told is written. What is told after that is lost.
     pub(super) fn close(&self) {
-        self.messages.lock().take();
-        // Before the one that writes, which tidies up as the last one.
+        // Before the one that writes is told to end: it tidies up as the last one.
         self.reader.lock().take();
+        self.messages.lock().take();
         if let Some(writer) = self.writer.lock().take() {
             // A panic of its own has been told.
             let _ = writer.join();

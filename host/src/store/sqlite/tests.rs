@@ -12,6 +12,13 @@ fn now() -> Timestamp {
     instant(1_000)
 }
 
+/// That the store in a directory is whole, in SQLite's own opinion.
+pub(crate) fn is_whole(directory: &Path) -> bool {
+    let connection = Connection::open(directory.join(FILE)).unwrap();
+    let check = connection.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0));
+    check.unwrap() == "ok"
+}
+
 fn open(dir: &Path) -> SqliteStore {
     SqliteStore::open(dir, now()).unwrap()
 }

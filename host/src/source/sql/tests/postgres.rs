@@ -229,7 +229,7 @@ fn rows_of_all_types_are_jobs(server: &Server) {
     assert!(source.is_remote());
     let snapshot = source.read().unwrap();
     assert_eq!(ids(&snapshot), "a b");
-    insta::assert_snapshot!(manifest(&snapshot).problems()[0], @"");
+    insta::assert_snapshot!(manifest(&snapshot).problems()[0], @"jobs-pg: row 3, `trigger`: no such macro: `@hurly`: a macro is @yearly, @monthly, @weekly, @daily, @hourly, @every, @reboot or @manually; did you mean `@hourly`?");
     let jobs: Vec<_> = manifest(&snapshot).jobs().collect();
     assert_eq!(jobs[0].params.as_deref(), Some("\"text\""));
     assert_eq!(
@@ -341,7 +341,26 @@ fn what_is_wrong_with_a_query_is_told(server: &Server) {
     all.push(server.told(&open(settings(server.url("stranger"), COLUMNS))));
     let tcp = format!("postgres://barred@127.0.0.1:{}/postgres", server.port);
     all.push(server.told(&open(settings(tcp, COLUMNS))));
-    insta::assert_snapshot!(all.join("\n"), @"");
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    jobs-pg (query):1:24: relation "jobz" does not exist: asked of postgres://reader@DIR:PORT/postgres
+    jobs-pg (query):1:17: column "componnent" does not exist: Perhaps you meant to reference the column "jobs.component".; asked of postgres://reader@DIR:PORT/postgres
+    jobs-pg: postgres://reader@DIR:PORT/postgres: the query yields a column `componnent`, which no job has: did you mean `component`? AS gives a column another name
+    jobs-pg: postgres://reader@DIR:PORT/postgres: the query yields two columns `id`: leave one of them out, or name it with AS
+    jobs-pg (query):1:1: syntax error at or near "SELECTT": asked of postgres://reader@DIR:PORT/postgres
+    jobs-pg (query):1:1: cannot insert multiple commands into a prepared statement: asked of postgres://reader@DIR:PORT/postgres
+    jobs-pg (query):1:1: the query is not one that only reads: it has to be one SELECT, WITH, VALUES or TABLE; asked of postgres://reader@DIR:PORT/postgres
+    jobs-pg (query):1:28: syntax error at or near ")": asked of postgres://reader@DIR:PORT/postgres
+    jobs-pg: postgres://reader@DIR:PORT/postgres: the query yields no columns: it has to be a SELECT
+    jobs-pg (query):1:1: division by zero: asked of postgres://reader@DIR:PORT/postgres
+    jobs-pg (query):1:1: permission denied for table pg_authid: GRANT SELECT ON the tables of the query TO its user; asked of postgres://reader@DIR:PORT/postgres
+    jobs-pg (query):1:1: the query is not one that only reads: it has to be one SELECT, WITH, VALUES or TABLE; asked of postgres://reader@DIR:PORT/postgres
+    jobs-pg: postgres://reader@DIR:PORT/postgres: the query yields no columns: it has to be a SELECT
+    jobs-pg (query):1:1: canceling statement due to statement timeout: does it lack an index, or wait for a lock?; asked of postgres://reader@DIR:PORT/postgres
+    jobs-pg: postgres://nobody_here@DIR:PORT/postgres: role "nobody_here" does not exist: the server's pg_hba.conf says who may connect from where, and how
+    jobs-pg: postgres://reader@DIR:PORT/nothing: database "nothing" does not exist: the URL ends with the name of the database
+    jobs-pg (query):1:1: permission denied for table jobs: GRANT SELECT ON the tables of the query TO its user; asked of postgres://stranger@DIR:PORT/postgres
+    jobs-pg: postgres://barred@127.0.0.1:PORT/postgres: pg_hba.conf rejects connection for host "127.0.0.1", user "barred", database "postgres", no encryption: the server's pg_hba.conf says who may connect from where, and how
+    "#);
 }
 
 fn nothing_is_written(server: &Server) {
@@ -363,7 +382,15 @@ fn nothing_is_written(server: &Server) {
         let owner = open(settings(server.url("postgres"), query));
         all.push(server.told(&owner));
     }
-    insta::assert_snapshot!(all.join("\n"), @"");
+    insta::assert_snapshot!(all.join("\n"), @"
+    jobs-pg (query):1:1: the query is not one that only reads: it has to be one SELECT, WITH, VALUES or TABLE; asked of postgres://postgres@DIR:PORT/postgres
+    jobs-pg (query):1:6: WITH clause containing a data-modifying statement must be at the top level: asked of postgres://postgres@DIR:PORT/postgres
+    jobs-pg (query):1:1: cannot execute DELETE in a read-only transaction: it has to be a SELECT; nothing was written; asked of postgres://postgres@DIR:PORT/postgres
+    jobs-pg (query):1:1: cannot execute nextval() in a read-only transaction: it has to be a SELECT; nothing was written; asked of postgres://postgres@DIR:PORT/postgres
+    jobs-pg: postgres://postgres@DIR:PORT/postgres: the query yields no columns: it has to be a SELECT
+    jobs-pg: postgres://postgres@DIR:PORT/postgres: the query yields no columns: it has to be a SELECT
+    jobs-pg: postgres://postgres@DIR:PORT/postgres: the query yields no columns: it has to be a SELECT
+    ");
     assert_eq!(ids(&server.source(COLUMNS).read().unwrap()), "a");
 }
 
@@ -388,8 +415,8 @@ fn passwords_are_secrets(server: &Server) {
     std::fs::write(dir.path().join("db"), "opun sesame\n").unwrap();
     let told = server.told(&source);
     assert!(!told.contains("sesame"), "{told}");
-    insta::assert_snapshot!(told, @"");
-    insta::assert_snapshot!(server.told(&with(None)), @"");
+    insta::assert_snapshot!(told, @r#"jobs-pg: postgres://locked@DIR:PORT/postgres: password authentication failed for user "locked": the secret `db` has another password than the server"#);
+    insta::assert_snapshot!(server.told(&with(None)), @"jobs-pg: postgres://locked@DIR:PORT/postgres: password missing: the server asks for a password: name a secret that holds it in `password`");
     // Asked for anew.
     std::fs::write(dir.path().join("db"), "open sesame\n").unwrap();
     assert_eq!(ids(&source.read().unwrap()), "a");
@@ -432,7 +459,11 @@ fn tls_is_checked(server: &Server) {
     ] {
         all.push(server.told(&open(settings)));
     }
-    insta::assert_snapshot!(all.join("\n"), @"");
+    insta::assert_snapshot!(all.join("\n"), @r#"
+    jobs-pg: postgres://reader@127.0.0.1:PORT/postgres: no TLS with the server: invalid peer certificate: certificate not valid for name "127.0.0.1"; certificate is only valid for DnsName("localhost"): the host's name in the URL has to be one of the certificate's
+    jobs-pg: postgres://reader@localhost:PORT/postgres: no TLS: the certificates of DIR/no.crt: I/O error: No such file or directory (os error 2): `sslmode=disable` is for a network that nobody listens in on
+    jobs-pg: postgres://reader@localhost:PORT/postgres: no TLS: there are no certificates in DIR/server.key: install the system's CA certificates, or name a file of them with `sslrootcert` in the URL: `sslmode=disable` is for a network that nobody listens in on
+    "#);
     // Whom this machine trusts, it is not; and it may trust nobody at all.
     let told = server.told(&open(with("localhost", "?sslmode=require")));
     assert!(
@@ -509,7 +540,14 @@ fn what_is_no_server_is_told() {
         format!("postgres://me@{socket}:5432/x"),
         "SELECT 1",
     ));
-    insta::assert_snapshot!(all.join("\n"), @"");
+    insta::assert_snapshot!(all.join("\n"), @"
+    jobs-pg: postgres://me@127.0.0.1:PORT/x: connection refused: is the server running, and does it listen there?
+    jobs-pg: postgres://me@127.0.0.1:PORT/x: the server does not answer: 500 ms are over: is it busy, or does something between here and there swallow what is sent?
+    jobs-pg: postgres://me@127.0.0.1:PORT/x: the server has closed the connection: is it being restarted, and is it a PostgreSQL server?
+    jobs-pg: postgres://me@127.0.0.1:PORT/x: the server has closed the connection: is it being restarted, and is it a PostgreSQL server?
+    jobs-pg: postgres://me@127.0.0.1:PORT/x: server does not support TLS: `sslmode=disable` in the URL is for a network that nobody listens in on
+    jobs-pg: postgres://me@DIR:PORT/x: there is no such socket: is the server running, and is its socket in this directory?
+    ");
 }
 
 #[test]
@@ -526,7 +564,10 @@ fn urls_that_no_server_has_are_refused() {
         told("postgres://me@db:port/x"),
         told("postgres://me@db/x?nonsense=1"),
     ];
-    insta::assert_snapshot!(all.join("\n"), @"");
+    insta::assert_snapshot!(all.join("\n"), @"
+    the URL cannot be used: invalid value for option `port`: such as postgres://user@host:5432/database?sslmode=require
+    the URL cannot be used: unknown option `nonsense`: such as postgres://user@host:5432/database?sslmode=require
+    ");
     let error = SqlSource::new(
         SqlSettings {
             channel: Some("x".repeat(64)),
