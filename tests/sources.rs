@@ -6,7 +6,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::symlink;
 use std::sync::{Arc, Mutex};
 
-use serde_json::json;
+use rusqlite::Connection;
+use serde_json::{Value, json};
 
 use super::support::{Event, Host, Project};
 
@@ -438,4 +439,145 @@ fn a_url_stands_where_a_job_file_does() {
     let refused = project.run(&["serve", "https://me:hunter22@example.com/"]);
     let refused = refused.exits(1).says(&["https://…: cannot be read"]);
     assert!(!refused.stderr.contains("hunter22"), "{refused:?}");
+}
+
+/// What has become of a job: the kind of each change and the keys that it says are others, the
+/// newest first.
+#[track_caller]
+fn history(project: &Project, job: &str) -> Vec<String> {
+    let listed = project.run(&["jobs", "history", job, "--json"]).exits(0);
+    let change = |line: &str| {
+        let change: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(change["job"], job);
+        let fields = change["fields"].as_array().cloned().unwrap_or_default();
+        let fields: Vec<String> = fields.iter().map(Value::to_string).collect();
+        let kind = change["change"].as_str().unwrap();
+        format!("{kind} {} {}", change["origin"], fields.join(" "))
+    };
+    listed.stdout.lines().map(change).collect()
+}
+
+#[test]
+fn what_became_of_a_job_is_remembered() {
+    let project = Project::with(&["hello"]);
+    let job = |rest: &str| {
+        let text = r#"{"id": "a", "component": "hello.wasm", "trigger": "@yearly""#;
+        project.write("jobs.json", format!("[\n// The one.\n{text}{rest}}}]"));
+    };
+    job(r#", "version": 1"#);
+    let host = project.serve(&NEVER);
+    host.event("job.added", "a");
+    job(r#", "version": 2, "args": ["x"]"#);
+    host.event("job.updated", "a");
+    host.stop().in_order();
+    let until_now = [
+        r#"updated "jobs.json:3" {"field":"version","before":"1","after":"2"} {"field":"args","after":"[\"x\"]"}"#,
+        r#"added "jobs.json:3" "#,
+    ];
+    assert_eq!(history(&project, "a"), until_now);
+
+    // As it was: a start of the host is no change.
+    let host = project.serve(&NEVER);
+    host.event("job.added", "a");
+    host.stop().in_order();
+    assert_eq!(history(&project, "a"), until_now);
+    // It was changed meanwhile, and then it was removed, before a host saw either.
+    job(r#", "version": 3"#);
+    let host = project.serve(&NEVER);
+    host.event("job.added", "a");
+    host.stop().in_order();
+    assert_eq!(history(&project, "a")[0], r#"updated "jobs.json:3" "#);
+    project.write("jobs.json", "[]");
+    let host = project.serve(&["--allow-mass-removal"]);
+    host.wait("the host to start", 0, |event| event.is("host.started"));
+    host.stop().in_order();
+    assert_eq!(history(&project, "a")[0], r#"removed "" "#);
+    assert_eq!(history(&project, "a").len(), 4);
+    project
+        .run(&["jobs", "history", "b"])
+        .exits(1)
+        .says(&["no job `b` in the history"]);
+}
+
+#[test]
+fn how_the_sources_stand_is_told() {
+    let project = Project::with(&["hello"]);
+    project.run(&["sources"]).exits(1).says(&["no host"]);
+    project.write("good.json", one("a"));
+    project.write("odd.json", one("b"));
+    let host = project.serve(&["good.json", "odd.json"]);
+    host.event("job.added", "b");
+    let told = |name: &str| {
+        let listed = project.run(&["sources", "--json"]).exits(0).stdout;
+        let mut sources = listed
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        sources.find(|it| it["source"] == name).unwrap()
+    };
+    let good = told("good.json");
+    assert_eq!((&good["jobs"], &good["wrong"]), (&json!(1), &json!(0)));
+    assert!(
+        good["read_at"].is_string() && good["stale"].is_null(),
+        "{good}"
+    );
+    assert_eq!(told("host")["jobs"], 0);
+    // Broken, it keeps its job, and says since when and why.
+    let mark = host.mark();
+    project.write("odd.json", "[{");
+    host.wait("the file to be refused", mark, |event| {
+        event.is("job.rejected")
+    });
+    let odd = told("odd.json");
+    assert_eq!(odd["jobs"], 1);
+    let why = odd.to_string();
+    assert!(why.contains("odd.json:1:"), "{why}");
+    host.stop().in_order();
+}
+
+#[test]
+fn the_rows_of_a_database_are_followed() {
+    let project = Project::with(&["hello"]);
+    let database = Connection::open(project.path("jobs.db")).unwrap();
+    let run = |sql: &str| database.execute_batch(sql).unwrap();
+    run("PRAGMA journal_mode = WAL;
+         CREATE TABLE jobs (id TEXT PRIMARY KEY, component TEXT, trigger TEXT, version INTEGER);
+         INSERT INTO jobs VALUES ('a', 'hello.wasm', '@every 300ms', 1),
+           ('bad', 'hello.wasm', '61 * * * *', 1);");
+    project.write(
+        "quarterjack.toml",
+        "[[source]]\nname = \"rows\"\nsql = \"sqlite:jobs.db\"\nquery = \"SELECT * FROM jobs\"\n",
+    );
+    let host = project.serve(&["--refresh", "1h"]);
+    host.record("a").succeeded();
+    let refused = host.event("job.rejected", "bad");
+    for words in ["rows", "row 2", "`trigger`", "61"] {
+        assert!(refused.text("error").contains(words), "{refused}");
+    }
+    // By version, by content, by removal: each is followed without waiting for the refresh.
+    let mark = host.mark();
+    run("UPDATE jobs SET version = 2 WHERE id = 'a';
+         INSERT INTO jobs VALUES ('b', 'hello.wasm', '@yearly', 1)");
+    let updated = host.event_from(mark, "job.updated", "a");
+    assert_eq!(updated.0["fields"], json!(["version"]));
+    host.event_from(mark, "job.added", "b");
+    let mark = host.mark();
+    run("DELETE FROM jobs WHERE id = 'b'");
+    host.event_from(mark, "job.removed", "b");
+    // What the table becomes is no reason to lose its jobs.
+    let mark = host.mark();
+    run("ALTER TABLE jobs RENAME TO old_jobs");
+    host.wait("the query to fail", mark, |event| {
+        event.is("job.rejected") && event.text("error").contains("no such table")
+    });
+    let sources = project.run(&["sources"]).exits(0).stdout;
+    let rows = sources
+        .lines()
+        .find(|it| it.trim_start().starts_with("rows"))
+        .unwrap();
+    assert!(
+        rows.contains("stale") && rows.contains("no such table"),
+        "{rows}"
+    );
+    host.fresh_record(host.mark(), "a").succeeded();
+    host.stop().in_order();
 }

@@ -44,6 +44,8 @@ pub enum Command {
     Backfill(Backfill, Reply<Backfilled>),
     /// End a run.
     Cancel(RunId, Reply<Cancelled>),
+    /// How does each source of definitions stand? In the order in which they are read.
+    Sources(Reply<Vec<SourceStatus>>),
     /// What is the definition of a job of the host's own?
     OwnJob(JobId, Reply<OwnJob>),
     /// Take a definition in.
@@ -127,6 +129,54 @@ pub struct JobPut {
 pub struct JobRemoved {
     /// The job.
     pub job: JobId,
+}
+
+/// How a source of definitions stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// The source, as the operator named it; `host` for the definitions that the host keeps.
+    pub source: String,
+    /// How many of its jobs are in service.
+    pub jobs: usize,
+    /// Of how many of its definitions something is wrong.
+    pub wrong: usize,
+    /// When it last said what it wants, be it to the host before this one; nothing if it never
+    /// has.
+    #[serde(
+        default,
+        with = "rfc3339_option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub read_at: Option<Timestamp>,
+    /// Why it cannot be read, if so: its jobs are those that it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stale: Option<Stale>,
+    /// What it wants and is not done before it says so again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+}
+
+/// That a source cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stale {
+    /// Since when this host knows of it.
+    #[serde(
+        default,
+        with = "rfc3339_option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub since: Option<Timestamp>,
+    /// Why.
+    pub reason: String,
+}
+
+/// That a source would remove most of its jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// How many.
+    pub removed: usize,
+    /// How many it has.
+    pub jobs: usize,
 }
 
 /// A job that is to run now.
@@ -438,6 +488,14 @@ impl Control {
     /// [`ControlError`]: nothing starts.
     pub async fn backfill(&self, request: Backfill) -> Result<Backfilled, ControlError> {
         self.ask(|reply| Command::Backfill(request, reply)).await
+    }
+
+    /// How each source of definitions stands, in the order in which they are read.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn sources(&self) -> Result<Vec<SourceStatus>, ControlError> {
+        self.ask(Command::Sources).await
     }
 
     /// The definition of a job among the host's own.

@@ -1,12 +1,14 @@
 //! What is remembered of runs: plain values, which outlive the definitions and the host that they
 //! came from. Stores keep them; views read them and nothing else.
 
+mod change;
 mod pattern;
 mod summary;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use change::{ChangeKind, FieldChange, JobChange, KEPT_CHANGES};
 pub use pattern::RunPattern;
 pub use summary::{JobStats, JobSummary, LastRun, Tally, is_failure};
 

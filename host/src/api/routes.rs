@@ -10,7 +10,9 @@ use serde_json::value::RawValue;
 use super::problem::{self, Problem};
 use super::{BASE, decode_segment};
 use crate::clock::{Timestamp, parse_instant};
-use crate::control::{Backfill, Condition, Control, ControlError, Put, PutJob, Trigger};
+use crate::control::{
+    Backfill, Condition, Control, ControlError, Put, PutJob, SourceStatus, Trigger,
+};
 use crate::job::{JobId, Scope};
 use crate::run::RunId;
 
@@ -167,6 +169,7 @@ pub(super) async fn answer(control: &Control, asked: Asked<'_>) -> Answer {
 enum Action<'a> {
     Status,
     Jobs,
+    Sources,
     Trigger(&'a str),
     Backfill(&'a str),
     SetPaused(Scope, bool),
@@ -188,6 +191,7 @@ fn find<'a>(segments: &[&'a str]) -> Option<Vec<(Method, Action<'a>)>> {
     match *segments {
         ["status"] => get(Action::Status),
         ["jobs"] => get(Action::Jobs),
+        ["sources"] => get(Action::Sources),
         ["jobs", job] => Some(vec![
             (Method::GET, Action::Definition(job)),
             (Method::PUT, Action::Put(job)),
@@ -226,6 +230,15 @@ async fn carry_out(
             // They may be a million, and the host is not to wait for them to be written.
             let written = tokio::task::spawn_blocking(move || Answer::ok(&Jobs { jobs }));
             written.await.map_err(|_| ControlError::Stopping)?
+        }
+        Action::Sources => {
+            read::<NoBody>(body)?;
+            #[derive(Serialize)]
+            struct Sources {
+                sources: Vec<SourceStatus>,
+            }
+            let sources = control.sources().await?;
+            Answer::ok(&Sources { sources })
         }
         Action::Trigger(job) => {
             let body: TriggerBody = read(body)?;

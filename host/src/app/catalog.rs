@@ -11,6 +11,7 @@ use super::problems::{Chains, missing_dirs, missing_plugin, other_digest, reject
 use crate::job::manifest::Entry;
 use crate::job::{Diagnostic, Job, JobId, Manifest, SourceText};
 use crate::policy::{Policy, Refusal};
+use crate::record::FieldChange;
 use crate::runtime::directory::{Availability, Plugins};
 use crate::runtime::shape::Digest;
 use crate::source::{Claim, Diff, Snapshot, Wanted};
@@ -32,6 +33,8 @@ struct Source {
     /// What it wants, once it has said so, in its order: a document that is broken now wants what
     /// it wanted last.
     manifests: Option<Vec<Arc<Manifest>>>,
+    /// What it wanted before, until it is known what has changed.
+    former: Vec<Arc<Manifest>>,
     /// Whether a document is broken, so that it may want more than is known.
     incomplete: bool,
     /// Its jobs in service, in no order.
@@ -52,8 +55,8 @@ struct Source {
 pub(super) enum Change {
     /// A job is new.
     Added(Arc<Job>),
-    /// A job has a new definition.
-    Updated(Arc<Job>, Vec<&'static str>),
+    /// A job has a new definition: the fields that are others, and what is written otherwise.
+    Updated(Arc<Job>, Vec<&'static str>, Vec<FieldChange>),
     /// A job's definition stands elsewhere. Nothing to tell.
     Moved(Arc<Job>),
     /// A job is gone.
@@ -112,6 +115,7 @@ impl Catalog {
         let source = |name: &str| Source {
             name: name.into(),
             manifests: None,
+            former: Vec::new(),
             incomplete: false,
             in_service: HashMap::new(),
             reported: HashMap::new(),
@@ -193,6 +197,13 @@ impl Catalog {
         })
     }
 
+    /// How many jobs of a source are in service, and of how many of its definitions something is
+    /// wrong.
+    pub(super) fn counts(&self, source: usize) -> (usize, usize) {
+        let source = self.sources.get(source);
+        source.map_or((0, 0), |it| (it.in_service.len(), it.reported.len()))
+    }
+
     /// What keeps a sound definition of a source out of service.
     pub(super) fn trouble(&self, source: usize, job: &JobId) -> Option<String> {
         let reported = &self.sources.get(source)?.reported;
@@ -222,7 +233,8 @@ impl Catalog {
         let Some(source) = self.sources.get_mut(source) else {
             return;
         };
-        source.manifests = Some(source.with(snapshot));
+        let manifests = source.with(snapshot);
+        source.former = source.manifests.replace(manifests).unwrap_or_default();
         source.incomplete = snapshot.documents.iter().any(|it| it.read.is_err());
         // What is still wrong is wrong at a new place: it is told again.
         source.reported.clear();
@@ -270,6 +282,7 @@ impl Catalog {
             return done;
         };
         state.waits = false;
+        let former = std::mem::take(&mut state.former);
         let claims = Wanted::among(&manifests, &state.in_service);
         let diff = Diff::between(&state.in_service, &claims);
         done.unchanged = diff.unchanged;
@@ -283,6 +296,8 @@ impl Catalog {
             state.in_service.insert(job.id.clone(), job.clone());
             done.changes.push(Change::Moved(job));
         }
+        let updated: HashSet<&JobId> = diff.updated.iter().map(|it| &it.new.id).collect();
+        let written = members_of(&former, &updated);
         // Only looked at where something is to be said of an entry.
         let mut good: Option<HashMap<&str, Claim<'_>>> = None;
         let wanted = diff
@@ -335,7 +350,11 @@ impl Catalog {
                 self.owners.insert(job.id.clone(), source);
                 done.changes.push(match fields {
                     None => Change::Added(job),
-                    Some(fields) => Change::Updated(job, fields),
+                    Some(fields) => {
+                        let before = written.get(&job.id).map_or(&[][..], |before| before);
+                        let differences = differences(before, manifest, entry, &fields);
+                        Change::Updated(job, fields, differences)
+                    }
                 });
             } else {
                 state.waits = true;
@@ -536,7 +555,9 @@ fn judge(
     }
     for job in lower {
         source.in_service.insert(job.id.clone(), job.clone());
-        done.changes.push(Change::Updated(job, vec!["limits"]));
+        let differences = vec![FieldChange::named("limits")];
+        let change = Change::Updated(job, vec!["limits"], differences);
+        done.changes.push(change);
     }
     let told: HashSet<&str> = manifests
         .iter()
@@ -576,6 +597,43 @@ fn above(job: &Job, refusal: &Refusal) -> Diagnostic {
 fn serves(plugins: &Plugins, job: &Job) -> bool {
     job.sha256
         .is_none_or(|pin| plugins.pinned(&job.component, pin.into()).is_some())
+}
+
+/// What the definitions of these jobs said, key by key.
+fn members_of(
+    manifests: &[Arc<Manifest>],
+    jobs: &HashSet<&JobId>,
+) -> HashMap<JobId, Vec<(String, String)>> {
+    if jobs.is_empty() {
+        return HashMap::new();
+    }
+    let of_manifest = |manifest: &Arc<Manifest>| {
+        let good = manifest.entries.iter().filter(|it| it.result.is_ok());
+        let members = good.filter_map(|entry| {
+            let id = entry.id.as_ref().filter(|id| jobs.contains(id))?;
+            Some((id.clone(), manifest.members(entry)))
+        });
+        members.collect::<Vec<_>>()
+    };
+    manifests.iter().flat_map(of_manifest).collect()
+}
+
+/// What a definition says otherwise than before, and where that is not known or is said for all
+/// jobs of a file, the names of its fields.
+fn differences(
+    before: &[(String, String)],
+    manifest: &Manifest,
+    entry: &Entry,
+    fields: &[&str],
+) -> Vec<FieldChange> {
+    let mut differences = Vec::new();
+    if !before.is_empty() {
+        differences = FieldChange::between(before, &manifest.members(entry));
+    }
+    if differences.is_empty() {
+        differences.extend(fields.iter().map(|field| FieldChange::named(field)));
+    }
+    differences
 }
 
 fn good_claims<'a>(wanted: &Wanted<'a>) -> HashMap<&'a str, Claim<'a>> {

@@ -10,8 +10,11 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use crate::clock::Timestamp;
+use crate::job::JobId;
 use crate::log::{LogQuery, LogSummary};
-use crate::record::{Detail, JobStats, JobSummary, Pause, RunPattern, RunQuery, RunRecord};
+use crate::record::{
+    Detail, JobChange, JobStats, JobSummary, Pause, RunPattern, RunQuery, RunRecord,
+};
 use crate::run::RunId;
 use crate::store::StoreError;
 use crate::store::logs::EachLine;
@@ -44,6 +47,12 @@ pub trait History {
     /// # Errors
     /// It cannot be read.
     fn jobs(&self) -> Result<Vec<JobSummary>, StoreError>;
+
+    /// What has become of the definition of a job, the newest change first.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn changes(&self, job: &JobId) -> Result<Vec<JobChange>, StoreError>;
 
     /// What is paused, the widest first.
     ///
@@ -179,6 +188,10 @@ impl History for Kept {
         self.records.jobs()
     }
 
+    fn changes(&self, job: &JobId) -> Result<Vec<JobChange>, StoreError> {
+        self.records.changes(job)
+    }
+
     fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
         self.records.pauses()
     }
@@ -203,7 +216,7 @@ impl History for Kept {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::job::{JobId, Scope};
+    use crate::job::Scope;
     use crate::record::{LastRun, Status, Tally, is_failure};
     use crate::run::Outcome;
     use crate::store::{LogStore, MemoryLogs};
@@ -215,6 +228,7 @@ pub(crate) mod tests {
         /// The jobs in service, and when they are due next.
         pub(crate) in_service: Vec<(JobId, Option<Timestamp>)>,
         pub(crate) paused: Vec<JobId>,
+        pub(crate) changes: Vec<JobChange>,
         pub(crate) lines: MemoryLogs,
     }
 
@@ -278,6 +292,11 @@ pub(crate) mod tests {
             ids.sort();
             ids.dedup();
             Ok(ids.iter().map(|id| self.summary(id)).collect())
+        }
+
+        fn changes(&self, job: &JobId) -> Result<Vec<JobChange>, StoreError> {
+            let of_job = self.changes.iter().filter(|change| change.job == *job);
+            Ok(of_job.cloned().collect())
         }
 
         fn pauses(&self) -> Result<Vec<Pause>, StoreError> {

@@ -1,6 +1,7 @@
 //! `quarterjack jobs`: how each job stands; and what the host is given to keep.
 
 mod definitions;
+mod history;
 
 use std::collections::HashMap;
 use std::io::{self, Write};

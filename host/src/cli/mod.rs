@@ -31,6 +31,7 @@ mod schema;
 mod serve;
 mod show;
 mod signals;
+mod sources;
 mod stats;
 mod subject;
 mod trigger;
@@ -185,6 +186,9 @@ enum Verb {
     /// Show how each job stands: when it ran, how that ended, when it is due
     #[command(hide = true)]
     Jobs(jobs::Jobs),
+    /// Show where the running host has its definitions from, and how that stands
+    #[command(hide = true)]
+    Sources(sources::Sources),
     /// Show how the runs of each job have been: outcomes, times, fuel
     #[command(hide = true)]
     Stats(stats::Stats),
@@ -258,6 +262,7 @@ fn run_with(arguments: Vec<OsString>) -> Exit {
         Verb::Show(verb) => verb.execute(screen),
         Verb::Logs(verb) => verb.execute(screen),
         Verb::Jobs(verb) => verb.execute(screen),
+        Verb::Sources(verb) => verb.execute(screen),
         Verb::Stats(verb) => verb.execute(screen),
         Verb::Rerun(verb) => verb.execute(screen),
         Verb::Trigger(verb) => verb.execute(screen),

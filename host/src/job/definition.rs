@@ -129,6 +129,7 @@ impl<'s> Reader<'s> {
             }
         };
         self.entries.push(Entry {
+            span: node.span.clone(),
             id,
             result,
             component: needs.component,

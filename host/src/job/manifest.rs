@@ -92,6 +92,8 @@ pub struct Manifest {
 /// One job of a job file.
 #[derive(Debug)]
 pub struct Entry {
+    /// Where it stands, in bytes.
+    pub span: Range<usize>,
     /// Its id, if that could be read. Two entries have the same where the file uses one twice.
     pub id: Option<JobId>,
     /// The job, or everything wrong with it.
@@ -197,6 +199,24 @@ impl Manifest {
         );
         problems.sort_by_key(|problem| problem.span.start);
         Err(problems)
+    }
+
+    /// The keys of a definition of it, with their values as compact JSON, in its order.
+    pub fn members(&self, entry: &Entry) -> Vec<(String, String)> {
+        let text = self.source.text().get(entry.span.clone());
+        let text = Arc::new(SourceText::new("", text.unwrap_or_default()));
+        let Ok(document) = document::parse(&text) else {
+            return Vec::new(); // not as it was when it was read
+        };
+        let Value::Object(members) = &document.root.value else {
+            return Vec::new();
+        };
+        let json = |member: &document::Member<'_>| {
+            let mut json = String::new();
+            member.value.write_json(text.text(), &mut json);
+            (member.key.to_string(), json)
+        };
+        members.iter().map(json).collect()
     }
 
     /// The jobs that can be used, in the order of the file.

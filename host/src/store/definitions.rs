@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::{BoxFuture, StoreError};
 use crate::clock::Timestamp;
-use crate::job::{JobId, SourceText};
+use crate::job::{DefinitionDigest, JobId, SourceText};
+use crate::record::{ChangeKind, JobChange};
 
 /// Where definitions are kept. Every backend passes the suite in `conformance`.
 pub trait DefinitionStore: Send + Sync + 'static {
@@ -41,6 +42,40 @@ pub trait DefinitionStore: Send + Sync + 'static {
     ///
     /// After a crash: what the source said before may be what is kept; never a mixture.
     fn keep(&self, source: Arc<str>, kept: Kept);
+
+    /// Notes what has become of jobs. Does not wait.
+    ///
+    /// A job that comes into service as it was when it last changed has not changed: that is how
+    /// a host starts. Whether it was added or updated is told by what was noted of it before, and
+    /// only the newest [`KEPT_CHANGES`](crate::record::KEPT_CHANGES) of a job are kept.
+    ///
+    /// After a crash: the note may be missing.
+    fn changed(&self, changes: Vec<JobChange>);
+
+    /// The changes of a job, the newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn changes(&self, job: JobId) -> BoxFuture<'_, Result<Vec<JobChange>, StoreError>>;
+}
+
+/// What is noted of a change, given the newest one that was noted of the job: nothing if it is
+/// none.
+pub(super) fn noted(change: &JobChange, last: Option<Last>) -> Option<ChangeKind> {
+    let in_service = last.filter(|last| last.change != ChangeKind::Removed);
+    match (change.change, in_service) {
+        (ChangeKind::Removed, last) => last.map(|_| ChangeKind::Removed),
+        (_, None) => Some(ChangeKind::Added),
+        (_, Some(last)) if last.definition == change.definition && change.fields.is_empty() => None,
+        (_, Some(_)) => Some(ChangeKind::Updated),
+    }
+}
+
+/// What was noted last of a job.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Last {
+    pub(super) change: ChangeKind,
+    pub(super) definition: Option<DefinitionDigest>,
 }
 
 /// What a source said, sound enough to be put into service.
@@ -56,6 +91,7 @@ pub struct Kept {
 pub(in crate::store) mod conformance {
     use super::super::conformance::instant;
     use super::*;
+    use crate::record::{FieldChange, KEPT_CHANGES};
 
     fn text(name: &str, text: &str) -> Arc<SourceText> {
         Arc::new(SourceText::new(name, text))
@@ -97,6 +133,65 @@ pub(in crate::store) mod conformance {
         assert!(store.remove("a".into()).await.unwrap());
         assert!(!store.remove("a".into()).await.unwrap());
         assert_eq!(own().await, ["b 2"]);
+    }
+
+    /// What became of a job is told, and what became of none is not.
+    pub(in crate::store) async fn changes_are_noted(store: &impl DefinitionStore) {
+        let change = |second, change, digest, fields: &[&str]| JobChange {
+            job: "a".into(),
+            at: instant(second),
+            change,
+            origin: format!("jobs.json:{second}"),
+            by: (second == 3).then(|| "ann".to_owned()),
+            version: Some(digest),
+            definition: Some(DefinitionDigest(digest)),
+            fields: fields.iter().map(|it| FieldChange::named(it)).collect(),
+        };
+        let told = async || {
+            let changes = store.changes("a".into()).await.unwrap();
+            let told = changes.iter().map(|it| {
+                let fields: Vec<&str> = it.fields.iter().map(|it| it.field.as_str()).collect();
+                let (at, what) = (it.at.timestamp(), it.change.as_str());
+                assert_eq!(it.origin, format!("jobs.json:{at}"));
+                let by = it.by.as_deref().unwrap_or("nobody");
+                format!("{at} {what} {:?} {} {by}", it.version, fields.join(" "))
+            });
+            told.collect::<Vec<_>>()
+        };
+        assert!(told().await.is_empty());
+        // Nobody knew it.
+        store.changed(vec![change(1, ChangeKind::Removed, 1, &[])]);
+        store.changed(vec![
+            change(2, ChangeKind::Updated, 1, &[]),
+            change(3, ChangeKind::Updated, 2, &["args"]),
+        ]);
+        // As it was: a host has started.
+        store.changed(vec![change(4, ChangeKind::Added, 2, &[])]);
+        // It was changed meanwhile, or only a ceiling was.
+        store.changed(vec![change(5, ChangeKind::Added, 3, &[])]);
+        store.changed(vec![change(6, ChangeKind::Updated, 3, &["limits"])]);
+        store.changed(vec![
+            change(7, ChangeKind::Removed, 3, &[]),
+            change(8, ChangeKind::Removed, 3, &[]),
+            change(9, ChangeKind::Added, 3, &[]),
+        ]);
+        assert_eq!(
+            told().await,
+            [
+                "9 added Some(3)  nobody",
+                "7 removed Some(3)  nobody",
+                "6 updated Some(3) limits nobody",
+                "5 updated Some(3)  nobody",
+                "3 updated Some(2) args ann",
+                "2 added Some(1)  nobody",
+            ]
+        );
+        assert!(store.changes("b".into()).await.unwrap().is_empty());
+        let many = (10..200).map(|it| change(it, ChangeKind::Updated, it.cast_unsigned(), &[]));
+        store.changed(many.collect());
+        let told = told().await;
+        assert_eq!(told.len(), KEPT_CHANGES as usize);
+        assert!(told[0].starts_with("199 updated"));
     }
 
     /// What a source said last is what is kept of it, in its order.

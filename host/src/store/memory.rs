@@ -16,10 +16,12 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, Scope};
-use crate::record::{AttemptRecord, Pause, Retention, RunQuery, RunRecord, Status};
+use crate::record::{
+    AttemptRecord, JobChange, KEPT_CHANGES, Pause, Retention, RunQuery, RunRecord, Status,
+};
 use crate::run::{Attempt, FinishedRun, Firing, Outcome, Run, RunId, RunMap};
 use crate::state::{Changes, Snapshot, StateError};
-use crate::store::definitions::{DefinitionStore, Kept};
+use crate::store::definitions::{DefinitionStore, Kept, Last, noted};
 
 /// How many instants of each job are known to be recorded, the newest: far more than a
 /// scheduler that never goes back needs, little enough for a million jobs.
@@ -67,6 +69,7 @@ struct State {
     pauses: BTreeMap<Scope, Timestamp>,
     /// What each source of definitions said last.
     kept: HashMap<Arc<str>, Kept>,
+    changes: HashMap<JobId, VecDeque<JobChange>>,
     /// The host's own definitions.
     own: BTreeMap<JobId, Arc<str>>,
     totals: Totals,
@@ -523,6 +526,33 @@ impl DefinitionStore for MemoryStore {
     fn keep(&self, source: Arc<str>, kept: Kept) {
         self.state.lock().kept.insert(source, kept);
     }
+
+    fn changed(&self, changes: Vec<JobChange>) {
+        let state = &mut *self.state.lock();
+        for change in changes {
+            let of_job = state.changes.entry(change.job.clone()).or_default();
+            let last = of_job.back().map(|it| Last {
+                change: it.change,
+                definition: it.definition,
+            });
+            let Some(kind) = noted(&change, last) else {
+                continue;
+            };
+            of_job.push_back(JobChange {
+                change: kind,
+                ..change
+            });
+            if of_job.len() > KEPT_CHANGES as usize {
+                of_job.pop_front();
+            }
+        }
+    }
+
+    fn changes(&self, job: JobId) -> BoxFuture<'_, Result<Vec<JobChange>, StoreError>> {
+        let state = self.state.lock();
+        let changes = state.changes.get(&job);
+        ready(changes.into_iter().flatten().rev().cloned().collect())
+    }
 }
 
 #[cfg(test)]
@@ -537,6 +567,7 @@ mod tests {
         conformance::run(MemoryStore::default).await;
         definitions::conformance::what_was_said_last_is_kept(&MemoryStore::default()).await;
         definitions::conformance::own_definitions_are_kept(&MemoryStore::default()).await;
+        definitions::conformance::changes_are_noted(&MemoryStore::default()).await;
     }
 
     async fn keep(store: &MemoryStore, second: i64, output: usize) -> Arc<FinishedRun> {

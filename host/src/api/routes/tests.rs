@@ -36,6 +36,14 @@ fn yes_man() -> Control {
                     in_flight: 0,
                     waiting: 0,
                 }]))),
+                Command::Sources(reply) => drop(reply.send(Ok(vec![SourceStatus {
+                    source: "jobs.json".into(),
+                    jobs: 1,
+                    wrong: 0,
+                    read_at: parse_instant("2026-01-01T00:00:00Z").ok(),
+                    stale: None,
+                    held: None,
+                }]))),
                 Command::Trigger(request, reply) => drop(reply.send(trigger(request))),
                 Command::SetPaused(scope, paused, reply) => drop(reply.send(Ok(PauseSet {
                     scope,
@@ -137,6 +145,7 @@ async fn every_path_does_its_work() {
     for (method, path, body) in [
         ("GET", "/api/v1/status", ""),
         ("GET", "/api/v1/jobs", ""),
+        ("GET", "/api/v1/sources", ""),
         ("GET", "/api/v1/jobs/sync%2Fa", ""),
         ("PUT", "/api/v1/jobs/a", "text"),
         ("DELETE", "/api/v1/jobs/a", ""),
@@ -158,6 +167,7 @@ async fn every_path_does_its_work() {
     insta::assert_snapshot!(told, @r#"
     200 {"version":"1.2.3","pid":7,"started_at":"2026-01-01T00:00:00Z","jobs":1,"in_flight":2,"waiting":3,"recording":true,"paused":[]}
     200 {"jobs":[{"job":"a","enabled":true,"next_at":"2026-01-01T00:00:00Z","paused_by":{"job":"a"},"in_flight":0,"waiting":0}]}
+    200 {"sources":[{"source":"jobs.json","jobs":1,"wrong":0,"read_at":"2026-01-01T00:00:00Z"}]}
     200 #0a {"job":"sync/a","etag":"0a","text":"{}"}
     200 #text {"job":"a","was":"updated","etag":"text","in_service":true}
     200 {"job":"a"}

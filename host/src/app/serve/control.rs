@@ -72,6 +72,10 @@ impl Host {
                 let status = self.status();
                 self.answer_later(reply, status);
             }
+            Command::Sources(reply) => {
+                let sources = self.source_statuses();
+                self.answer_later(reply, async { Ok(sources) });
+            }
             Command::Jobs(reply) => {
                 let mut jobs = self.live_jobs();
                 self.answer_later(reply, async move {

@@ -22,6 +22,7 @@ use crate::event::{Event, Events};
 use crate::firing::{Planner, Turn, fire};
 use crate::job::JobId;
 use crate::policy::Current;
+use crate::record::{ChangeKind, JobChange};
 use crate::run::SkipReason;
 use crate::runtime::Runtime;
 use crate::runtime::directory::{self, Plugins};
@@ -201,6 +202,19 @@ impl Host {
         };
         let undefined = self.left.keys().filter(|id| !defined.contains(id));
         let gone: Vec<JobId> = undefined.cloned().collect();
+        let at = self.clock.now();
+        let removed = gone.iter().map(|job| JobChange {
+            job: job.clone(),
+            at,
+            change: ChangeKind::Removed,
+            // While no host ran, from wherever it stood.
+            origin: String::new(),
+            by: None,
+            version: None,
+            definition: None,
+            fields: Vec::new(),
+        });
+        self.definitions.changed(removed.collect());
         for id in gone {
             self.left.remove(&id);
             self.forget(&id).await;
@@ -257,6 +271,7 @@ impl Host {
         let is_change = done.is_change();
         let counted = done.counted();
         let now = self.clock.now();
+        self.note(&done.changes, now);
         let mut entered = Vec::new();
         // First of all: what is skipped is known of a job that is not forgotten yet.
         self.planner
@@ -270,7 +285,7 @@ impl Host {
                     let next = self.scheduler.next_of(&job.id);
                     self.tell(Event::JobAdded { job, next });
                 }
-                Change::Updated(job, fields) => {
+                Change::Updated(job, fields, _) => {
                     let (scheduler, planner) = (&mut self.scheduler, &mut self.planner);
                     let dispatcher = &self.dispatcher;
                     let updated = in_service::update(scheduler, planner, dispatcher, &job, now);
@@ -308,6 +323,32 @@ impl Host {
                 rejected: counted.rejected,
                 unchanged: done.unchanged,
             });
+        }
+    }
+
+    /// Has the changes of jobs remembered.
+    fn note(&self, changes: &[Change], at: Timestamp) {
+        let noted = changes.iter().filter_map(|change| {
+            let (job, change, fields) = match change {
+                Change::Added(job) => (job, ChangeKind::Added, Vec::new()),
+                Change::Updated(job, _, fields) => (job, ChangeKind::Updated, fields.clone()),
+                Change::Removed(job) => (job, ChangeKind::Removed, Vec::new()),
+                Change::Moved(_) | Change::Rejected(..) => return None,
+            };
+            Some(JobChange {
+                job: job.id.clone(),
+                at,
+                change,
+                origin: job.origin.to_string(),
+                by: None,
+                version: job.version,
+                definition: job.origin.definition,
+                fields,
+            })
+        });
+        let noted: Vec<JobChange> = noted.collect();
+        if !noted.is_empty() {
+            self.definitions.changed(noted);
         }
     }
 
@@ -411,7 +452,7 @@ impl Host {
 fn gone(changes: &[Change]) -> HashSet<JobId> {
     let gone = changes.iter().filter_map(|change| match change {
         Change::Removed(job) => Some(job),
-        Change::Updated(job, _) => Some(job).filter(|job| !job.enabled),
+        Change::Updated(job, _, _) => Some(job).filter(|job| !job.enabled),
         Change::Added(_) | Change::Moved(_) | Change::Rejected(..) => None,
     });
     gone.map(|job| job.id.clone()).collect()

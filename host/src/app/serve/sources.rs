@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::host::Host;
 use super::readers::SourceReader;
-use crate::clock;
+use crate::clock::{self, Timestamp};
+use crate::control::{Held, SourceStatus, Stale};
 use crate::event::Event;
 use crate::source::{JobSource, Snapshot, SourceError};
 use crate::store::definitions::Kept;
@@ -28,14 +29,23 @@ pub(super) struct FollowedSource {
     reader: SourceReader,
     /// Whether it may remove most of its jobs without being read a second time.
     allow_mass_removal: bool,
-    /// What was last wrong with it as a whole.
-    failure: Option<SourceError>,
+    /// What was last wrong with it as a whole, and since when.
+    failure: Option<(SourceError, Timestamp)>,
     /// What is wrong with documents of it.
     broken: HashMap<Arc<str>, SourceError>,
-    /// What it said that would remove most of its jobs, and when, until it has said so twice.
-    held: Option<(Snapshot, Instant)>,
+    /// When it was last read without that.
+    read_at: Option<Timestamp>,
+    /// What it said that would remove most of its jobs, until it has said so twice.
+    held: Option<HeldBack>,
     /// Whether this host has heard of it what it wants, at least once.
     has_spoken: bool,
+}
+
+/// What a source said that would remove most of its jobs.
+struct HeldBack {
+    snapshot: Snapshot,
+    since: Instant,
+    what: Held,
 }
 
 impl FollowedSource {
@@ -46,6 +56,7 @@ impl FollowedSource {
             reader,
             allow_mass_removal: source.allows_mass_removal(),
             failure: None,
+            read_at: None,
             broken: HashMap::new(),
             held: None,
             has_spoken: false,
@@ -77,6 +88,8 @@ impl FollowedSource {
 pub(super) struct First {
     /// What it said to the host before this one, if it now says something else, or nothing.
     kept: Option<Snapshot>,
+    /// When it said that.
+    kept_at: Option<Timestamp>,
     /// What it says; nothing if that is not waited for.
     read: Option<Result<Snapshot, SourceError>>,
     /// Whether what it says is what is kept of it.
@@ -96,8 +109,10 @@ impl First {
             (Some(Ok(snapshot)), Some(kept)) => snapshot.is_of(&kept.documents),
             _ => false,
         };
+        let kept_at = kept.map(|kept| kept.at);
         let kept = kept.filter(|_| !is_kept);
         Ok(First {
+            kept_at,
             kept: kept.map(|kept| source.restore(&kept.documents)),
             read,
             is_kept,
@@ -109,6 +124,9 @@ impl Host {
     /// What the sources say at the start comes into service.
     pub(super) async fn begin_with(&mut self, first: Vec<First>) {
         for (source, first) in first.into_iter().enumerate() {
+            if let Some(followed) = self.sources.get_mut(source) {
+                followed.read_at = first.kept_at;
+            }
             if let Some(kept) = &first.kept {
                 self.note_starters(kept);
                 self.catalog.expect(source, kept);
@@ -125,8 +143,10 @@ impl Host {
 
     /// The source says what is kept of it already.
     async fn keep_nothing_of(&mut self, source: usize, snapshot: Snapshot) {
+        let now = self.clock.now();
         if let Some(followed) = self.sources.get_mut(source) {
             followed.has_spoken = true;
+            followed.read_at = Some(now);
         }
         self.note_starters(&snapshot);
         self.catalog.set(source, &snapshot);
@@ -135,6 +155,7 @@ impl Host {
 
     /// A source has been read. A trouble that lasts is told once.
     pub(super) async fn source_read(&mut self, source: usize, read: Result<Snapshot, SourceError>) {
+        let now = self.clock.now();
         let Some(followed) = self.sources.get_mut(source) else {
             return;
         };
@@ -142,6 +163,7 @@ impl Host {
         match read {
             Ok(snapshot) => {
                 followed.failure = None;
+                followed.read_at = Some(now);
                 for error in followed.note_documents(&snapshot) {
                     self.reject(&error);
                 }
@@ -153,8 +175,10 @@ impl Host {
             }
             Err(error) => {
                 followed.held = None;
-                if followed.failure.as_ref() != Some(&error) {
-                    followed.failure = Some(error.clone());
+                let known = followed.failure.as_ref();
+                if known.is_none_or(|(known, _)| *known != error) {
+                    let since = known.map_or(now, |(_, since)| *since);
+                    followed.failure = Some((error.clone(), since));
                     self.reject(&error);
                 }
                 // An operator who lowers a ceiling means it, whatever became of the source.
@@ -209,14 +233,18 @@ impl Host {
         let followed = self.sources.get_mut(source)?;
         if snapshot.unchanged {
             // Something else beside it may have been the reason to look again so soon.
-            let long_enough = |(_, since): &mut (_, Instant)| now - *since >= second_look * 9 / 10;
-            return followed.held.take_if(long_enough).map(|(held, _)| held);
+            let long_enough = |it: &mut HeldBack| now - it.since >= second_look * 9 / 10;
+            return followed.held.take_if(long_enough).map(|it| it.snapshot);
         }
         followed.held = None;
         if removed * 2 <= jobs || self.allow_mass_removal || followed.allow_mass_removal {
             return Some(snapshot);
         }
-        followed.held = Some((snapshot, now));
+        followed.held = Some(HeldBack {
+            snapshot,
+            since: now,
+            what: Held { removed, jobs },
+        });
         let (name, reader) = (followed.name.to_string(), followed.reader.clone());
         self.tell(Event::RemovalHeld {
             source: name,
@@ -228,6 +256,27 @@ impl Host {
             reader.look();
         });
         None
+    }
+
+    /// How each source stands.
+    pub(super) fn source_statuses(&self) -> Vec<SourceStatus> {
+        let sources = self.sources.iter().enumerate();
+        let status = |(number, followed): (usize, &FollowedSource)| {
+            let (jobs, wrong) = self.catalog.counts(number);
+            let broken = followed.broken.len();
+            SourceStatus {
+                source: followed.name.to_string(),
+                jobs,
+                wrong: wrong + broken,
+                read_at: followed.read_at,
+                stale: followed.failure.as_ref().map(|(error, since)| Stale {
+                    since: Some(*since),
+                    reason: error.to_string(),
+                }),
+                held: followed.held.as_ref().map(|it| it.what),
+            }
+        };
+        sources.map(status).collect()
     }
 
     fn reject(&self, error: &SourceError) {

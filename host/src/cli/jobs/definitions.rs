@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
+use super::history::JobHistory;
 use crate::cli::client::{Client, NoAnswer};
 use crate::cli::history::Data;
 use crate::cli::options::draw;
@@ -17,7 +18,7 @@ use crate::control::{JobPut, JobRemoved, OwnJob, Put};
 use crate::job::manifest::{Options, definitions_of};
 use crate::job::{JobId, MAX_SOURCE_BYTES, SourceText};
 
-/// What is done with definitions.
+/// What is done with definitions, and what is known of them.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Change {
     /// Give the running host the definitions of a file to keep
@@ -28,6 +29,8 @@ pub(in crate::cli) enum Change {
     Edit(EditJob),
     /// Have the host give definitions up
     Rm(RemoveJobs),
+    /// Show what has become of the definition of a job, wherever it stands
+    History(JobHistory),
 }
 
 impl Change {
@@ -37,6 +40,7 @@ impl Change {
             Change::Get(verb) => verb.execute(),
             Change::Edit(verb) => verb.execute(screen),
             Change::Rm(verb) => verb.execute(),
+            Change::History(verb) => verb.execute(screen),
         }
     }
 }

@@ -291,6 +291,10 @@ impl History for Shared {
         true
     }
 
+    fn changes(&self, job: &JobId) -> Read<Vec<crate::record::JobChange>> {
+        self.0.lock().changes(job)
+    }
+
     fn runs(&self, query: RunQuery) -> Read<Vec<RunRecord>> {
         self.0.lock().runs(query)
     }

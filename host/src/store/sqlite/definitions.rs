@@ -3,14 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::SqliteStore;
 use super::rows::{from_nanos, to_nanos};
-use super::writer::Command;
-use crate::job::{JobId, SourceText};
-use crate::store::definitions::{DefinitionStore, Kept};
+use super::writer::{Command, Note};
+use crate::job::{DefinitionDigest, JobId, SourceText};
+use crate::record::{ChangeKind, JobChange, KEPT_CHANGES};
+use crate::store::definitions::{DefinitionStore, Kept, Last, noted};
 use crate::store::{BoxFuture, StoreError};
+
+/// How many changes are written in one go.
+const CHANGES: usize = 1_000;
 
 impl DefinitionStore for SqliteStore {
     fn kept(&self) -> BoxFuture<'_, Result<HashMap<Arc<str>, Kept>, StoreError>> {
@@ -34,6 +38,107 @@ impl DefinitionStore for SqliteStore {
     fn keep(&self, source: Arc<str>, kept: Kept) {
         self.inner.send(Command::Keep(source, kept));
     }
+
+    fn changed(&self, changes: Vec<JobChange>) {
+        // Not all at once: those who wait for a run to be recorded would wait for all of them.
+        let mut changes = changes.into_iter();
+        loop {
+            let some: Vec<JobChange> = changes.by_ref().take(CHANGES).collect();
+            if some.is_empty() {
+                return;
+            }
+            self.inner.send(Command::Note(Note::Changed(some)));
+        }
+    }
+
+    fn changes(&self, job: JobId) -> BoxFuture<'_, Result<Vec<JobChange>, StoreError>> {
+        let read = move |connection: &Connection| read_changes(connection, &job);
+        Box::pin(self.inner.clone().read(read))
+    }
+}
+
+/// The changes of a job, the newest first.
+pub(super) fn read_changes(
+    connection: &Connection,
+    job: &JobId,
+) -> rusqlite::Result<Vec<JobChange>> {
+    connection
+        .prepare_cached(
+            "SELECT at, change, origin, changed_by, version, definition, fields FROM changes \
+             WHERE job = (SELECT id FROM jobs WHERE name = ?) ORDER BY id DESC",
+        )?
+        .query_map([job.as_str()], |row| {
+            let kind: String = row.get(1)?;
+            let fields: Option<String> = row.get(6)?;
+            Ok(JobChange {
+                job: job.clone(),
+                at: from_nanos(row.get(0)?),
+                // Only those are written.
+                change: ChangeKind::of_name(&kind).unwrap_or(ChangeKind::Updated),
+                origin: row.get(2)?,
+                by: row.get(3)?,
+                version: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
+                definition: digest(row.get(5)?),
+                fields: fields
+                    .and_then(|fields| serde_json::from_str(&fields).ok())
+                    .unwrap_or_default(),
+            })
+        })?
+        .collect()
+}
+
+fn digest(number: Option<i64>) -> Option<DefinitionDigest> {
+    number.map(|number| DefinitionDigest(number.cast_unsigned()))
+}
+
+/// Notes a change of the job that has the number `of` here, if it is one.
+pub(super) fn note_change(
+    connection: &Connection,
+    of: i64,
+    change: &JobChange,
+) -> rusqlite::Result<()> {
+    let last = connection
+        .prepare_cached(
+            "SELECT change, definition FROM changes WHERE job = ? ORDER BY id DESC LIMIT 1",
+        )?
+        .query_row([of], |row| {
+            let kind: String = row.get(0)?;
+            Ok(Last {
+                change: ChangeKind::of_name(&kind).unwrap_or(ChangeKind::Updated),
+                definition: digest(row.get(1)?),
+            })
+        })
+        .optional()?;
+    let Some(kind) = noted(change, last) else {
+        return Ok(());
+    };
+    // Names and texts: that can always be written.
+    let fields = (!change.fields.is_empty())
+        .then(|| serde_json::to_string(&change.fields).unwrap_or_default());
+    connection
+        .prepare_cached(
+            "INSERT INTO changes (job, at, change, origin, changed_by, version, definition, fields) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            of,
+            to_nanos(change.at),
+            kind.as_str(),
+            change.origin,
+            change.by,
+            change.version.map(u64::cast_signed),
+            change.definition.map(|digest| digest.0.cast_signed()),
+            fields,
+        ])?;
+    if last.is_some() {
+        connection
+            .prepare_cached(
+                "DELETE FROM changes WHERE job = ?1 AND id <= \
+                 (SELECT id FROM changes WHERE job = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            )?
+            .execute(params![of, KEPT_CHANGES])?;
+    }
+    Ok(())
 }
 
 fn read_own(connection: &Connection) -> rusqlite::Result<Vec<(JobId, String)>> {
@@ -128,11 +233,16 @@ mod tests {
         let store = SqliteStore::open(dir.path(), instant(0)).unwrap();
         conformance::what_was_said_last_is_kept(&store).await;
         conformance::own_definitions_are_kept(&store).await;
+        conformance::changes_are_noted(&store).await;
         drop(store);
         let store = SqliteStore::open(dir.path(), instant(9)).unwrap();
         let kept = store.kept().await.unwrap();
         assert_eq!(kept["a"].documents[0].text(), "[3]");
         assert_eq!(kept.len(), 2);
+        assert_eq!(
+            store.changes("a".into()).await.unwrap()[0].version,
+            Some(199)
+        );
         assert_eq!(store.own().await.unwrap(), [("b".into(), "2".to_owned())]);
     }
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use super::file::{self, OpenError};
-use super::{by_hand, read_error, rows};
+use super::{by_hand, definitions, read_error, rows};
 use crate::clock::Timestamp;
 use crate::job::{JobId, Scope};
 use crate::record::{
-    Detail, JobStats, JobSummary, LastRun, Pause, RunPattern, RunQuery, RunRecord, Status, Tally,
-    is_failure,
+    Detail, JobChange, JobStats, JobSummary, LastRun, Pause, RunPattern, RunQuery, RunRecord,
+    Status, Tally, is_failure,
 };
 use crate::run::{Outcome, RunId};
 use crate::store::StoreError;
@@ -152,6 +152,14 @@ impl Reader {
             });
         }
         Ok(summaries)
+    }
+
+    /// What has become of the definition of a job, the newest change first.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn changes(&self, job: &JobId) -> Result<Vec<JobChange>, StoreError> {
+        definitions::read_changes(&self.connection, job).map_err(|error| self.named(&error))
     }
 
     /// What is paused, the widest first.

@@ -35,6 +35,22 @@ CREATE TABLE definitions (
   text TEXT NOT NULL
 ) STRICT;
 
+-- What has become of the definitions of jobs: the newest of each.
+CREATE TABLE changes (
+  id INTEGER PRIMARY KEY,
+  job INTEGER NOT NULL REFERENCES jobs(id),
+  at INTEGER NOT NULL,
+  change TEXT NOT NULL,
+  origin TEXT NOT NULL,
+  changed_by TEXT,
+  version INTEGER,
+  definition INTEGER,
+  -- JSON: keys with their values before and after.
+  fields TEXT
+) STRICT;
+
+CREATE INDEX changes_of_job ON changes(job, id);
+
 -- What each source of definitions said last.
 CREATE TABLE sources (
   id INTEGER PRIMARY KEY,

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::Counts;
+use super::definitions;
 use super::rows::{self, to_count, to_key, to_nanos, write_end};
 use super::writer::Note;
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, StateQuota};
-use crate::record::{AttemptEnd, Detail, Kind, RunRecord, Status};
+use crate::record::{AttemptEnd, ChangeKind, Detail, Kind, RunRecord, Status};
 use crate::run::{Attempt, FinishedRun, Firing, Outcome, Run, RunId, SkipReason};
 use crate::state::{Changes, Snapshot, StateError};
 use crate::store::{FinishError, FireResult, Schedule, Skip, is_unique, quota_of, to_run};
@@ -64,6 +65,19 @@ impl Tables<'_> {
                 self.started(attempt)
             }
             Note::Skipped(skip) => self.skipped(skip),
+            Note::Changed(changes) => {
+                for change in changes {
+                    // One that goes is known, or has nothing that could be noted.
+                    let known = match change.change {
+                        ChangeKind::Removed => self.known(&change.job)?,
+                        _ => Some(self.entered(&change.job)?),
+                    };
+                    if let Some(known) = known {
+                        definitions::note_change(self.connection, known.id, change)?;
+                    }
+                }
+                Ok(())
+            }
         }
     }
 

@@ -24,6 +24,7 @@ use super::starts::Starts;
 use super::tables::{Caches, Tables};
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, Scope, StateQuota};
+use crate::record::JobChange;
 use crate::run::{Attempt, FinishedRun, Firing, Run, RunId};
 use crate::state::{Changes, Snapshot, StateError};
 use crate::store::definitions::Kept;
@@ -83,6 +84,7 @@ pub(super) enum Note {
     /// An attempt, and the number of its note in the list of starts.
     Started(Attempt, u64),
     Skipped(Skip),
+    Changed(Vec<JobChange>),
 }
 
 impl Command {
@@ -91,6 +93,7 @@ impl Command {
         match self {
             Command::Fire(firings, ..) => firings.len(),
             Command::Note(Note::Enter(jobs)) => jobs.len(),
+            Command::Note(Note::Changed(changes)) => changes.len(),
             Command::Remove(runs, _) => runs.len(),
             Command::Reopen(_, instants, _) => instants.len(),
             _ => 1,
