@@ -286,6 +286,7 @@ impl Catalog {
         let claims = Wanted::among(&manifests, &state.in_service);
         let diff = Diff::between(&state.in_service, &claims);
         done.unchanged = diff.unchanged;
+        let good = good_claims(&claims, &diff);
 
         for job in diff.removed {
             state.in_service.remove(&job.id);
@@ -298,18 +299,13 @@ impl Catalog {
         }
         let updated: HashSet<&JobId> = diff.updated.iter().map(|it| &it.new.id).collect();
         let written = members_of(&former, &updated);
-        // Only looked at where something is to be said of an entry.
-        let mut good: Option<HashMap<&str, Claim<'_>>> = None;
         let wanted = diff
             .added
             .into_iter()
             .map(|job| (job, None))
             .chain(diff.updated.into_iter().map(|it| (it.new, Some(it.fields))));
         for (job, fields) in wanted {
-            let Some(&Claim { manifest, entry }) = good
-                .get_or_insert_with(|| good_claims(&claims))
-                .get(job.id.as_str())
-            else {
+            let Some(&Claim { manifest, entry }) = good.get(job.id.as_str()) else {
                 continue; // every job wanted comes from an entry
             };
             let problems = match self.owners.get(&job.id) {
@@ -636,7 +632,17 @@ fn differences(
     differences
 }
 
-fn good_claims<'a>(wanted: &Wanted<'a>) -> HashMap<&'a str, Claim<'a>> {
-    let of_job = |claim: &Claim<'a>| Some((claim.entry.result.as_ref().ok()?.id.as_str(), *claim));
+/// The definitions of the jobs that are new or have changed.
+fn good_claims<'a>(wanted: &Wanted<'a>, diff: &Diff) -> HashMap<&'a str, Claim<'a>> {
+    let added = diff.added.iter().map(|job| &job.id);
+    let updated = diff.updated.iter().map(|it| &it.new.id);
+    let changed: HashSet<&str> = added.chain(updated).map(JobId::as_str).collect();
+    if changed.is_empty() {
+        return HashMap::new();
+    }
+    let of_job = |claim: &Claim<'a>| {
+        let id = claim.entry.result.as_ref().ok()?.id.as_str();
+        changed.contains(id).then_some((id, *claim))
+    };
     wanted.claims.iter().filter_map(of_job).collect()
 }

@@ -104,6 +104,18 @@ impl<'a> Wanted<'a> {
         &self,
         in_service: &'j HashMap<JobId, Arc<Job>>,
     ) -> impl Iterator<Item = &'j Arc<Job>> {
+        let good = || self.claims.iter().flat_map(|claim| &claim.entry.result);
+        let still_wanted = good().filter(|job| in_service.contains_key(&job.id));
+        // Most often none is, and then there is nothing to look for.
+        let some = still_wanted.count() < in_service.len();
+        some.then(|| self.not_among(in_service)).into_iter().flatten()
+    }
+
+    /// The same, looked for one by one.
+    fn not_among<'j>(
+        &self,
+        in_service: &'j HashMap<JobId, Arc<Job>>,
+    ) -> impl Iterator<Item = &'j Arc<Job>> {
         let mut present = HashSet::with_capacity(self.claims.len());
         let good = self.claims.iter().flat_map(|claim| &claim.entry.result);
         present.extend(good.map(|job| job.id.as_str()));
@@ -133,6 +145,7 @@ impl Diff {
     /// one that is missed.
     pub fn between(in_service: &HashMap<JobId, Arc<Job>>, wanted: &Wanted<'_>) -> Diff {
         let mut diff = Diff::default();
+        let mut known = 0;
         for claim in &wanted.claims {
             let Ok(job) = &claim.entry.result else {
                 continue;
@@ -141,6 +154,7 @@ impl Diff {
                 diff.added.push(job.clone());
                 continue;
             };
+            known += 1;
             let fields = if Arc::ptr_eq(old, job) {
                 Vec::new()
             } else {
@@ -162,7 +176,10 @@ impl Diff {
                 diff.moved.push(job.clone());
             }
         }
-        diff.removed = wanted.missing(in_service).cloned().collect();
+        // Each id is wanted once: if all are known, none is missing.
+        if known < in_service.len() {
+            diff.removed = wanted.not_among(in_service).cloned().collect();
+        }
         diff.removed.sort_by(|a, b| a.id.cmp(&b.id));
         diff.unchanged = in_service.len() - diff.updated.len() - diff.removed.len();
         diff
