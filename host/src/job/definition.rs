@@ -295,6 +295,13 @@ impl<'s> Reader<'s> {
                 _ => draft.meant.extend(decoder.unknown_key(member, &JOB)),
             }
         }
+        if deterministic
+            && let Some(span) = needs.places.as_ref().and_then(|it| it.schedule.as_ref())
+        {
+            let label =
+                "what it finds among the jobs is not in its record: leave one of the two out";
+            decoder.error(span, "a deterministic job cannot have `schedule`", label);
+        }
         needs.limit_places = limits.places;
         self.read_trigger(decoder, node, &mut draft);
         if let (Some(trigger), Some(member)) = (&draft.trigger, draft.trigger_member)
@@ -339,6 +346,7 @@ impl<'s> Reader<'s> {
                 limit_lines: limits.lines,
                 definition: Some(self.digester.of_job(node)),
                 params_given: false,
+                creator: None,
             },
         })
     }
@@ -461,7 +469,7 @@ fn is_unprintable(letter: char) -> bool {
         || matches!(letter, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
 }
 
-fn check_id(id: &str) -> Result<(), (String, String)> {
+pub(super) fn check_id(id: &str) -> Result<(), (String, String)> {
     if id.is_empty() {
         Err((
             "the id is empty".into(),

@@ -23,9 +23,11 @@ impl Keys {
     pub(super) fn with(key: &str) -> Option<&'static Keys> {
         let all = [
             &JOB, &LIMITS, &GRANTS, &TRIGGER, &CALENDAR, &DAYS, &DIR, &FILE, &HTTP, &SOCKETS,
-            &STATE, &RETRY, &GROUP,
+            &STATE, &SCHEDULE, &RETRY, &GROUP,
         ];
-        all.into_iter().find(|keys| keys.known.contains(&key))
+        // Whoever writes `schedule` elsewhere most likely means `trigger`.
+        let among = |keys: &&&Keys| key != "schedule" && keys.known.contains(&key);
+        all.into_iter().find(|keys| among(&keys))
     }
 }
 
@@ -152,8 +154,15 @@ pub(super) static GRANTS: Keys = Keys {
     of: "`grants`",
     home: "in the job's `grants`",
     known: &[
-        "env", "dirs", "config", "http", "sockets", "secrets", "state",
+        "env", "dirs", "config", "http", "sockets", "secrets", "state", "schedule",
     ],
+};
+
+/// The keys of `schedule` among `grants`.
+pub(super) static SCHEDULE: Keys = Keys {
+    of: "`schedule`",
+    home: "in `schedule` among the job's `grants`",
+    known: &["prefix", "max_jobs", "on_removal"],
 };
 
 /// The keys of a directory among `grants`.

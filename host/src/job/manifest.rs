@@ -77,7 +77,7 @@ pub enum Form {
 }
 
 /// What a job file holds, in its order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Manifest {
     /// The text it was read from.
     pub source: Arc<SourceText>,
@@ -90,7 +90,7 @@ pub struct Manifest {
 }
 
 /// One job of a job file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Entry {
     /// Where it stands, in bytes.
     pub span: Range<usize>,

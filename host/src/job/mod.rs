@@ -35,8 +35,8 @@ pub use diagnostic::{Diagnostic, MAX_SOURCE_BYTES, Rows, Severity, SourceText};
 pub use digest::DefinitionDigest;
 pub use execution::{Coalesce, Failure, Failures, Group, OnLost, Overlap, Policies, RetryPolicy};
 pub use grants::{
-    Access, DirGrant, EnvValue, Grants, HttpGrant, SocketGrant, StateQuota, check_env_name,
-    check_secret_name,
+    Access, DirGrant, EnvValue, Grants, HttpGrant, OnRemoval, ScheduleGrant, SocketGrant,
+    StateQuota, check_env_name, check_secret_name,
 };
 pub use manifest::Manifest;
 pub use scope::Scope;
@@ -183,6 +183,8 @@ pub struct Origin {
     pub definition: Option<DefinitionDigest>,
     /// Whether the parameters are not from there, but given for one run.
     pub params_given: bool,
+    /// The job that made it, if it was not a person.
+    pub creator: Option<JobId>,
 }
 
 impl PartialEq for Origin {
@@ -194,7 +196,11 @@ impl PartialEq for Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, "{}:{}", self.file, self.line)
+        write!(to, "{}:{}", self.file, self.line)?;
+        match &self.creator {
+            Some(creator) => write!(to, " (by {creator})"),
+            None => Ok(()),
+        }
     }
 }
 

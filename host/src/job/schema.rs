@@ -19,7 +19,10 @@ mod tests {
         SOCKETS, STATE, TRIGGER,
     };
     use super::super::manifest::{Manifest, Options};
-    use super::super::{Failure, HttpGrant, Limits, Policies, RetryPolicy, SourceText, StateQuota};
+    use super::super::{
+        Failure, HttpGrant, Limits, OnRemoval, Policies, RetryPolicy, ScheduleGrant, SourceText,
+        StateQuota,
+    };
     use super::json_schema;
 
     fn schema() -> Value {
@@ -187,6 +190,11 @@ mod tests {
         assert_eq!(state["keys"]["maximum"], StateQuota::MAXIMUM.keys);
         assert_eq!(state["size"]["default"], "1MiB");
         assert_eq!(StateQuota::DEFAULT.size, 1 << 20);
+        let schedule = &schema["$defs"]["schedule"]["properties"];
+        assert_eq!(schedule["max_jobs"]["default"], ScheduleGrant::MAX_JOBS);
+        assert_eq!(schedule["max_jobs"]["maximum"], ScheduleGrant::MOST_JOBS);
+        let on_removal = OnRemoval::default().as_str();
+        assert_eq!(schedule["on_removal"]["default"], on_removal);
     }
 
     #[test]

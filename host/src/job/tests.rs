@@ -162,6 +162,7 @@ fn every_key_of_the_object_form_is_read() {
         guest: guest.into(),
         access,
         quota: None,
+        beneath: Vec::new(),
     };
     assert_eq!(
         report.grants.env,
@@ -455,6 +456,11 @@ fn mistakes_in_limits_and_grants() {
         r#""grants": {"state": 5}"#,
         r#""grants": {"state": {"keys": 1000000, "size": "1GiB", "bytes": 1}}"#,
         r#""deterministic": "yes""#,
+        r#""grants": {"schedule": "sync/"}"#,
+        r#""grants": {"schedule": {"prefx": "sync/", "max_jobs": 0, "on_removal": "kep"}}"#,
+        r#""grants": {"schedule": {"prefix": "", "max_jobs": 10001, "on_removal": 5}}"#,
+        r#""grants": {"schedule": {"prefix": " x", "on_removal": "x"}}"#,
+        r#""deterministic": true, "grants": {"schedule": {"prefix": "sync/"}}"#,
     ]
     .map(one);
     insta::assert_snapshot!(drawn(&texts));

@@ -9,7 +9,9 @@ use super::place::{Answer, Place, Placed, Rule, ask, only};
 use super::reach::{Endpoints, Origins, addresses_named, holds_range};
 use super::roots::{Confinement, Outside, Root, confine};
 use crate::job::grants::network::{AddressRange, HostPattern};
-use crate::job::{Access, DirGrant, EnvValue, Job, Limits, Overlap, StateQuota};
+use crate::job::{
+    Access, DirGrant, EnvValue, HttpGrant, Job, Limits, Overlap, ScheduleGrant, StateQuota,
+};
 use crate::units::{format_count, format_duration_exact, format_size};
 
 /// What a ceiling says, each rule by itself; nothing where it says nothing.
@@ -31,6 +33,33 @@ pub(super) struct Rules {
     pub(super) addresses: Rule<AddressRange>,
     pub(super) secrets: Rule<Pattern>,
     pub(super) state: Option<Placed<StateRule>>,
+    pub(super) schedule: Option<Placed<ScheduleRule>>,
+    // What only the definition of a job's creator says.
+    pub(super) deadline: Option<Placed<Duration>>,
+    pub(super) priority: Option<Placed<i8>>,
+    pub(super) http_limits: Option<Placed<HttpLimits>>,
+    pub(super) http_addresses: Rule<AddressRange>,
+    pub(super) socket_addresses: Rule<AddressRange>,
+}
+
+/// What a ceiling says of the jobs that a job may define.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ScheduleRule {
+    None,
+    UpTo {
+        /// How many.
+        jobs: u32,
+        /// What the prefix of their ids has to begin with, and be longer than.
+        prefix: Option<Arc<str>>,
+    },
+}
+
+/// How many HTTP requests a run may send, how large, and how long each may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HttpLimits {
+    pub(super) timeout: Duration,
+    pub(super) requests: u32,
+    pub(super) body: u64,
 }
 
 /// What a ceiling says of a job's state.
@@ -64,7 +93,13 @@ impl Rules {
             sockets,
             addresses,
             secrets,
-            state
+            state,
+            schedule,
+            deadline,
+            priority,
+            http_limits,
+            http_addresses,
+            socket_addresses
         )
     }
 }
@@ -105,6 +140,16 @@ pub enum Item {
     Secret(usize),
     /// The state.
     State,
+    /// The jobs that it may define.
+    Schedule,
+    /// `deadline`.
+    Deadline,
+    /// `priority`.
+    Priority,
+    /// `http` as a whole: its limits.
+    Http,
+    /// Its id.
+    Id,
 }
 
 /// Something that a definition asks and the ceiling does not allow.
@@ -128,10 +173,7 @@ impl fmt::Display for Refusal {
             place,
             ..
         } = self;
-        write!(
-            to,
-            "{asked} is above the operator's ceiling: {allowed} ({place})"
-        )
+        write!(to, "{asked} {}: {allowed} ({place})", place.exceeded())
     }
 }
 
@@ -196,9 +238,11 @@ impl Ceiling {
                     self.judge_host(item, &origin.host, &mut found);
                 }
             }
+            let own = &self.rules.http_addresses;
             for (index, range) in http.addresses.iter().enumerate() {
-                self.judge_range(Item::HttpAddress(index), range, &mut found);
+                self.judge_range(Item::HttpAddress(index), range, own, &mut found);
             }
+            self.judge_http(http, &mut found);
         }
         if let Some(sockets) = &grants.sockets {
             for (index, endpoint) in sockets.endpoints.iter().enumerate() {
@@ -214,8 +258,9 @@ impl Ceiling {
                     self.judge_host(item, &endpoint.host, &mut found);
                 }
             }
+            let own = &self.rules.socket_addresses;
             for (index, range) in sockets.addresses.iter().enumerate() {
-                self.judge_range(Item::SocketAddress(index), range, &mut found);
+                self.judge_range(Item::SocketAddress(index), range, own, &mut found);
             }
         }
         for (index, name) in grants.secrets.iter().enumerate() {
@@ -223,6 +268,9 @@ impl Ceiling {
         }
         if let Some(quota) = &grants.state {
             self.judge_state(quota, &mut found);
+        }
+        if let Some(schedule) = &grants.schedule {
+            self.judge_schedule(schedule, &mut found);
         }
         found
     }
@@ -300,13 +348,106 @@ impl Ceiling {
             shown,
             passed(instances, &rules.max_instances, |it| it.to_string()),
         );
+        let deadline = job.policies.deadline.unwrap_or(Duration::MAX);
+        let shown = match job.policies.deadline {
+            Some(deadline) => time(deadline),
+            None => "without a bound".to_owned(),
+        };
+        check(
+            Item::Deadline,
+            "deadline",
+            shown,
+            passed(deadline, &rules.deadline, time),
+        );
+        let priority = job.policies.priority;
+        check(
+            Item::Priority,
+            "priority",
+            priority.to_string(),
+            passed(priority, &rules.priority, |it| it.to_string()),
+        );
+    }
+
+    fn judge_http(&self, http: &HttpGrant, found: &mut Vec<Refusal>) {
+        let Some(most) = &self.rules.http_limits else {
+            return;
+        };
+        let mut check = |passed: bool, asked: String, allowed: String| {
+            if passed {
+                found.push(Refusal {
+                    item: Item::Http,
+                    asked: format!("`http` with {asked}"),
+                    allowed: format!("at most {allowed}"),
+                    place: most.place.clone(),
+                });
+            }
+        };
+        let time = |it: &Duration| format_duration_exact(*it);
+        let HttpLimits {
+            timeout,
+            requests,
+            body,
+        } = &most.value;
+        check(
+            http.timeout > *timeout,
+            format!("`timeout` {}", time(&http.timeout)),
+            time(timeout),
+        );
+        check(
+            http.requests > *requests,
+            format!("`requests` {}", http.requests),
+            requests.to_string(),
+        );
+        check(
+            http.body > *body,
+            format!("`body` {}", exact_size(http.body)),
+            exact_size(*body),
+        );
+    }
+
+    fn judge_schedule(&self, grant: &ScheduleGrant, found: &mut Vec<Refusal>) {
+        let Some(rule) = &self.rules.schedule else {
+            return;
+        };
+        let mut refuse = |asked: String, allowed: String| {
+            found.push(Refusal {
+                item: Item::Schedule,
+                asked,
+                allowed,
+                place: rule.place.clone(),
+            });
+        };
+        match &rule.value {
+            ScheduleRule::None => refuse("`schedule`".into(), "none is allowed".into()),
+            ScheduleRule::UpTo { jobs, prefix } => {
+                if grant.max_jobs > *jobs {
+                    let asked = format!("`schedule` of {} jobs", grant.max_jobs);
+                    refuse(asked, format!("at most {jobs}"));
+                }
+                if let Some(prefix) = prefix
+                    && !(grant.prefix.starts_with(&**prefix) && grant.prefix.len() > prefix.len())
+                {
+                    refuse(
+                        format!("`schedule` of {:?}", grant.prefix),
+                        format!("what begins with {prefix:?} and is longer"),
+                    );
+                }
+            }
+        }
     }
 
     fn judge_dir(&self, item: Item, dir: &DirGrant, found: &mut Vec<Refusal>) {
         let shown = dir.host.display();
         let writes = dir.access == Access::ReadWrite;
+        let mut quota = self.rules.dir_quota.clone();
         match self.answer_dir(dir) {
-            DirAnswer::NoRule | DirAnswer::Yes(..) => {}
+            DirAnswer::NoRule | DirAnswer::Yes(_, None) => {}
+            DirAnswer::Yes(place, Some(confinement)) => {
+                if let Some(value) = confinement.quota {
+                    let place = place.clone();
+                    quota = Some(Placed { value, place });
+                }
+            }
             DirAnswer::No(place, list, why) => {
                 let (asked, allowed) = match why {
                     Outside::Elsewhere => (format!("the directory {shown}"), only_in(list)),
@@ -327,7 +468,7 @@ impl Ceiling {
                 });
             }
         }
-        if let Some(most) = &self.rules.dir_quota
+        if let Some(most) = &quota
             && writes
             && dir.quota.is_none_or(|quota| quota > most.value)
         {
@@ -402,10 +543,18 @@ impl Ceiling {
         }
     }
 
-    fn judge_range(&self, item: Item, asked: &AddressRange, found: &mut Vec<Refusal>) {
-        let answer = ask(&self.rules.addresses, |range| holds_range(range, asked));
-        if let Answer::No(place, list) = answer {
-            found.push(unlisted(item, format!("the range {asked}"), place, list));
+    /// Judges a range by the rule for all, and by the one for ranges of its kind.
+    fn judge_range(
+        &self,
+        item: Item,
+        asked: &AddressRange,
+        own: &Rule<AddressRange>,
+        found: &mut Vec<Refusal>,
+    ) {
+        for rule in [&self.rules.addresses, own] {
+            if let Answer::No(place, list) = ask(rule, |range| holds_range(range, asked)) {
+                found.push(unlisted(item, format!("the range {asked}"), place, list));
+            }
         }
     }
 

@@ -80,6 +80,12 @@ impl Rules {
             addresses: same_list,
             secrets: same_list,
             state: same,
+            schedule: same,
+            deadline: same,
+            priority: same,
+            http_limits: same,
+            http_addresses: same_list,
+            socket_addresses: same_list,
         )
     }
 }

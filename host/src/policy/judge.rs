@@ -4,12 +4,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Ceiling, Item, Policy, Refusal};
+use super::{Ceiling, Item, Place, Policy, Refusal};
 use crate::job::manifest::Entry;
 use crate::job::{Diagnostic, Job, Manifest, SourceText};
-
-/// What every refusal of a definition says.
-const ABOVE: &str = "is above the operator's ceiling";
 
 impl Policy {
     /// Judges all jobs of a job file. Those above their ceiling are spoilt, each with everything
@@ -43,9 +40,10 @@ impl Policy {
         refused(&ceiling, source, entry, &job)
     }
 
-    /// Whether a problem of a definition is that it asks for more than the ceiling allows.
+    /// Whether a problem of a definition is that it asks for more than the ceiling allows, or than
+    /// its creator holds.
     pub fn is_refusal(problem: &Diagnostic) -> bool {
-        problem.message.ends_with(ABOVE)
+        Place::is_exceeded(&problem.message)
     }
 }
 
@@ -63,7 +61,15 @@ fn refused(
     entry: &Entry,
     job: &Job,
 ) -> Vec<Diagnostic> {
-    let refusals = ceiling.refusals(job);
+    told(source, entry, &ceiling.refusals(job))
+}
+
+/// Refusals at their places, in the order of the text.
+pub(super) fn told(
+    source: &Arc<SourceText>,
+    entry: &Entry,
+    refusals: &[Refusal],
+) -> Vec<Diagnostic> {
     let told = refusals.iter().map(|refusal| tell(source, entry, refusal));
     let mut problems: Vec<Diagnostic> = told.collect();
     problems.sort_by_key(|problem| problem.span.start);
@@ -78,7 +84,7 @@ fn tell(source: &Arc<SourceText>, entry: &Entry, refusal: &Refusal) -> Diagnosti
         _ => refusal.asked.clone(),
     };
     let Refusal { allowed, place, .. } = refusal;
-    Diagnostic::error(source, span, format!("{asked} {ABOVE}"))
+    Diagnostic::error(source, span, format!("{asked} {}", place.exceeded()))
         .with_label(format!("{allowed} ({place})"))
         .with_job(entry.id.clone())
 }
@@ -114,6 +120,8 @@ fn place_of(source: &SourceText, entry: &Entry, item: Item) -> (Range<usize>, bo
             Item::SocketAddress(index) => (&places.socket_addresses, index),
             Item::Secret(index) => (&places.secrets, index),
             Item::State => return places.state.clone(),
+            Item::Schedule => return places.schedule.clone(),
+            Item::Http => (&places.http, 0),
             _ => return None, // limits
         };
         list.get(index).cloned()

@@ -27,6 +27,7 @@
 mod address;
 mod ceiling;
 mod changes;
+mod creator;
 mod find;
 mod judge;
 mod pattern;
@@ -48,6 +49,7 @@ use toml::de::DeTable;
 
 pub use address::HttpUrl;
 pub use ceiling::{Ceiling, Item, Refusal};
+pub use creator::{bounded, judge_made};
 pub use find::{Choice, Current, Look, PolicyFile};
 pub use pattern::Pattern;
 pub use place::Place;

@@ -5,12 +5,27 @@ use std::fmt;
 /// A name in which each `*` stands for any characters, also for none. All else stands for itself;
 /// upper and lower case differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern(Box<str>);
+pub struct Pattern {
+    text: Box<str>,
+    /// Whether a `*` is one too.
+    is_plain: bool,
+}
 
 impl Pattern {
     /// Takes a text as a pattern; every text is one.
     pub fn new(text: &str) -> Pattern {
-        Pattern(text.into())
+        Pattern {
+            text: text.into(),
+            is_plain: false,
+        }
+    }
+
+    /// The one that a name alone fits, whatever letters it has.
+    pub(super) fn only(name: &str) -> Pattern {
+        Pattern {
+            text: name.into(),
+            is_plain: true,
+        }
     }
 
     /// Whether a whole name fits. Takes time by the product of both lengths at most.
@@ -21,7 +36,10 @@ impl Pattern {
     /// assert!(!Pattern::new("report-*").fits("my-report-daily"));
     /// ```
     pub fn fits(&self, name: &str) -> bool {
-        let mut parts = self.0.split('*');
+        if self.is_plain {
+            return *self.text == *name;
+        }
+        let mut parts = self.text.split('*');
         // There is always a first part.
         let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or_default()) else {
             return false;
@@ -42,7 +60,7 @@ impl Pattern {
 
 impl fmt::Display for Pattern {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str(&self.0)
+        to.write_str(&self.text)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::job::JobId;
+
 /// Where the operator said something: a line of the configuration file, or a flag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -19,6 +21,28 @@ pub enum Place {
     File(Arc<str>),
     /// A flag of the command line, such as `--max-timeout`.
     Flag(&'static str),
+    /// The definition of a job, for those that it makes.
+    Creator(JobId),
+}
+
+/// What every refusal of a definition by the operator's ceiling says.
+const ABOVE: &str = "is above the operator's ceiling";
+/// What every refusal of a definition by that of its creator says.
+const BEYOND: &str = "is more than its creator holds";
+
+impl Place {
+    /// What is said of something that exceeds what is said here.
+    pub(super) fn exceeded(&self) -> &'static str {
+        match self {
+            Place::Creator(_) => BEYOND,
+            _ => ABOVE,
+        }
+    }
+
+    /// Whether a message says that something exceeds what is said somewhere.
+    pub(super) fn is_exceeded(message: &str) -> bool {
+        [ABOVE, BEYOND].iter().any(|said| message.ends_with(said))
+    }
 }
 
 impl fmt::Display for Place {
@@ -29,6 +53,7 @@ impl fmt::Display for Place {
             Place::Line { file, line, column } => write!(to, "{file}:{line}:{column}"),
             Place::File(file) => to.write_str(file),
             Place::Flag(flag) => to.write_str(flag),
+            Place::Creator(job) => write!(to, "as `{job}`"),
         }
     }
 }

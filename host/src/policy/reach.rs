@@ -91,6 +91,16 @@ impl Origins {
         })
     }
 
+    /// Those that a job is granted.
+    pub(super) fn of_grant(pattern: &OriginPattern) -> Origins {
+        Origins {
+            text: pattern.to_string(),
+            https: pattern.https,
+            hosts: Hosts::These(pattern.host.clone()),
+            port: pattern.port,
+        }
+    }
+
     /// Whether every origin of a definition's pattern is among them.
     pub(super) fn hold(&self, asked: &OriginPattern) -> bool {
         self.https == asked.https && self.port == asked.port && self.hosts.hold(&asked.host)
@@ -132,6 +142,16 @@ impl Endpoints {
                 port: endpoint.port,
             },
         })
+    }
+
+    /// Those that a job is granted.
+    pub(super) fn of_grant(endpoint: &Endpoint) -> Endpoints {
+        Endpoints {
+            text: endpoint.to_string(),
+            protocol: endpoint.protocol,
+            hosts: Hosts::These(endpoint.host.clone()),
+            port: endpoint.port,
+        }
     }
 
     /// Whether every endpoint of a definition's pattern is among them.

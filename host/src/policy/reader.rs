@@ -77,7 +77,14 @@ pub(super) static GRANTS: Keys = Keys {
         "addresses",
         "secrets",
         "state",
+        "schedule",
     ],
+};
+
+/// The keys of `schedule` in `[ceiling.grants]`.
+pub(super) static SCHEDULE: Keys = Keys {
+    of: "`schedule`",
+    known: &["max_jobs"],
 };
 
 /// The keys of `state` in `[ceiling.grants]`.

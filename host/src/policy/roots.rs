@@ -13,6 +13,8 @@ pub(super) struct Root {
     path: PathBuf,
     /// The most that may be granted.
     access: Access,
+    /// The largest quota that may be granted to write in it; nothing for any, or none.
+    quota: Option<u64>,
 }
 
 impl Root {
@@ -41,7 +43,22 @@ impl Root {
         Ok(Root {
             path: normal(&base.join(path)),
             access,
+            quota: None,
         })
+    }
+
+    /// A directory that a job is granted, for those that it makes.
+    pub(super) fn of_grant(dir: &DirGrant) -> Root {
+        Root {
+            path: normal(&dir.host),
+            access: dir.access,
+            quota: dir.quota.filter(|_| dir.access == Access::ReadWrite),
+        }
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -62,6 +79,8 @@ pub struct Confinement {
     pub root: PathBuf,
     /// The granted directory, relative to the root and without `..`; `.` for the root itself.
     pub below: PathBuf,
+    /// The largest quota that may be granted to write there; nothing for any, or none.
+    pub quota: Option<u64>,
 }
 
 #[cfg(test)]
@@ -128,6 +147,7 @@ pub(super) fn confine<'r>(
         let confinement = Confinement {
             root: root.value.path.clone(),
             below: below.to_owned(),
+            quota: root.value.quota,
         };
         return Ok((confinement, root));
     }
@@ -171,6 +191,7 @@ mod tests {
             guest: "/data".into(),
             access,
             quota: None,
+            beneath: Vec::new(),
         }
     }
 

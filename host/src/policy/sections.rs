@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
-use super::ceiling::{Rules, StateRule};
+use super::ceiling::{Rules, ScheduleRule, StateRule};
 use super::pattern::Pattern;
 use super::place::{Place, Placed, Rule};
 use super::reach::{Endpoints, Origins};
 use super::reader::{
-    CEILING, GRANTS, HISTORY, HOST, JOBS, Node, PLUGINS, Reader, SECRETS, STATE, shortened,
+    CEILING, GRANTS, HISTORY, HOST, JOBS, Node, PLUGINS, Reader, SCHEDULE, SECRETS, STATE,
+    shortened,
 };
 use super::roots::Root;
 use super::{HostSettings, PluginSettings};
 use crate::job::grants::network::AddressRange;
-use crate::job::{Limits, StateQuota};
+use crate::job::{Limits, ScheduleGrant, StateQuota};
 use crate::record::Retention;
 use crate::secret::{Provider, Settings};
 use crate::suggest::nearest;
@@ -178,6 +179,7 @@ fn grants(reader: &mut Reader<'_>, table: &DeTable<'_>, base: &Path, rules: &mut
                 rules.addresses = reader.rule(&shown, node, expected, AddressRange::parse);
             }
             "state" => rules.state = state(reader, node),
+            "schedule" => rules.schedule = schedule(reader, node),
             _ => {} // told of
         }
     }
@@ -207,6 +209,29 @@ fn state(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Placed<StateRule>> 
         _ => {
             let expected = "true, false, or a table such as { keys = 1000, size = \"1MiB\" }";
             reader.wrong_type("`state`", expected, node, "");
+            return None;
+        }
+    };
+    Some(reader.placed(node, rule))
+}
+
+/// `schedule`: a truth, or how many jobs.
+fn schedule(reader: &mut Reader<'_>, node: &Node<'_>) -> Option<Placed<ScheduleRule>> {
+    let up_to = |jobs| ScheduleRule::UpTo { jobs, prefix: None };
+    let most = ScheduleGrant::MOST_JOBS;
+    let rule = match node.get_ref() {
+        DeValue::Boolean(false) => ScheduleRule::None,
+        DeValue::Boolean(true) => up_to(most),
+        DeValue::Table(table) => {
+            reader.known_keys(table, &SCHEDULE);
+            let jobs = table
+                .get("max_jobs")
+                .map(|node| small(reader, node, "`max_jobs`", 1, most));
+            up_to(jobs.map_or(Some(most), |it| Some(it?.value))?)
+        }
+        _ => {
+            let expected = "true, false, or a table such as { max_jobs = 10 }";
+            reader.wrong_type("`schedule`", expected, node, "");
             return None;
         }
     };

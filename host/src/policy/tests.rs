@@ -353,6 +353,7 @@ state = { keys = 10 }
         guest: "/d".into(),
         access,
         quota,
+        beneath: Vec::new(),
     };
     let origins = [
         "https://a.example.com",
@@ -400,6 +401,7 @@ state = { keys = 10 }
         }),
         secrets: vec!["api-1".into(), "other".into()],
         state: Some(StateQuota { keys: 11, size: 1 }),
+        schedule: None,
     };
     let ceiling = policy.ceiling_for(&"job".into());
     let told: Vec<String> = ceiling
@@ -588,6 +590,7 @@ fn a_directory_is_confined_where_roots_are_named() {
         guest: "/d".into(),
         access: Access::ReadOnly,
         quota: None,
+        beneath: Vec::new(),
     };
     let text = format!("[ceiling.grants]\ndirs = [{:?}]\n", dir.path());
     let ceiling = policy(&text).ceiling_for(&"job".into());

@@ -1,6 +1,6 @@
 //! What the ceiling says of something that a run wants and was not granted.
 
-use super::ceiling::{Ceiling, DirAnswer, StateRule};
+use super::ceiling::{Ceiling, DirAnswer, ScheduleRule, StateRule};
 use super::place::{Answer, Place, ask};
 use super::reach::addresses_named;
 use crate::job::DirGrant;
@@ -52,6 +52,7 @@ impl Ceiling {
                     guest: guest.clone(),
                     access: *access,
                     quota: None,
+                    beneath: Vec::new(),
                 };
                 match self.answer_dir(&dir) {
                     DirAnswer::NoRule => self.nothing_said(),
@@ -79,6 +80,13 @@ impl Ceiling {
             Need::State => match &rules.state {
                 None => self.nothing_said(),
                 Some(rule) if rule.value == StateRule::None => Verdict::Forbids(rule.place.clone()),
+                Some(rule) => Verdict::Permits(rule.place.clone()),
+            },
+            Need::Schedule(_) => match &rules.schedule {
+                None => self.nothing_said(),
+                Some(rule) if rule.value == ScheduleRule::None => {
+                    Verdict::Forbids(rule.place.clone())
+                }
                 Some(rule) => Verdict::Permits(rule.place.clone()),
             },
         }

@@ -262,6 +262,7 @@ mod tests {
             limit_lines: [21, 0, 0, 0, 0, 0],
             definition: None,
             params_given: false,
+            creator: None,
         };
         let said = Some("limit: timeout 1 min");
         assert_eq!(

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::decode::Decoder;
+use super::super::definition::check_id;
 use super::super::diagnostic::quoted;
 use super::super::document::{Member, Node, Value};
-use super::super::keys::{GRANTS, HTTP, Keys, SOCKETS, STATE};
+use super::super::keys::{GRANTS, HTTP, Keys, SCHEDULE, SOCKETS, STATE};
 use super::dirs::decode_dirs;
 use super::network::{AddressRange, Endpoint, OriginPattern};
-use super::{EnvValue, Grants, HttpGrant, SocketGrant, StateQuota};
+use super::{EnvValue, Grants, HttpGrant, OnRemoval, ScheduleGrant, SocketGrant, StateQuota};
+use crate::suggest::nearest;
 use crate::units::{format_count, format_size};
 
 /// Where in the text each grant stands, in bytes; in the order of the grants themselves.
@@ -35,6 +37,8 @@ pub struct GrantPlaces {
     pub secrets: Vec<Range<usize>>,
     /// The state.
     pub state: Option<Range<usize>>,
+    /// The jobs that it may define.
+    pub schedule: Option<Range<usize>>,
 }
 
 /// Checks the name of an environment variable.
@@ -129,6 +133,7 @@ impl Reading<'_, '_> {
             "sockets" => self.sockets(value),
             "secrets" => self.secrets(value),
             "state" => self.state(value),
+            "schedule" => self.schedule(value),
             _ => {
                 self.decoder.unknown_key(member, &GRANTS);
             }
@@ -384,6 +389,83 @@ impl Reading<'_, '_> {
         };
         self.grants.state = Some(quota);
         self.places.state = Some(node.span.clone());
+    }
+
+    fn schedule(&mut self, node: &Node<'_>) {
+        let Value::Object(members) = &node.value else {
+            let expected = r#"an object such as {"prefix": "sync/"}"#;
+            self.decoder.wrong_type("`schedule`", expected, node, "");
+            return;
+        };
+        let (mut prefix, mut has_prefix) = (None, false);
+        let mut max_jobs = ScheduleGrant::MAX_JOBS;
+        let mut on_removal = OnRemoval::default();
+        for member in members {
+            let value = &member.value;
+            match &*member.key {
+                "prefix" => {
+                    has_prefix = true;
+                    prefix = self.prefix(value);
+                }
+                "max_jobs" => {
+                    let most = ScheduleGrant::MOST_JOBS;
+                    max_jobs = self
+                        .decoder
+                        .small("`max_jobs`", value, 1, most)
+                        .unwrap_or(1);
+                }
+                "on_removal" => {
+                    let Some(word) = self.decoder.string("`on_removal`", value) else {
+                        continue;
+                    };
+                    let all = [OnRemoval::Remove, OnRemoval::Keep];
+                    match all.into_iter().find(|it| it.as_str() == word) {
+                        Some(known) => on_removal = known,
+                        None => {
+                            let message = format!("`on_removal` cannot be {}", quoted(word));
+                            let label = match nearest(word, all.into_iter().map(OnRemoval::as_str))
+                            {
+                                Some(near) => format!("did you mean \"{near}\"?"),
+                                None => "it is \"remove\" or \"keep\"".to_owned(),
+                            };
+                            self.decoder.error(&value.span, message, label);
+                        }
+                    }
+                }
+                _ => {
+                    self.decoder.unknown_key(member, &SCHEDULE);
+                }
+            }
+        }
+        if !has_prefix {
+            let label = "add \"prefix\": \"sync/\", which the ids of its jobs begin with";
+            self.decoder
+                .error(&node.span, "`schedule` has no `prefix`", label);
+        }
+        let Some(prefix) = prefix else { return };
+        self.grants.schedule = Some(ScheduleGrant {
+            prefix,
+            max_jobs,
+            on_removal,
+        });
+        self.places.schedule = Some(node.span.clone());
+    }
+
+    /// What the ids of jobs begin with.
+    fn prefix(&mut self, node: &Node<'_>) -> Option<Arc<str>> {
+        let prefix = self.decoder.string("`prefix`", node)?;
+        if prefix.is_empty() {
+            let label = "name what the ids of its jobs begin with, such as \"sync/\"";
+            self.decoder.error(&node.span, "`prefix` is empty", label);
+            return None;
+        }
+        // With a letter more it has to be an id.
+        if let Err((message, label)) = check_id(&format!("{prefix}x")) {
+            let message = format!("no id begins with {}: {message}", quoted(prefix));
+            self.decoder.error(&node.span, message, label);
+            return None;
+        }
+        Some(prefix.into())
     }
 
     fn at_most(&mut self, name: &str, asked: u64, most: u64, shown: String, member: &Member<'_>) {

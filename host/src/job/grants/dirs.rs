@@ -40,6 +40,7 @@ impl DirGrant {
             guest: guest_path(guest)?,
             access,
             quota: None,
+            beneath: Vec::new(),
         })
     }
 }
@@ -211,6 +212,7 @@ fn decode_dir(
                 guest,
                 access,
                 quota,
+                beneath: Vec::new(),
             },
             span,
         )),

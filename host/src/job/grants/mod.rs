@@ -34,6 +34,8 @@ pub struct Grants {
     pub secrets: Vec<Arc<str>>,
     /// A key-value store of the job's own.
     pub state: Option<StateQuota>,
+    /// The definitions of other jobs.
+    pub schedule: Option<ScheduleGrant>,
 }
 
 impl Grants {
@@ -73,6 +75,9 @@ pub struct DirGrant {
     /// The most bytes that may be in the directory, in files of all sizes together, for the job
     /// to be let write more; nothing for as much as the disk has.
     pub quota: Option<u64>,
+    /// The directories that it has to stay beneath, the widest first, each beneath the one before:
+    /// those of the jobs that the definition was made by. Empty where a person wrote it.
+    pub beneath: Vec<PathBuf>,
 }
 
 /// What a job may do in a directory.
@@ -153,6 +158,45 @@ impl StateQuota {
     };
 }
 
+/// Which jobs a job may define, and how many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScheduleGrant {
+    /// What their ids begin with; never empty.
+    pub prefix: Arc<str>,
+    /// How many there may be at a time.
+    pub max_jobs: u32,
+    /// What becomes of them when the job that made them is removed.
+    pub on_removal: OnRemoval,
+}
+
+impl ScheduleGrant {
+    /// How many jobs there may be where the definition does not say.
+    pub const MAX_JOBS: u32 = 100;
+    /// The most that may be asked for.
+    pub const MOST_JOBS: u32 = 10_000;
+}
+
+/// What becomes of the jobs that a job has made when it is removed itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum OnRemoval {
+    /// They go with it.
+    #[default]
+    Remove,
+    /// They stay. They belong to whoever made the job that made them: to nobody, if that was a
+    /// person.
+    Keep,
+}
+
+impl OnRemoval {
+    /// As a definition has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OnRemoval::Remove => "remove",
+            OnRemoval::Keep => "keep",
+        }
+    }
+}
+
 /// Something that only a grant gives: what a run wants when it finds a door closed, and what the
 /// operator's ceiling is asked about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -187,6 +231,8 @@ pub enum Need {
     Secret(String),
     /// State of the job's own.
     State,
+    /// The definition of a job of this id.
+    Schedule(String),
 }
 
 impl Need {
@@ -215,6 +261,14 @@ impl Need {
             }
             Need::Secret(name) => format!("\"secrets\": [{}]", text(name)),
             Need::State => "\"state\": true".to_owned(),
+            Need::Schedule(id) => {
+                // The namespace that the id is in, if it names one.
+                let prefix = match id.rfind('/') {
+                    Some(end) => id.get(..=end).unwrap_or(id),
+                    None => id,
+                };
+                format!("\"schedule\": {{ \"prefix\": {} }}", text(prefix))
+            }
         };
         format!("\"grants\": {{ {inner} }}")
     }

@@ -39,6 +39,7 @@ impl Guest {
                 guest,
                 access,
                 quota,
+                beneath: Vec::new(),
             }
         };
         let dirs = vec![
@@ -252,6 +253,7 @@ fn a_directory_is_opened_within_its_root() {
         guest: "/data".into(),
         access: Access::ReadOnly,
         quota: None,
+        beneath: Vec::new(),
     };
     let grant = |below: &str| {
         let within = Within {
