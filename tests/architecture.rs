@@ -75,6 +75,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "runtime",
         &[
             "clock",
+            "control",
             "dispatcher",
             "job",
             "log",

@@ -33,6 +33,7 @@ mod policies;
 mod policy;
 mod reload;
 mod rerun;
+mod schedule;
 mod secrets;
 mod serve;
 mod shapes;

@@ -9,11 +9,15 @@
 //!
 //! Requests and answers are plain values that can be written as JSON.
 
+mod made;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
+
+pub use made::{Made, MadeError, MadeJob, MadeJobs, MadeReply, MadeRun, RunState};
 
 use crate::clock::{Timestamp, rfc3339_option};
 use crate::job::{Diagnostic, JobId, Scope};
@@ -52,6 +56,8 @@ pub enum Command {
     PutJob(PutJob, Reply<JobPut>),
     /// Give a definition of the host's own up.
     RemoveJob(JobId, Condition, Reply<JobRemoved>),
+    /// What a job wants of those that it makes.
+    Made(JobId, Made),
 }
 
 /// A definition that the host is to keep among its own.
@@ -87,6 +93,9 @@ pub struct OwnJob {
     pub etag: String,
     /// The text, as it was given.
     pub text: String,
+    /// The job that made it; nothing if it was a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creator: Option<JobId>,
 }
 
 /// What a definition was to the host.
@@ -262,6 +271,9 @@ pub struct LiveJob {
     /// What holds it, the widest if there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_by: Option<Scope>,
+    /// The job that made it; nothing if it was a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creator: Option<JobId>,
     /// How many of its runs are in flight, those between two attempts too.
     pub in_flight: usize,
     /// How many of its runs wait until one of those has ended.

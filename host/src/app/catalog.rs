@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::made::{as_allowed, creators_of, is_to_leave};
 use super::problems::{Chains, missing_dirs, missing_plugin, other_digest, rejected_plugin, taken};
 use crate::job::manifest::Entry;
 use crate::job::{Diagnostic, Job, JobId, Manifest, SourceText};
@@ -275,12 +276,14 @@ impl Catalog {
         // Only worked out where a job comes after another one.
         let everything = self.has_chains(source).then(|| self.everything());
         let chains = everything.as_ref().map(Everything::chains);
+        let creators = self.creators(source);
         let Some(state) = self.sources.get_mut(source) else {
             return done;
         };
         let Some(manifests) = state.manifests.clone() else {
             return done;
         };
+        let manifests = as_allowed(manifests, &creators);
         state.waits = false;
         let former = std::mem::take(&mut state.former);
         let claims = Wanted::among(&manifests, &state.in_service);
@@ -288,6 +291,18 @@ impl Catalog {
         done.unchanged = diff.unchanged;
         let good = good_claims(&claims, &diff);
 
+        // What a job made and may not have made any more does not stay as it was.
+        for Claim { entry, .. } in &claims.claims {
+            if !is_to_leave(&state.in_service, entry) {
+                continue;
+            }
+            let id = entry.id.as_ref().map_or("", JobId::as_str);
+            if let Some(job) = state.in_service.remove(id) {
+                self.owners.remove(id);
+                done.unchanged = done.unchanged.saturating_sub(1);
+                done.changes.push(Change::Removed(job));
+            }
+        }
         for job in diff.removed {
             state.in_service.remove(&job.id);
             self.owners.remove(&job.id);
@@ -405,9 +420,16 @@ impl Catalog {
             }
         }
         for (place, Claim { entry, .. }) in claims.claims.iter().enumerate() {
-            if let Err(problems) = &entry.result {
-                let key = format!("#{place}");
-                report(state, &mut done, &key, entry.id.clone(), problems.clone());
+            match &entry.result {
+                Err(problems) => {
+                    let key = format!("#{place}");
+                    report(state, &mut done, &key, entry.id.clone(), problems.clone());
+                }
+                // It is another one's fault, who may mend it and do it again.
+                Ok(job) if job.origin.creator.is_some() => {
+                    state.reported.remove(&format!("#{place}"));
+                }
+                Ok(_) => {}
             }
         }
         for (Claim { manifest, entry }, owner) in &claims.contested {
@@ -417,6 +439,50 @@ impl Catalog {
             report(state, &mut done, &key, Some(id.clone()), vec![problem]);
         }
         done
+    }
+
+    /// The definition of a job as what it makes is judged by: the one that its source wants, or
+    /// else the one in service; nothing where there is none that could be used.
+    pub(super) fn authority(&self, id: &JobId) -> Option<Arc<Job>> {
+        let owner = self.owners.get(id).copied();
+        let first = owner.and_then(|owner| self.sources.get(owner));
+        let in_service = || first?.in_service.get(id).cloned();
+        if let Some(job) = in_service()
+            && job.origin.creator.is_some()
+        {
+            return Some(job); // as its own creator allows it
+        }
+        let sources = first.into_iter().chain(&self.sources);
+        let mut wanted = sources.flat_map(Source::wanted);
+        let wanted = wanted.find(|job| {
+            job.id == *id
+                && job.origin.creator.is_none()
+                // Its text may have been judged under another ceiling.
+                && self.policy.ceiling_for(id).refusals(job).is_empty()
+        });
+        wanted.cloned().or_else(in_service)
+    }
+
+    /// Whether any source has a definition of a job, good or not.
+    pub(super) fn defines(&self, job: &JobId) -> bool {
+        let mut entries = self.sources.iter().flat_map(Source::entries);
+        entries.any(|entry| entry.id.as_ref() == Some(job))
+    }
+
+    /// The creators of a source's jobs that nobody has made, as what they make is judged by.
+    fn creators(&self, source: usize) -> HashMap<JobId, Arc<Job>> {
+        let manifests = self
+            .sources
+            .get(source)
+            .and_then(|it| it.manifests.as_ref());
+        let ids: HashSet<&JobId> = manifests
+            .into_iter()
+            .flat_map(|it| creators_of(it))
+            .collect();
+        ids.into_iter()
+            .filter_map(|id| Some((id.clone(), self.authority(id)?)))
+            .filter(|(_, job)| job.origin.creator.is_none())
+            .collect()
     }
 
     /// The versions of plugins that jobs pin, in service or wanted.

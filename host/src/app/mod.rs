@@ -10,6 +10,7 @@ mod data;
 pub mod history;
 mod in_service;
 mod machine;
+mod made;
 #[cfg(test)]
 mod model;
 mod once;

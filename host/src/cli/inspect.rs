@@ -195,6 +195,10 @@ fn example(key: &str) -> Option<(&'static str, &'static str)> {
             "opens files",
         ),
         "grants.http" => (r#""http": ["https://api.example.com"],"#, "sends requests"),
+        "grants.schedule" => (
+            r#""schedule": { "prefix": "sync/" },"#,
+            "defines other jobs",
+        ),
         "grants.secrets" => (r#""secrets": ["api-key"],"#, "asks for secrets"),
         "grants.sockets" => (
             r#""sockets": ["tcp://db.example.com:5432"],"#,

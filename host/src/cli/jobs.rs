@@ -316,6 +316,7 @@ mod tests {
     #[test]
     fn a_running_host_knows_more() {
         let live = |id: &str, paused_by, enabled| LiveJob {
+            creator: None,
             job: id.into(),
             enabled,
             next_at: Some(at("2026-11-23T12:05:40Z")).filter(|_| enabled),

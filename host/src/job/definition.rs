@@ -346,7 +346,7 @@ impl<'s> Reader<'s> {
                 limit_lines: limits.lines,
                 definition: Some(self.digester.of_job(node)),
                 params_given: false,
-                creator: None,
+                creator: self.options.creator.clone(),
             },
         })
     }

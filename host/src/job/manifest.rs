@@ -45,6 +45,8 @@ pub struct Options {
     pub form: Form,
     /// Reads a file that the job file names, of so many bytes at most.
     pub read: fn(&Path, usize) -> io::Result<Vec<u8>>,
+    /// The job that made the text, if it was not a person.
+    pub creator: Option<JobId>,
 }
 
 impl Default for Options {
@@ -55,6 +57,7 @@ impl Default for Options {
             maximum: Limits::MAXIMUM,
             form: Form::File,
             read: |_, _| Err(io::ErrorKind::Unsupported.into()),
+            creator: None,
         }
     }
 }

@@ -14,6 +14,7 @@ mod execution;
 pub mod grants;
 mod keys;
 mod limits;
+mod made;
 pub mod manifest;
 pub mod schema;
 mod scope;
@@ -38,6 +39,7 @@ pub use grants::{
     Access, DirGrant, EnvValue, Grants, HttpGrant, OnRemoval, ScheduleGrant, SocketGrant,
     StateQuota, check_env_name, check_secret_name,
 };
+pub use made::{MadeBy, OwnDefinition};
 pub use manifest::Manifest;
 pub use scope::Scope;
 

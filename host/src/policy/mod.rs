@@ -53,7 +53,7 @@ pub use creator::{bounded, judge_made};
 pub use find::{Choice, Current, Look, PolicyFile};
 pub use pattern::Pattern;
 pub use place::Place;
-pub use roots::Confinement;
+pub use roots::{Confinement, normal as normal_path};
 pub use sources::{HttpSettings, SourceOrigin, SourceSettings, SqlSettings};
 pub use verdict::Verdict;
 

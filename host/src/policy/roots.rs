@@ -155,7 +155,7 @@ pub(super) fn confine<'r>(
 }
 
 /// A path made absolute, and without `.` and `..`, by its name alone.
-fn normal(path: &Path) -> PathBuf {
+pub fn normal(path: &Path) -> PathBuf {
     // Fails only for an empty path, or where there is no working directory any more.
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut normal = PathBuf::new();

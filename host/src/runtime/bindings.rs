@@ -14,6 +14,7 @@ wasmtime::component::bindgen!({
     imports: {
         "quarterjack:job/state": async | trappable,
         "quarterjack:job/secrets": async | trappable,
+        "quarterjack:job/schedule": async | trappable,
         default: trappable,
     },
     exports: { default: async },

@@ -37,6 +37,7 @@ const STATE: Option<&str> = Some("grants.state");
 const COMPONENT_INTERFACES: &[(&str, Versions, Option<&str>)] = &[
     ("quarterjack:job/control", OWN, None),
     ("quarterjack:job/log", OWN, None),
+    ("quarterjack:job/schedule", OWN, Some("grants.schedule")),
     ("quarterjack:job/secrets", OWN, Some("grants.secrets")),
     ("quarterjack:job/state", OWN, STATE),
     ("quarterjack:job/types", OWN, None),

@@ -32,6 +32,7 @@ mod turns;
 #[cfg(feature = "wasi-03")]
 mod wasi03;
 
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,10 +59,11 @@ use shape::Digest;
 use turns::{CpuTime, Turns};
 
 use crate::clock::{self, Clock, Timestamp, format_instant};
+use crate::control::Control;
 use crate::dispatcher::{Cancel, CancelReason, Executor, Session};
-use crate::job::{EnvValue, Job};
+use crate::job::{DirGrant, EnvValue, Job};
 use crate::log::{LogSink, LogStream};
-use crate::policy::Current;
+use crate::policy::{Ceiling, Confinement, Current, normal_path};
 use crate::run::{Attempt, Cause, Execution, SkipReason};
 use crate::secret::Providers;
 
@@ -103,6 +105,8 @@ pub struct Sandbox {
     network: Arc<Network>,
     /// Where the lines of runs go, if they are kept.
     logs: Option<Arc<dyn LogSink>>,
+    /// The host that keeps the definitions which its guests make, if one does.
+    control: Option<Control>,
 }
 
 impl Executor for Runtime {
@@ -138,7 +142,15 @@ impl Sandbox {
             policy: Current::default(),
             network: Arc::default(),
             logs: None,
+            control: None,
         }
+    }
+
+    /// The same; the jobs that its guests define are this host's.
+    #[must_use]
+    pub fn with_control(mut self, control: Control) -> Sandbox {
+        self.control = Some(control);
+        self
     }
 
     /// The same; what its guests print and log goes there too, line by line.
@@ -257,6 +269,9 @@ impl Sandbox {
             secrets,
             peers,
             directories,
+            made: (self.control.as_ref())
+                .filter(|_| job.grants.schedule.is_some())
+                .map(|control| control.made_by(job.id.clone())),
         };
         let desk = Desk::new(attempt.clone(), session, network.clone(), given, started);
         let state = GuestState::new(desk, deadline, wasi, engine.memory().clone(), time);
@@ -414,10 +429,11 @@ fn wasi_for(
     let dirs: &[_] = if plugin.files { &job.grants.dirs } else { &[] };
     for dir in dirs {
         // The links may have changed since the definition was judged.
-        let confined = policy.get().ceiling_for(&job.id).confine(dir)?;
-        let within = confined.as_ref().map(|it| Within {
-            root: &it.root,
-            below: &it.below,
+        let way = way_to(dir, &policy.get().ceiling_for(&job.id))?;
+        let within = way.as_ref().map(|way| Within {
+            root: &way.from.root,
+            below: &way.from.below,
+            then: &way.then,
         });
         directories.grant(dir, within)?;
     }
@@ -441,6 +457,56 @@ fn wasi_for(
         _ => Wasi::P2(Box::new(builder.build())),
     };
     Ok((wasi, directories))
+}
+
+/// How a directory is reached that has to stay beneath others.
+struct Way {
+    /// The first of them, or the directory itself.
+    from: Confinement,
+    /// The steps from there by way of the others, each relative to the one before.
+    then: Vec<PathBuf>,
+}
+
+/// The way to a granted directory: beneath what the operator's ceiling allows, and beneath each
+/// directory of the jobs that made its job. Nothing where there is neither, and it is opened by its
+/// own path.
+///
+/// # Errors
+/// If it is not beneath them: in words.
+fn way_to(dir: &DirGrant, ceiling: &Ceiling) -> Result<Option<Way>, String> {
+    let confined = ceiling.confine(dir)?;
+    let Some((widest, rest)) = dir.beneath.split_first() else {
+        let then = Vec::new();
+        return Ok(confined.map(|from| Way { from, then }));
+    };
+    let widest = DirGrant {
+        host: widest.clone(),
+        beneath: Vec::new(),
+        ..dir.clone()
+    };
+    // It may be a link to elsewhere as well.
+    let from = ceiling.confine(&widest)?.unwrap_or_else(|| Confinement {
+        root: widest.host.clone(),
+        below: PathBuf::from("."),
+        quota: None,
+    });
+    let mut at = normal_path(&widest.host);
+    let mut then = Vec::with_capacity(rest.len() + 1);
+    for next in rest.iter().chain(std::iter::once(&dir.host)) {
+        let next = normal_path(next);
+        let Ok(step) = next.strip_prefix(&at) else {
+            return Err(format!(
+                "the directory {} is not beneath {}, which the job that made this one has",
+                next.display(),
+                at.display()
+            ));
+        };
+        if !step.as_os_str().is_empty() {
+            then.push(step.to_owned());
+        }
+        at = next;
+    }
+    Ok(Some(Way { from, then }))
 }
 
 /// A secret as the value of a variable, which is text.

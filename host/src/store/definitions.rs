@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{BoxFuture, StoreError};
 use crate::clock::Timestamp;
-use crate::job::{DefinitionDigest, JobId, SourceText};
+use crate::job::{DefinitionDigest, JobId, OwnDefinition, SourceText};
 use crate::record::{ChangeKind, JobChange};
 
 /// Where definitions are kept. Every backend passes the suite in `conformance`.
@@ -16,11 +16,11 @@ pub trait DefinitionStore: Send + Sync + 'static {
     /// The store cannot be read.
     fn kept(&self) -> BoxFuture<'_, Result<HashMap<Arc<str>, Kept>, StoreError>>;
 
-    /// The host's own definitions: the text of each, by its job.
+    /// The host's own definitions.
     ///
     /// # Errors
     /// The store cannot be read.
-    fn own(&self) -> BoxFuture<'_, Result<Vec<(JobId, String)>, StoreError>>;
+    fn own(&self) -> BoxFuture<'_, Result<Vec<OwnDefinition>, StoreError>>;
 
     /// Keeps a definition of the host's own, in the place of one of the same job.
     ///
@@ -28,7 +28,7 @@ pub trait DefinitionStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// All is as it was.
-    fn put(&self, job: JobId, text: Arc<str>) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn put(&self, definition: OwnDefinition) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Gives a definition of the host's own up. Says whether there was one.
     ///
@@ -91,6 +91,7 @@ pub struct Kept {
 pub(in crate::store) mod conformance {
     use super::super::conformance::instant;
     use super::*;
+    use crate::job::{MadeBy, OnRemoval};
     use crate::record::{FieldChange, KEPT_CHANGES};
 
     fn text(name: &str, text: &str) -> Arc<SourceText> {
@@ -121,18 +122,47 @@ pub(in crate::store) mod conformance {
     pub(in crate::store) async fn own_definitions_are_kept(store: &impl DefinitionStore) {
         let own = async || {
             let mut own = store.own().await.unwrap();
-            own.sort();
-            let own = own.into_iter().map(|(job, text)| format!("{job} {text}"));
+            own.sort_by(|one, other| one.job.cmp(&other.job));
+            let own = own.into_iter().map(|it| {
+                let by = it.made_by.map(|by| {
+                    let on_removal = by.on_removal.as_str();
+                    format!(" of {}: {on_removal}", by.creator)
+                });
+                format!("{} {}{}", it.job, it.text, by.unwrap_or_default())
+            });
             own.collect::<Vec<_>>()
         };
+        let put = async |job: &str, text: &str, by: Option<OnRemoval>| {
+            let definition = OwnDefinition {
+                job: job.into(),
+                text: text.to_owned(),
+                made_by: by.map(|on_removal| MadeBy {
+                    creator: "b".into(),
+                    on_removal,
+                }),
+            };
+            store.put(definition).await.unwrap();
+        };
         assert!(own().await.is_empty());
-        store.put("a".into(), "1".into()).await.unwrap();
-        store.put("b".into(), "2".into()).await.unwrap();
-        store.put("a".into(), "3".into()).await.unwrap();
+        put("a", "1", None).await;
+        put("b", "2", None).await;
+        put("a", "3", None).await;
         assert_eq!(own().await, ["a 3", "b 2"]);
+        // Whose it is, is kept with it.
+        put("c", "4", Some(OnRemoval::Keep)).await;
+        put("d", "5", Some(OnRemoval::Remove)).await;
+        put("c", "6", Some(OnRemoval::Remove)).await;
+        assert_eq!(
+            own().await,
+            ["a 3", "b 2", "c 6 of b: remove", "d 5 of b: remove"]
+        );
+        put("d", "5", Some(OnRemoval::Keep)).await;
+        put("c", "6", None).await;
+        assert_eq!(own().await, ["a 3", "b 2", "c 6", "d 5 of b: keep"]);
         assert!(store.remove("a".into()).await.unwrap());
         assert!(!store.remove("a".into()).await.unwrap());
-        assert_eq!(own().await, ["b 2"]);
+        assert!(store.remove("c".into()).await.unwrap());
+        assert_eq!(own().await, ["b 2", "d 5 of b: keep"]);
     }
 
     /// What became of a job is told, and what became of none is not.

@@ -15,7 +15,7 @@ use super::{
     is_unique, quota_of, to_run,
 };
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId, Scope};
+use crate::job::{Job, JobId, OwnDefinition, Scope};
 use crate::record::{
     AttemptRecord, JobChange, KEPT_CHANGES, Pause, Retention, RunQuery, RunRecord, Status,
 };
@@ -71,7 +71,7 @@ struct State {
     kept: HashMap<Arc<str>, Kept>,
     changes: HashMap<JobId, VecDeque<JobChange>>,
     /// The host's own definitions.
-    own: BTreeMap<JobId, Arc<str>>,
+    own: BTreeMap<JobId, OwnDefinition>,
     totals: Totals,
 }
 
@@ -505,17 +505,14 @@ impl DefinitionStore for MemoryStore {
         ready(self.state.lock().kept.clone())
     }
 
-    fn own(&self) -> BoxFuture<'_, Result<Vec<(JobId, String)>, StoreError>> {
+    fn own(&self) -> BoxFuture<'_, Result<Vec<OwnDefinition>, StoreError>> {
         let state = self.state.lock();
-        let own = state.own.iter();
-        ready(
-            own.map(|(job, text)| (job.clone(), text.to_string()))
-                .collect(),
-        )
+        ready(state.own.values().cloned().collect())
     }
 
-    fn put(&self, job: JobId, text: Arc<str>) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.state.lock().own.insert(job, text);
+    fn put(&self, definition: OwnDefinition) -> BoxFuture<'_, Result<(), StoreError>> {
+        let job = definition.job.clone();
+        self.state.lock().own.insert(job, definition);
         ready(())
     }
 

@@ -28,6 +28,7 @@ fn yes_man() -> Control {
                     paused: Vec::new(),
                 }))),
                 Command::Jobs(reply) => drop(reply.send(Ok(vec![LiveJob {
+                    creator: None,
                     job: "a".into(),
                     enabled: true,
                     next_at: parse_instant("2026-01-01T00:00:00Z").ok(),
@@ -69,7 +70,10 @@ fn yes_man() -> Control {
                     was: Was::Running,
                     outcome: None,
                 }))),
+                // Only jobs say that.
+                Command::Made(..) => {}
                 Command::OwnJob(job, reply) => drop(reply.send(Ok(OwnJob {
+                    creator: None,
                     job,
                     etag: "0a".into(),
                     text: "{}".into(),

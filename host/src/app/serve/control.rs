@@ -89,7 +89,7 @@ impl Host {
             }
             Command::Trigger(request, reply) => match self.in_service(&request.job) {
                 Ok(job) => {
-                    let triggered = self.trigger(job, request);
+                    let triggered = self.trigger(job, request, Cause::Manual);
                     self.answer_later(reply, triggered);
                 }
                 // Whoever asked may not wait any more, here and below.
@@ -109,6 +109,7 @@ impl Host {
                 let put = self.put_job(request).await;
                 let _ = reply.send(put);
             }
+            Command::Made(creator, asked) => self.made(creator, asked).await,
             Command::RemoveJob(job, condition, reply) => {
                 let removed = self.remove_job(job, condition).await;
                 let _ = reply.send(removed);
@@ -159,6 +160,7 @@ impl Host {
                     next_at: next,
                     group: job.policies.group.as_ref().map(|it| it.name.to_string()),
                     paused_by: pauses.is_paused(job),
+                    creator: job.origin.creator.clone(),
                     in_flight,
                     waiting,
                 }
@@ -183,10 +185,11 @@ impl Host {
         })
     }
 
-    fn trigger(
+    pub(super) fn trigger(
         &self,
         mut job: Arc<Job>,
         request: Trigger,
+        cause: Cause,
     ) -> impl Future<Output = Result<Triggered, ControlError>> + Send + use<> {
         let paused_by = self.dispatcher.pauses().is_paused(&job);
         if let Some(params) = request.params {
@@ -196,7 +199,7 @@ impl Host {
         async move {
             let firing = Firing {
                 job: job.clone(),
-                cause: Cause::Manual,
+                cause,
                 scheduled_at: now,
             };
             match fire_one(firing, &dispatcher, now).await {

@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::host::Host;
 use crate::control::{Condition, ControlError, JobPut, JobRemoved, OwnJob, Put, PutJob};
-use crate::job::JobId;
+use crate::job::{JobId, OwnDefinition};
 use crate::source::JobSource as _;
 
 impl Host {
@@ -18,14 +18,15 @@ impl Host {
         } = request;
         let before = self.own.get(&job).map(|before| before.text().to_owned());
         meets(&job, before.as_deref(), &condition)?;
+        self.is_a_persons(&job)?;
         self.is_not_elsewhere(&job)?;
-        let manifest = self
-            .own
-            .check(&job, &text)
-            .map_err(|problems| ControlError::Rejected {
-                job: job.clone(),
-                problems,
-            })?;
+        let manifest =
+            self.own
+                .check(&job, &text, None)
+                .map_err(|problems| ControlError::Rejected {
+                    job: job.clone(),
+                    problems,
+                })?;
         // As it is read: without a byte order mark.
         let text = manifest.source.text();
         let was = match &before {
@@ -35,8 +36,13 @@ impl Host {
         };
         let etag = etag(text);
         if was != Put::Unchanged {
-            self.definitions.put(job.clone(), text.into()).await?;
-            self.own.put(&job, &manifest);
+            let definition = OwnDefinition {
+                job: job.clone(),
+                text: text.to_owned(),
+                made_by: None,
+            };
+            self.definitions.put(definition).await?;
+            self.own.put(&job, manifest.source.clone(), None);
             self.follow_own().await;
         }
         let now = manifest.jobs().next();
@@ -59,6 +65,8 @@ impl Host {
     ) -> Result<JobRemoved, ControlError> {
         let before = self.own_job(&job)?;
         meets(&job, Some(&before.text), &condition)?;
+        self.is_a_persons(&job)?;
+        self.release(&job, self.on_removal_of(&job)).await?;
         self.definitions.remove(job.clone()).await?;
         self.own.remove(&job);
         self.follow_own().await;
@@ -73,6 +81,7 @@ impl Host {
                 job: job.clone(),
                 etag: etag(&text),
                 text,
+                creator: self.own.made_by(job).map(|by| by.creator),
             });
         }
         self.is_not_elsewhere(job)?;
@@ -95,7 +104,18 @@ impl Host {
         }
     }
 
-    async fn follow_own(&mut self) {
+    /// What a job has made is that job's to change.
+    fn is_a_persons(&self, job: &JobId) -> Result<(), ControlError> {
+        match self.own.made_by(job) {
+            Some(by) => Err(ControlError::Elsewhere {
+                job: job.clone(),
+                place: format!("the job `{}`, which made it", by.creator),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn follow_own(&mut self) {
         if let Ok(wanted) = self.own.read() {
             self.follow(self.own_number, &wanted).await;
         }
@@ -103,7 +123,7 @@ impl Host {
 }
 
 /// What tells one text of a definition from another.
-fn etag(text: &str) -> String {
+pub(super) fn etag(text: &str) -> String {
     let digest = Sha256::digest(text);
     digest
         .iter()

@@ -1,6 +1,6 @@
 //! The control loop: it owns the schedule, and follows what it is told.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::control::Command;
 use crate::dispatcher::{Dispatcher, Ends, RunEnded};
 use crate::event::{Event, Events};
 use crate::firing::{Planner, Turn, fire};
-use crate::job::JobId;
+use crate::job::{Job, JobId};
 use crate::policy::Current;
 use crate::record::{ChangeKind, JobChange};
 use crate::run::SkipReason;
@@ -73,6 +73,28 @@ pub(super) struct Host {
     pub(super) answering: JoinSet<()>,
 }
 
+/// Which jobs were changed by bringing a source up to date.
+#[derive(Debug, Default)]
+struct Changed {
+    /// Those that are others than before, those removed among them.
+    jobs: Vec<JobId>,
+    /// Those that are out of service.
+    removed: Vec<Arc<Job>>,
+}
+
+impl Changed {
+    fn note(&mut self, change: &Change) {
+        match change {
+            Change::Added(job) | Change::Updated(job, ..) => self.jobs.push(job.id.clone()),
+            Change::Removed(job) => {
+                self.jobs.push(job.id.clone());
+                self.removed.push(job.clone());
+            }
+            Change::Moved(_) | Change::Rejected(..) => {}
+        }
+    }
+}
+
 /// What comes to the control loop.
 pub(super) struct Arriving {
     /// What its own tasks have found.
@@ -114,6 +136,8 @@ impl Host {
         for message in early {
             self.handle(message).await;
         }
+        // Those of the host before this one may be defined no more.
+        self.forget_the_orphans().await;
         self.tell(Event::HostStarted {
             jobs: self.scheduler.len(),
             plugins: self.plugins.names().len(),
@@ -221,6 +245,14 @@ impl Host {
         }
     }
 
+    /// Sees to the jobs of creators that were removed while no host ran.
+    pub(super) async fn forget_the_orphans(&mut self) {
+        if self.settle_orphans(&[]).await {
+            self.own_changed();
+            self.reconcile(self.own_number).await;
+        }
+    }
+
     async fn forget(&self, id: &JobId) {
         if let Err(error) = self.store.forget(id).await {
             tracing::warn!(job = %id, %error, "a removed job is not forgotten");
@@ -265,7 +297,26 @@ impl Host {
         }
     }
 
+    /// Brings the jobs of a source up to date, and those that they have made.
     pub(super) async fn reconcile(&mut self, source: usize) {
+        // Each pass is about jobs made by those of the one before, in a narrower namespace.
+        const PASSES: usize = 256;
+        let mut source = source;
+        for _ in 0..PASSES {
+            let Changed { jobs, removed } = self.reconcile_alone(source).await;
+            let orphans = self.settle_orphans(&removed).await;
+            let has_made = |creators: &BTreeSet<JobId>| jobs.iter().any(|id| creators.contains(id));
+            if orphans {
+                self.own_changed();
+            } else if jobs.is_empty() || !has_made(&self.own.creators()) {
+                return;
+            }
+            source = self.own_number;
+        }
+    }
+
+    async fn reconcile_alone(&mut self, source: usize) -> Changed {
+        let mut changed = Changed::default();
         let done = self.catalog.reconcile(source, &self.plugins);
         self.plugins.keep(self.catalog.pins());
         let is_change = done.is_change();
@@ -277,6 +328,7 @@ impl Host {
         self.planner
             .withdraw(&self.dispatcher, &gone(&done.changes));
         for change in done.changes {
+            changed.note(&change);
             match change {
                 Change::Added(job) => {
                     let at_start = self.at_start.remove(&job.id);
@@ -324,6 +376,7 @@ impl Host {
                 unchanged: done.unchanged,
             });
         }
+        changed
     }
 
     /// Has the changes of jobs remembered.
@@ -340,7 +393,7 @@ impl Host {
                 at,
                 change,
                 origin: job.origin.to_string(),
-                by: None,
+                by: job.origin.creator.as_ref().map(ToString::to_string),
                 version: job.version,
                 definition: job.origin.definition,
                 fields,

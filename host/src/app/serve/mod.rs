@@ -16,6 +16,7 @@ mod config;
 mod control;
 mod definitions;
 mod host;
+mod made;
 mod readers;
 mod retention;
 mod sources;
@@ -117,7 +118,7 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     let recovered = store.recover().await?;
     let (control, commands) = Control::new();
     // Dropped before the store is: as long as it is there, nobody else listens.
-    let listening = listen(&options.data, control)?;
+    let listening = listen(&options.data, control.clone())?;
     let max_memory = options.max_memory.unwrap_or_else(memory_for_runs);
     let engine = engine_for(options.max_running, max_memory)?;
     let cache = options.cache.open(&engine)?;
@@ -169,7 +170,8 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     let sandbox = Sandbox::new(engine, clock.clone(), threads)
         .under(current.clone())
         .with_secrets(Providers::following(secrets.clone()))
-        .with_logs(logs);
+        .with_logs(logs)
+        .with_control(control);
     let runtime = Runtime::new(sandbox, plugins.clone());
     let (ends, mut ended) = Ends::new();
     let dispatcher = Dispatcher::new(

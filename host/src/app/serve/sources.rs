@@ -209,6 +209,7 @@ impl Host {
             }
         }
         self.reconcile(source).await;
+        self.forget_the_orphans().await;
         self.forget_the_undefined().await;
     }
 

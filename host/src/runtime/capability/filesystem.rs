@@ -22,7 +22,7 @@ mod tests;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use wasmtime::component::Linker;
@@ -89,6 +89,8 @@ pub(in crate::runtime) struct Within<'a> {
     pub(in crate::runtime) root: &'a Path,
     /// The granted directory, relative to the root; `.` for the root itself.
     pub(in crate::runtime) below: &'a Path,
+    /// What to go on with from there: each relative to the one before, and beneath it.
+    pub(in crate::runtime) then: &'a [PathBuf],
 }
 
 impl Directories {
@@ -230,7 +232,7 @@ impl Directories {
 /// Opens a directory that may be granted. What may be done with it is for the grant to say.
 fn open(host: &Path, within: Option<Within<'_>>) -> Result<Dir, String> {
     let opened = |file| Dir::new(file, FsPerms::ReadOnly, OpenMode::READ, false);
-    let Some(Within { root, below }) = within else {
+    let Some(Within { root, below, then }) = within else {
         if let Some(held) = handles::find(host) {
             return Ok(held);
         }
@@ -241,7 +243,7 @@ fn open(host: &Path, within: Option<Within<'_>>) -> Result<Dir, String> {
         return Ok(dir);
     };
     // Whether the way stays beneath the root is only seen by going it.
-    let file = beneath::open_beneath(root, below).map_err(|error| error.to_string())?;
+    let file = beneath::open_beneath(root, below, then).map_err(|error| error.to_string())?;
     beneath::check(&file, host)?;
     Ok(opened(file))
 }

@@ -16,6 +16,7 @@ mod http;
 mod log;
 mod logging;
 mod reports;
+mod schedule;
 mod sockets;
 mod state;
 
@@ -31,6 +32,7 @@ use super::bindings::quarterjack::job as own;
 use super::guest::{CappedPipe, GuestState};
 use super::redaction::clean;
 use crate::clock;
+use crate::control::MadeJobs;
 use crate::dispatcher::{CancelReason, Session};
 use crate::job::Grants;
 use crate::job::grants::Need;
@@ -61,6 +63,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     own::state::add_to_linker::<_, Own>(linker, same)?;
     own::secrets::add_to_linker::<_, Own>(linker, same)?;
     own::log::add_to_linker::<_, Own>(linker, same)?;
+    own::schedule::add_to_linker::<_, Own>(linker, same)?;
     own::control::add_to_linker::<_, Own>(linker, same)?;
     portable::config::store::add_to_linker::<_, Own>(linker, same)?;
     portable::keyvalue::store::add_to_linker::<_, Own>(linker, same)?;
@@ -107,6 +110,10 @@ pub(super) struct Desk {
     reports: Option<Reports>,
     /// The directories that it sees.
     pub(super) directories: Directories,
+    /// The jobs that it makes, where a host keeps such.
+    made: Option<MadeJobs>,
+    /// How often it has asked for them.
+    schedule_calls: schedule::Calls,
 }
 
 /// What is left on a desk when the run is over.
@@ -133,6 +140,8 @@ pub(super) struct Equipment {
     pub(super) peers: Option<Arc<Peers>>,
     /// The directories that it sees.
     pub(super) directories: Directories,
+    /// The jobs that it makes, where a host keeps such.
+    pub(super) made: Option<MadeJobs>,
 }
 
 impl Desk {
@@ -164,6 +173,8 @@ impl Desk {
             reports: given.peers.as_ref().map(|peers| peers.reports.clone()),
             peers: given.peers,
             directories: given.directories,
+            made: given.made,
+            schedule_calls: schedule::Calls::default(),
         }
     }
 

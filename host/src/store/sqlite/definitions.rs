@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::SqliteStore;
 use super::rows::{from_nanos, to_nanos};
 use super::writer::{Command, Note};
-use crate::job::{DefinitionDigest, JobId, SourceText};
+use crate::job::{DefinitionDigest, JobId, MadeBy, OnRemoval, OwnDefinition, SourceText};
 use crate::record::{ChangeKind, JobChange, KEPT_CHANGES};
 use crate::store::definitions::{DefinitionStore, Kept, Last, noted};
 use crate::store::{BoxFuture, StoreError};
@@ -21,12 +21,12 @@ impl DefinitionStore for SqliteStore {
         Box::pin(self.inner.clone().read(read_kept))
     }
 
-    fn own(&self) -> BoxFuture<'_, Result<Vec<(JobId, String)>, StoreError>> {
+    fn own(&self) -> BoxFuture<'_, Result<Vec<OwnDefinition>, StoreError>> {
         Box::pin(self.inner.clone().read(read_own))
     }
 
-    fn put(&self, job: JobId, text: Arc<str>) -> BoxFuture<'_, Result<(), StoreError>> {
-        let put = move |reply| Command::Put(job, text, reply);
+    fn put(&self, definition: OwnDefinition) -> BoxFuture<'_, Result<(), StoreError>> {
+        let put = move |reply| Command::Put(Box::new(definition), reply);
         Box::pin(self.inner.ask(put))
     }
 
@@ -141,24 +141,43 @@ pub(super) fn note_change(
     Ok(())
 }
 
-fn read_own(connection: &Connection) -> rusqlite::Result<Vec<(JobId, String)>> {
+fn read_own(connection: &Connection) -> rusqlite::Result<Vec<OwnDefinition>> {
     connection
-        .prepare_cached("SELECT job, text FROM definitions ORDER BY job")?
+        .prepare_cached("SELECT job, text, creator, on_removal FROM definitions ORDER BY job")?
         .query_map([], |row| {
-            let job: String = row.get(0)?;
-            Ok((JobId::from(job.as_str()), row.get(1)?))
+            let (job, creator): (String, Option<String>) = (row.get(0)?, row.get(2)?);
+            let on_removal: Option<String> = row.get(3)?;
+            Ok(OwnDefinition {
+                job: JobId::from(job.as_str()),
+                text: row.get(1)?,
+                made_by: creator.map(|creator| MadeBy {
+                    creator: JobId::from(creator.as_str()),
+                    // Only those are written.
+                    on_removal: match on_removal.as_deref() {
+                        Some("keep") => OnRemoval::Keep,
+                        _ => OnRemoval::Remove,
+                    },
+                }),
+            })
         })?
         .collect()
 }
 
 /// Keeps a definition of the host's own.
-pub(super) fn put(connection: &Connection, job: &JobId, text: &str) -> rusqlite::Result<()> {
+pub(super) fn put(connection: &Connection, definition: &OwnDefinition) -> rusqlite::Result<()> {
+    let by = definition.made_by.as_ref();
     connection
         .prepare_cached(
-            "INSERT INTO definitions (job, text) VALUES (?, ?) \
-             ON CONFLICT (job) DO UPDATE SET text = excluded.text",
+            "INSERT INTO definitions (job, text, creator, on_removal) VALUES (?, ?, ?, ?) \
+             ON CONFLICT (job) DO UPDATE SET text = excluded.text, creator = excluded.creator, \
+             on_removal = excluded.on_removal",
         )?
-        .execute([job.as_str(), text])?;
+        .execute(params![
+            definition.job.as_str(),
+            definition.text,
+            by.map(|by| by.creator.as_str()),
+            by.map(|by| by.on_removal.as_str()),
+        ])?;
     Ok(())
 }
 
@@ -243,6 +262,8 @@ mod tests {
             store.changes("a".into()).await.unwrap()[0].version,
             Some(199)
         );
-        assert_eq!(store.own().await.unwrap(), [("b".into(), "2".to_owned())]);
+        let own = store.own().await.unwrap();
+        let told = own.iter().map(|it| (it.job.as_str(), it.made_by.is_some()));
+        assert_eq!(told.collect::<Vec<_>>(), [("b", false), ("d", true)]);
     }
 }

@@ -32,7 +32,10 @@ CREATE TABLE components (
 CREATE TABLE definitions (
   id INTEGER PRIMARY KEY,
   job TEXT NOT NULL UNIQUE,
-  text TEXT NOT NULL
+  text TEXT NOT NULL,
+  -- The job that made it, and what becomes of it when that one is removed: remove or keep.
+  creator TEXT,
+  on_removal TEXT
 ) STRICT;
 
 -- What has become of the definitions of jobs: the newest of each.

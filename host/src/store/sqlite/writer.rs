@@ -23,7 +23,7 @@ use super::file::explain;
 use super::starts::Starts;
 use super::tables::{Caches, Tables};
 use crate::clock::Timestamp;
-use crate::job::{Job, JobId, Scope, StateQuota};
+use crate::job::{Job, JobId, OwnDefinition, Scope, StateQuota};
 use crate::record::JobChange;
 use crate::run::{Attempt, FinishedRun, Firing, Run, RunId};
 use crate::state::{Changes, Snapshot, StateError};
@@ -67,7 +67,7 @@ pub(super) enum Command {
     SetPaused(Scope, Option<Timestamp>, Reply<Result<bool, StoreError>>),
     Forget(JobId, Reply<Result<(), StoreError>>),
     /// A definition of the host's own.
-    Put(JobId, Arc<str>, Reply<Result<(), StoreError>>),
+    Put(Box<OwnDefinition>, Reply<Result<(), StoreError>>),
     /// A definition that the host no longer has.
     GiveUp(JobId, Reply<Result<bool, StoreError>>),
     /// What a source says now. Nobody waits.
@@ -278,7 +278,7 @@ fn refuse(command: Command) -> Answer {
         Command::SetPaused(_, _, reply) => answer(reply),
         Command::Forget(_, reply) => answer(reply),
         Command::Remove(_, reply) => answer(reply),
-        Command::Put(_, _, reply) => answer(reply),
+        Command::Put(_, reply) => answer(reply),
         Command::GiveUp(_, reply) => answer(reply),
         Command::Flush(reply) => answer(reply),
         Command::Keep(..) | Command::Note(_) => Box::new(drop),
@@ -376,8 +376,8 @@ impl Tables<'_> {
             Command::Forget(job, reply) => done(self.forget(&job).map(Ok), reply, answers),
             Command::Remove(runs, reply) => done(self.remove(&runs).map(Ok), reply, answers),
             Command::Flush(reply) => done(Ok(Ok(())), reply, answers),
-            Command::Put(job, text, reply) => {
-                let put = definitions::put(self.connection, &job, &text);
+            Command::Put(definition, reply) => {
+                let put = definitions::put(self.connection, &definition);
                 done(put.map(Ok), reply, answers)
             }
             Command::GiveUp(job, reply) => {

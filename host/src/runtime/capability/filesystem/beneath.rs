@@ -31,13 +31,18 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 }
 
 /// Opens a directory beneath a root: nothing on the way from the root leads out of it, be it `..`
-/// or a link, whoever changes what while it is opened. `below` is relative to `root`.
+/// or a link, whoever changes what while it is opened. `below` is relative to `root`, and each of
+/// `then` to the one before, which nothing leads out of either.
 ///
 /// # Errors
 /// What the system says, or that the way leads out.
-pub(super) fn open_beneath(root: &Path, below: &Path) -> io::Result<File> {
+pub(super) fn open_beneath(root: &Path, below: &Path, then: &[PathBuf]) -> io::Result<File> {
     let root = Dir::open_ambient_dir(root, ambient_authority())?;
-    Ok(root.open_dir(below)?.into_std_file())
+    let mut dir = root.open_dir(below)?;
+    for step in then {
+        dir = dir.open_dir(step)?;
+    }
+    Ok(dir.into_std_file())
 }
 
 /// The directories that were found to be none of the host's own, by device and number: a run asks
@@ -201,10 +206,10 @@ mod tests {
         symlink("a/b", root.join("inside")).unwrap();
         let real = identity(&open(&root.join("a/b")).unwrap());
         for below in ["a/b", "a/../a/b", "./a/b/", "inside"] {
-            let opened = open_beneath(&root, Path::new(below)).unwrap();
+            let opened = open_beneath(&root, Path::new(below), &[]).unwrap();
             assert_eq!(identity(&opened), real, "{below}");
         }
-        let whole = open_beneath(&root, Path::new(".")).unwrap();
+        let whole = open_beneath(&root, Path::new("."), &[]).unwrap();
         assert_eq!(identity(&whole), identity(&open(&root).unwrap()));
     }
 
@@ -227,12 +232,12 @@ mod tests {
             "chain/b",
             "magic",
         ] {
-            let opened = open_beneath(&root, Path::new(below));
+            let opened = open_beneath(&root, Path::new(below), &[]);
             assert!(opened.is_err(), "{below}");
         }
         // A root may itself be a link: it is the operator's word.
         symlink(&root, all.path().join("link")).unwrap();
-        open_beneath(&all.path().join("link"), Path::new("a/b")).unwrap();
+        open_beneath(&all.path().join("link"), Path::new("a/b"), &[]).unwrap();
     }
 
     #[test]
@@ -253,7 +258,7 @@ mod tests {
                 }
             });
             for _ in 0..TRIES {
-                match open_beneath(&root, Path::new("a/b")) {
+                match open_beneath(&root, Path::new("a/b"), &[]) {
                     Ok(dir) => {
                         assert_eq!(identity(&dir), inside);
                         opened += 1;
@@ -263,7 +268,7 @@ mod tests {
             }
             // However the threads take turns, both must have been seen.
             while opened == 0 || refused == 0 {
-                match open_beneath(&root, Path::new("a/b")) {
+                match open_beneath(&root, Path::new("a/b"), &[]) {
                     Ok(_) => opened += 1,
                     Err(_) => refused += 1,
                 }

@@ -259,6 +259,7 @@ fn a_directory_is_opened_within_its_root() {
         let within = Within {
             root: &root,
             below: Path::new(below),
+            then: &[],
         };
         Directories::default().grant(&dir, Some(within))
     };
