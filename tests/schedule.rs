@@ -239,8 +239,13 @@ fn without_the_grant_it_is_told_what_would_give_it() {
         "[ceiling.grants]\nschedule = { max_jobs = 50 }\n",
     );
     project.jobs(&json!([sync(&json!({"prefix": "sync/"}))]));
-    project
-        .run(&["check", "--config", "quarterjack.toml"])
+    let report = project
+        .run(&["check", "--json", "--config", "quarterjack.toml"])
         .exits(1)
-        .says(&[]);
+        .json();
+    let problem = report["problems"][0]["message"].as_str().unwrap();
+    assert_eq!(
+        problem,
+        "`schedule` of 100 jobs is above the operator's ceiling"
+    );
 }

@@ -138,6 +138,14 @@ mod tests {
             made("p", "q", ""),
             made("q", "p", ""),
         ];
-        insta::assert_snapshot!(told(&as_allowed(manifests, &creator())), @"");
+        insta::assert_snapshot!(told(&as_allowed(manifests, &creator())), @r#"
+        host:a/b/c/d:1:15: the id "a/b/c/d" is more than its creator holds: it may define no jobs (as `a/b/c`)
+        a/b/c of host:a/b/c:1 (by a/b)
+        a/b of host:a/b:1 (by a)
+        host:a/e:1:66: `state` is more than its creator holds: none is allowed (as `a`)
+        host:x/y:1:15: the job `x`, which made this one, is not in service: this job comes and goes with it
+        host:p:1:15: the job `q`, which made this one, is not in service: this job comes and goes with it
+        host:q:1:15: the job `p`, which made this one, is not in service: this job comes and goes with it
+        "#);
     }
 }

@@ -53,6 +53,8 @@ struct JobJson<'a> {
     next_at: Option<Timestamp>,
     failures: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    creator: Option<&'a JobId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     enabled: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     in_flight: Option<usize>,
@@ -83,6 +85,7 @@ impl<'a> JobJson<'a> {
         let live = live.as_ref();
         JobJson {
             paused_by: live.and_then(|live| live.paused_by.as_ref()),
+            creator: live.and_then(|live| live.creator.as_ref()),
             enabled: live.map(|live| live.enabled),
             in_flight: live.map(|live| live.in_flight),
             waiting: live.map(|live| live.waiting),

@@ -31,8 +31,8 @@ mod outcome;
 mod turns;
 #[cfg(feature = "wasi-03")]
 mod wasi03;
+mod way;
 
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,13 +57,14 @@ use outcome::{Ending, Spent};
 use plugin::{Entry, Plugin};
 use shape::Digest;
 use turns::{CpuTime, Turns};
+use way::way_to;
 
 use crate::clock::{self, Clock, Timestamp, format_instant};
 use crate::control::Control;
 use crate::dispatcher::{Cancel, CancelReason, Executor, Session};
-use crate::job::{DirGrant, EnvValue, Job};
+use crate::job::{EnvValue, Job};
 use crate::log::{LogSink, LogStream};
-use crate::policy::{Ceiling, Confinement, Current, normal_path};
+use crate::policy::Current;
 use crate::run::{Attempt, Cause, Execution, SkipReason};
 use crate::secret::Providers;
 
@@ -457,56 +458,6 @@ fn wasi_for(
         _ => Wasi::P2(Box::new(builder.build())),
     };
     Ok((wasi, directories))
-}
-
-/// How a directory is reached that has to stay beneath others.
-struct Way {
-    /// The first of them, or the directory itself.
-    from: Confinement,
-    /// The steps from there by way of the others, each relative to the one before.
-    then: Vec<PathBuf>,
-}
-
-/// The way to a granted directory: beneath what the operator's ceiling allows, and beneath each
-/// directory of the jobs that made its job. Nothing where there is neither, and it is opened by its
-/// own path.
-///
-/// # Errors
-/// If it is not beneath them: in words.
-fn way_to(dir: &DirGrant, ceiling: &Ceiling) -> Result<Option<Way>, String> {
-    let confined = ceiling.confine(dir)?;
-    let Some((widest, rest)) = dir.beneath.split_first() else {
-        let then = Vec::new();
-        return Ok(confined.map(|from| Way { from, then }));
-    };
-    let widest = DirGrant {
-        host: widest.clone(),
-        beneath: Vec::new(),
-        ..dir.clone()
-    };
-    // It may be a link to elsewhere as well.
-    let from = ceiling.confine(&widest)?.unwrap_or_else(|| Confinement {
-        root: widest.host.clone(),
-        below: PathBuf::from("."),
-        quota: None,
-    });
-    let mut at = normal_path(&widest.host);
-    let mut then = Vec::with_capacity(rest.len() + 1);
-    for next in rest.iter().chain(std::iter::once(&dir.host)) {
-        let next = normal_path(next);
-        let Ok(step) = next.strip_prefix(&at) else {
-            return Err(format!(
-                "the directory {} is not beneath {}, which the job that made this one has",
-                next.display(),
-                at.display()
-            ));
-        };
-        if !step.as_os_str().is_empty() {
-            then.push(step.to_owned());
-        }
-        at = next;
-    }
-    Ok(Some(Way { from, then }))
 }
 
 /// A secret as the value of a variable, which is text.
