@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::job::manifest::Entry;
 use crate::job::{Diagnostic, JobId, Manifest, Severity};
 use crate::policy::{Policy, PolicyFile};
+use crate::runtime::compiler::Compiler;
 use crate::runtime::directory::{Availability, Plugins};
 use crate::source;
 
@@ -134,7 +135,7 @@ impl PluginCheck {
     fn open(path: &Path, cache: &CachePlace, policy: &Policy) -> Result<PluginCheck, AppError> {
         let engine = engine_for(1, u64::MAX)?;
         let cache = cache.open(&engine)?;
-        let opened = Plugins::open(path, loader_for(&engine, cache, policy))
+        let opened = Plugins::open(path, loader_for(&engine, cache, Compiler::child(), policy))
             .and_then(|plugins| plugins.scan_all().map(|names| (plugins, names)));
         Ok(match opened {
             Ok((plugins, names)) => {

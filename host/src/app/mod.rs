@@ -148,9 +148,14 @@ fn engine_for(max_running: usize, max_memory: u64) -> Result<Engine, EngineError
     })
 }
 
-/// A loader that compiles apart from the host, within the operator's limits.
-fn loader_for(engine: &Engine, cache: Option<CodeCache>, policy: &Policy) -> Loader {
-    Loader::new(engine.clone(), cache).with(Compiler::child(), policy.plugins)
+/// A loader that compiles with `compiler`, within the operator's limits.
+fn loader_for(
+    engine: &Engine,
+    cache: Option<CodeCache>,
+    compiler: Compiler,
+    policy: &Policy,
+) -> Loader {
+    Loader::new(engine.clone(), cache).with(compiler, policy.plugins)
 }
 
 /// The threads that guests run on, as they are set up. A thread that is busy looks for new runs

@@ -86,14 +86,11 @@ impl Host {
         &mut self,
         first: Vec<First>,
         unfinished: Vec<Unfinished>,
-        arriving: Arriving,
+        arriving: &mut Arriving,
         ended: &mut UnboundedReceiver<RunEnded>,
         stop: &Stop,
     ) {
-        let Arriving {
-            mut messages,
-            mut commands,
-        } = arriving;
+        let Arriving { messages, commands } = arriving;
         // Nothing is put into service before the plugins of the start are, so that a job does
         // not miss its plugin by a moment; what the sources say meanwhile is kept.
         let mut early: Vec<Message> = Vec::new();
