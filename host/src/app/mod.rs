@@ -6,6 +6,7 @@
 mod catalog;
 mod chains;
 mod check;
+mod components;
 mod data;
 pub mod history;
 mod in_service;
@@ -21,6 +22,7 @@ mod watch;
 
 use std::path::PathBuf;
 
+use crate::job::Diagnostic;
 use crate::policy::Policy;
 use crate::runtime::cache::{CacheError, CodeCache};
 use crate::runtime::compiler::Compiler;
@@ -98,6 +100,9 @@ pub enum AppError {
     /// What is in it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A definition that the host is given to begin with.
+    #[error("{}", all_of(.0))]
+    Definition(Vec<Diagnostic>),
     /// There is nowhere to keep a history.
     #[error(
         "there is no home directory to keep the history in; name a directory with --data DIR, or keep nothing with --ephemeral"
@@ -106,6 +111,11 @@ pub enum AppError {
     /// A bug in the host.
     #[error("the host failed (a bug): {0}")]
     Internal(String),
+}
+
+fn all_of(problems: &[Diagnostic]) -> String {
+    let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    all.join("; ")
 }
 
 /// Where compiled code is kept.

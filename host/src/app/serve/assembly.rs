@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
@@ -18,6 +19,7 @@ use super::retention;
 use super::sources::{First, FollowedSource};
 use super::stop::Stop;
 use crate::app::catalog::Catalog;
+use crate::app::components::{Components, Runner};
 use crate::app::data::Opened;
 use crate::app::machine::memory_for_runs;
 use crate::app::watch::Watcher;
@@ -27,9 +29,12 @@ use crate::control::Command;
 use crate::dispatcher::{Dispatcher, Ends, Parts, RunEnded};
 use crate::event::Events;
 use crate::firing::Planner;
+use crate::job::JobId;
+use crate::native::{Carrier, Natives};
 use crate::policy::{Current, Policy, PolicyFile};
 use crate::runtime::compiler::Compiler;
 use crate::runtime::directory::Plugins;
+use crate::runtime::engine::Engine;
 use crate::runtime::lock::LockFile;
 use crate::runtime::{Runtime, Sandbox};
 use crate::scheduler::Scheduler;
@@ -41,8 +46,14 @@ use crate::store::{Recovered, Unfinished};
 pub(crate) struct Assembly {
     /// Where definitions come from, besides the host's own, which come last.
     pub(crate) sources: Vec<Arc<dyn JobSource>>,
-    /// The plugins directory.
-    pub(crate) plugins: PathBuf,
+    /// The plugins directory, if there is one.
+    pub(crate) plugins: Option<PathBuf>,
+    /// The functions of the program that the host is part of.
+    pub(crate) natives: Natives,
+    /// Where those run; on the threads of the host if nothing is said.
+    pub(crate) threads: Option<Handle>,
+    /// Definitions that the host is to have among its own, in the place of those of the same jobs.
+    pub(crate) own: Vec<(JobId, String)>,
     /// How often definitions and plugins are looked at even if nothing tells of a change.
     pub(crate) refresh: Duration,
     /// Whether a source may remove more than half of its jobs at once without being read a second
@@ -100,36 +111,34 @@ impl Assembly {
             logs,
         } = opened;
         let Assembly { clock, policy, .. } = self;
-        let max_memory = self.max_memory.unwrap_or_else(memory_for_runs);
-        let engine = engine_for(self.max_running, max_memory)?;
-        let cache = self.cache.open(&engine)?;
-        let loader = loader_for(&engine, cache, self.compiler, &policy);
-        let plugins =
-            Plugins::open(&self.plugins, loader).map_err(|error| AppError::PluginsDirectory {
-                path: self.plugins.clone(),
-                error,
-            })?;
-        let lock = self
-            .lock
-            .map(|lock| LockFile::new(lock.path, lock.strict, self.plugins.clone(), clock.clone()));
-        let beside_lock = lock.as_ref().map(|lock| directory_of(lock.path()));
-        let mut copies = None;
-        if let Some(lock) = &lock {
-            lock.read()?;
-            copies = self.data.accepted_copies()?;
-        }
-        let plugins = Arc::new(plugins.under(lock, copies));
+        let sandboxed = self.plugins.map(|path| Sandboxed {
+            path,
+            max_running: self.max_running,
+            max_memory: self.max_memory.unwrap_or_else(memory_for_runs),
+            lock: self.lock,
+            compiler: self.compiler,
+            cache: &self.cache,
+            data: &self.data,
+            clock: &clock,
+            policy: &policy,
+        });
+        let (engine, plugins, watched) = match sandboxed {
+            Some(sandboxed) => sandboxed.open()?,
+            None => Opening::default(),
+        };
         let mut sources = self.sources;
         let own = Arc::new(OwnSource::new(definitions.own().await?, policy.clone()));
+        for (job, text) in self.own {
+            let manifest = own.check(&job, &text).map_err(AppError::Definition)?;
+            definitions.put(job.clone(), text.into()).await?;
+            own.put(&job, &manifest);
+        }
         let own_number = sources.len();
         sources.push(own.clone());
         // Watched before they are read, so that no change falls between the two.
         let of_sources = sources.iter().flat_map(|source| source.directories());
         let file_watcher = Watcher::new(of_sources.chain(self.config.directory()), self.refresh);
-        let plugin_watcher = Watcher::new(
-            beside_lock.into_iter().chain([self.plugins.clone()]),
-            self.refresh,
-        );
+        let plugin_watcher = Watcher::new(watched, self.refresh);
         let kept = definitions.kept().await?;
         let first = sources
             .iter()
@@ -142,14 +151,22 @@ impl Assembly {
         let threads = guests.handle().metrics().num_workers();
         let current = Current::new(policy.clone());
         let secrets = CurrentSettings::new(policy.secrets.clone());
-        let sandbox = Sandbox::new(engine, clock.clone(), threads)
-            .under(current.clone())
-            .with_secrets(Providers::following(secrets.clone()))
-            .with_logs(logs);
-        let runtime = Runtime::new(sandbox, plugins.clone());
+        let carrier = Carrier::new(
+            self.natives.clone(),
+            clock.clone(),
+            logs.clone(),
+            self.threads,
+        );
+        let runtime = engine.zip(plugins.clone()).map(|(engine, plugins)| {
+            let sandbox = Sandbox::new(engine, clock.clone(), threads)
+                .under(current.clone())
+                .with_secrets(Providers::following(secrets.clone()))
+                .with_logs(logs);
+            Runtime::new(sandbox, plugins)
+        });
         let (ends, ended) = Ends::new();
         let dispatcher = Dispatcher::new(
-            runtime,
+            Runner { runtime, carrier },
             Parts {
                 store: store.clone(),
                 clock: clock.clone(),
@@ -207,7 +224,7 @@ impl Assembly {
             sources: followed,
             refresh: self.refresh,
             allow_mass_removal: self.allow_mass_removal,
-            plugins,
+            components: Components::new(plugins, self.natives),
             scheduler: Scheduler::new(),
             planner: Planner::new(store.clone()),
             left: recovered.schedules,
@@ -236,6 +253,47 @@ impl Assembly {
     }
 }
 
+/// What the plugins of a host are loaded with.
+struct Sandboxed<'a> {
+    path: PathBuf,
+    max_running: usize,
+    max_memory: u64,
+    lock: Option<LockOptions>,
+    compiler: Compiler,
+    cache: &'a CachePlace,
+    data: &'a DataPlace,
+    clock: &'a Arc<dyn Clock>,
+    policy: &'a Policy,
+}
+
+/// The engine and the plugins, if there are any, and the directories to watch for changes.
+type Opening = (Option<Engine>, Option<Arc<Plugins>>, Vec<PathBuf>);
+
+impl Sandboxed<'_> {
+    fn open(self) -> Result<Opening, AppError> {
+        let engine = engine_for(self.max_running, self.max_memory)?;
+        let cache = self.cache.open(&engine)?;
+        let loader = loader_for(&engine, cache, self.compiler, self.policy);
+        let path = self.path;
+        let plugins = Plugins::open(&path, loader).map_err(|error| AppError::PluginsDirectory {
+            path: path.clone(),
+            error,
+        })?;
+        let lock = self
+            .lock
+            .map(|lock| LockFile::new(lock.path, lock.strict, path.clone(), self.clock.clone()));
+        let beside_lock = lock.as_ref().map(|lock| directory_of(lock.path()));
+        let mut copies = None;
+        if let Some(lock) = &lock {
+            lock.read()?;
+            copies = self.data.accepted_copies()?;
+        }
+        let plugins = Arc::new(plugins.under(lock, copies));
+        let watched = beside_lock.into_iter().chain([path]).collect();
+        Ok((Some(engine), Some(plugins), watched))
+    }
+}
+
 impl Assembled {
     /// Runs the host until it is asked to stop, and sees the runs in flight to their end, which
     /// have `grace` for it. What it told its store is written then only once that is closed.
@@ -248,7 +306,7 @@ impl Assembled {
         for task in &self.tasks {
             task.abort();
         }
-        self.host.plugins.stop();
+        self.host.components.stop();
         self.host.come_to_rest(grace, &mut self.ended, stop).await;
     }
 

@@ -31,6 +31,7 @@ use crate::api::socket::{self, Socket};
 use crate::clock::{Clock as _, SystemClock, format_instant, is_unset};
 use crate::control::Control;
 use crate::event::Events;
+use crate::native::Natives;
 use crate::policy::{Policy, PolicyFile};
 use crate::runtime::compiler::Compiler;
 use crate::source;
@@ -102,7 +103,10 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     let policy = Arc::new(options.policy);
     let assembly = Assembly {
         sources: source::open(&options.jobs, &options.plugins, &policy),
-        plugins: options.plugins,
+        plugins: Some(options.plugins),
+        natives: Natives::default(),
+        threads: None,
+        own: Vec::new(),
         refresh: options.refresh,
         allow_mass_removal: options.allow_mass_removal,
         policy,
