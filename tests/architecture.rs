@@ -18,6 +18,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "firing",
             "job",
             "log",
+            "native",
             "policy",
             "record",
             "run",
@@ -66,6 +67,11 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("job", &["suggest", "trigger", "units"]),
     ("log", &["clock", "job", "run"]),
+    // `dispatcher` for what an executor is given.
+    (
+        "native",
+        &["clock", "dispatcher", "job", "log", "run", "units"],
+    ),
     ("plan", &["clock", "job", "trigger"]),
     ("policy", &["job", "record", "secret", "suggest", "units"]),
     ("record", &["clock", "job", "run"]),

@@ -32,6 +32,7 @@
 //! | [`firing`] | due, admitted, recorded, dispatched |
 //! | [`dispatcher`] | concurrency, overlap, priorities, retries, pauses, cancellation |
 //! | [`runtime`] | the sandbox: plugins, engine, limits, grants |
+//! | [`native`] | jobs that are functions of the program that the host is part of |
 //! | [`control`] | what a running host can be told and asked |
 //! | [`cli`] | the command line: verbs and rendering |
 //! | [`units`], [`suggest`] | durations, sizes and counts in words; "did you mean" |
@@ -60,6 +61,7 @@ pub mod event;
 pub mod firing;
 pub mod job;
 pub mod log;
+pub mod native;
 pub mod plan;
 pub mod policy;
 pub mod record;

@@ -6,6 +6,7 @@
 mod catalog;
 mod chains;
 mod check;
+mod components;
 mod data;
 pub mod history;
 mod in_service;
@@ -21,6 +22,7 @@ mod watch;
 
 use std::path::PathBuf;
 
+use crate::job::Diagnostic;
 use crate::policy::Policy;
 use crate::runtime::cache::{CacheError, CodeCache};
 use crate::runtime::compiler::Compiler;
@@ -98,6 +100,9 @@ pub enum AppError {
     /// What is in it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A definition that the host is given to begin with.
+    #[error("{}", all_of(.0))]
+    Definition(Vec<Diagnostic>),
     /// There is nowhere to keep a history.
     #[error(
         "there is no home directory to keep the history in; name a directory with --data DIR, or keep nothing with --ephemeral"
@@ -106,6 +111,11 @@ pub enum AppError {
     /// A bug in the host.
     #[error("the host failed (a bug): {0}")]
     Internal(String),
+}
+
+fn all_of(problems: &[Diagnostic]) -> String {
+    let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    all.join("; ")
 }
 
 /// Where compiled code is kept.
@@ -148,9 +158,14 @@ fn engine_for(max_running: usize, max_memory: u64) -> Result<Engine, EngineError
     })
 }
 
-/// A loader that compiles apart from the host, within the operator's limits.
-fn loader_for(engine: &Engine, cache: Option<CodeCache>, policy: &Policy) -> Loader {
-    Loader::new(engine.clone(), cache).with(Compiler::child(), policy.plugins)
+/// A loader that compiles with `compiler`, within the operator's limits.
+fn loader_for(
+    engine: &Engine,
+    cache: Option<CodeCache>,
+    compiler: Compiler,
+    policy: &Policy,
+) -> Loader {
+    Loader::new(engine.clone(), cache).with(compiler, policy.plugins)
 }
 
 /// The threads that guests run on, as they are set up. A thread that is busy looks for new runs

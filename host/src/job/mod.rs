@@ -89,6 +89,14 @@ impl<'de> Deserialize<'de> for JobId {
     }
 }
 
+/// How the component of a job begins that is a function of the program that the host is part of.
+pub const NATIVE: &str = "native:";
+
+/// The name of the function that a component is; nothing if it is a plugin.
+pub fn native_name(component: &str) -> Option<&str> {
+    component.strip_prefix(NATIVE)
+}
+
 /// One job: what runs, when, with what, inside which limits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
@@ -96,7 +104,8 @@ pub struct Job {
     pub id: JobId,
     /// What the author says about it, for people.
     pub description: Option<Box<str>>,
-    /// The name of the file in the plugins directory, `hello.wasm`.
+    /// The name of the file in the plugins directory, `hello.wasm`, or that of a function of the
+    /// program that the host is part of, `native:hello`.
     pub component: Arc<str>,
     /// SHA-256 that the file must have; any will do if nothing is said.
     pub sha256: Option<[u8; 32]>,
@@ -150,6 +159,11 @@ impl Job {
             deterministic: false,
             origin: Origin::default(),
         }
+    }
+
+    /// The name of the function that it is; nothing if it is a plugin.
+    pub fn native(&self) -> Option<&str> {
+        native_name(&self.component)
     }
 
     /// The same job with parameters that are given for one run of it, a JSON value.

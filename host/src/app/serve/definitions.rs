@@ -38,6 +38,9 @@ impl Host {
             self.definitions.put(job.clone(), text.into()).await?;
             self.own.put(&job, &manifest);
             self.follow_own().await;
+        } else if self.scheduler.job(&job).is_none() {
+            // What it waits for may have come about.
+            self.reconcile(self.own_number).await;
         }
         let now = manifest.jobs().next();
         let in_service = self.scheduler.job(&job);
