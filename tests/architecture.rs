@@ -96,7 +96,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "source",
         &[
-            "clock", "job", "policy", "secret", "suggest", "trigger", "units",
+            "clock", "job", "policy", "secret", "suggest", "trigger", "units", "web",
         ],
     ),
     ("state", &["job", "units"]),
@@ -104,6 +104,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("suggest", &[]),
     ("trigger", &["suggest", "units"]),
     ("units", &[]),
+    ("web", &["clock", "policy"]),
 ];
 
 /// Crates that only some modules may name.
@@ -112,8 +113,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     // What guests send goes out in one place.
     // What the host offers comes in in one place, and its own verbs ask there.
     ("hyper", &["api", "cli", "runtime"]),
-    ("rustls", &["runtime", "source"]),
-    ("ureq", &["source"]),
+    ("rustls", &["runtime", "source", "web"]),
+    ("ureq", &["hook", "source", "web"]),
     ("clap", &["cli"]),
     ("notify", &["app"]),
     ("jsonc_parser", &["job"]),

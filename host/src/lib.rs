@@ -35,6 +35,7 @@
 //! | [`native`] | jobs that are functions of the program that the host is part of |
 //! | [`control`] | what a running host can be told and asked |
 //! | [`cli`] | the command line: verbs and rendering |
+//! | [`web`] | how the host itself speaks to web servers |
 //! | [`units`], [`suggest`] | durations, sizes and counts in words; "did you mean" |
 //!
 //! # Invariants
@@ -75,3 +76,4 @@ pub mod store;
 pub mod suggest;
 pub mod trigger;
 pub mod units;
+pub mod web;

@@ -108,7 +108,9 @@ impl<'a> Wanted<'a> {
         let still_wanted = good().filter(|job| in_service.contains_key(&job.id));
         // Most often none is, and then there is nothing to look for.
         let some = still_wanted.count() < in_service.len();
-        some.then(|| self.not_among(in_service)).into_iter().flatten()
+        some.then(|| self.not_among(in_service))
+            .into_iter()
+            .flatten()
     }
 
     /// The same, looked for one by one.
