@@ -16,6 +16,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "dispatcher",
             "event",
             "firing",
+            "hook",
             "job",
             "log",
             "native",
@@ -65,6 +66,12 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "firing",
         &["clock", "dispatcher", "job", "run", "scheduler", "store"],
     ),
+    (
+        "hook",
+        &[
+            "clock", "event", "policy", "record", "run", "secret", "store", "units", "web",
+        ],
+    ),
     ("job", &["suggest", "trigger", "units"]),
     ("log", &["clock", "job", "run"]),
     // `dispatcher` for what an executor is given.
@@ -73,7 +80,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["clock", "dispatcher", "job", "log", "run", "units"],
     ),
     ("plan", &["clock", "job", "trigger"]),
-    ("policy", &["job", "record", "secret", "suggest", "units"]),
+    (
+        "policy",
+        &["event", "job", "record", "secret", "suggest", "units"],
+    ),
     ("record", &["clock", "job", "run"]),
     ("run", &["clock", "job", "state"]),
     // `dispatcher` for the trait that it implements.
@@ -114,7 +124,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     // What the host offers comes in in one place, and its own verbs ask there.
     ("hyper", &["api", "cli", "runtime"]),
     ("rustls", &["runtime", "source", "web"]),
-    ("ureq", &["hook", "source", "web"]),
+    ("ureq", &["source", "web"]),
     ("clap", &["cli"]),
     ("notify", &["app"]),
     ("jsonc_parser", &["job"]),

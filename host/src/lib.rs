@@ -33,6 +33,7 @@
 //! | [`dispatcher`] | concurrency, overlap, priorities, retries, pauses, cancellation |
 //! | [`runtime`] | the sandbox: plugins, engine, limits, grants |
 //! | [`native`] | jobs that are functions of the program that the host is part of |
+//! | [`hook`] | who is told of events over HTTP |
 //! | [`control`] | what a running host can be told and asked |
 //! | [`cli`] | the command line: verbs and rendering |
 //! | [`web`] | how the host itself speaks to web servers |
@@ -60,6 +61,7 @@ pub mod control;
 pub mod dispatcher;
 pub mod event;
 pub mod firing;
+pub mod hook;
 pub mod job;
 pub mod log;
 pub mod native;

@@ -2,6 +2,7 @@
 //! came from. Stores keep them; views read them and nothing else.
 
 mod change;
+mod delivery;
 mod pattern;
 mod summary;
 
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use change::{ChangeKind, FieldChange, JobChange, KEPT_CHANGES};
+pub use delivery::{Delivery, DeliveryId};
 pub use pattern::RunPattern;
 pub use summary::{JobStats, JobSummary, LastRun, Tally, is_failure};
 

@@ -29,6 +29,7 @@ use crate::control::Command;
 use crate::dispatcher::{Dispatcher, Ends, Parts, RunEnded};
 use crate::event::Events;
 use crate::firing::Planner;
+use crate::hook::{HookParts, Hooks};
 use crate::job::JobId;
 use crate::native::{Carrier, Natives};
 use crate::policy::{Current, Policy, PolicyFile};
@@ -88,6 +89,7 @@ pub(crate) struct Assembled {
     arriving: Arriving,
     ended: UnboundedReceiver<RunEnded>,
     tasks: Vec<JoinHandle<()>>,
+    hooks: Option<Hooks>,
     /// Held as long as runs may be carried out.
     _guests: Guests,
 }
@@ -108,6 +110,7 @@ impl Assembly {
         let Opened {
             store,
             definitions,
+            outbox,
             logs,
         } = opened;
         let Assembly { clock, policy, .. } = self;
@@ -178,6 +181,14 @@ impl Assembly {
         );
         Host::restore_pauses(&*store, &dispatcher).await?;
 
+        let hooks = Hooks::start(HookParts {
+            policy: current.clone(),
+            secrets: Arc::new(Providers::following(secrets.clone())),
+            outbox,
+            clock: clock.clone(),
+            events: events.clone(),
+        });
+        let hooks = hooks.await?;
         let (tell, messages) = mpsc::channel(64);
         let (readers, mut tasks): (Vec<SourceReader>, Vec<_>) = sources
             .iter()
@@ -248,6 +259,7 @@ impl Assembly {
             arriving: Arriving { messages, commands },
             ended,
             tasks,
+            hooks: Some(hooks),
             _guests: guests,
         })
     }
@@ -308,6 +320,10 @@ impl Assembled {
         }
         self.host.components.stop();
         self.host.come_to_rest(grace, &mut self.ended, stop).await;
+        // What has been told by now, they take up; what they have not sent, the next host does.
+        if let Some(hooks) = self.hooks.take() {
+            hooks.finish().await;
+        }
     }
 
     /// Closes the store: not left to whoever lets go of it last, as the process may have ended by
