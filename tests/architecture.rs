@@ -60,6 +60,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "dispatcher",
         &["clock", "event", "job", "run", "state", "store"],
     ),
+    // The host as it is put together, for programs that have one in them.
+    (
+        "embed",
+        &[
+            "app", "clock", "control", "event", "job", "native", "policy", "record", "run",
+            "runtime", "source", "store", "trigger", "units",
+        ],
+    ),
     ("event", &["clock", "job", "record", "run", "trigger"]),
     (
         "firing",

@@ -33,6 +33,7 @@
 //! | [`dispatcher`] | concurrency, overlap, priorities, retries, pauses, cancellation |
 //! | [`runtime`] | the sandbox: plugins, engine, limits, grants |
 //! | [`native`] | jobs that are functions of the program that the host is part of |
+//! | [`embed`] | the scheduler as a library |
 //! | [`control`] | what a running host can be told and asked |
 //! | [`cli`] | the command line: verbs and rendering |
 //! | [`web`] | how the host itself speaks to web servers |
@@ -58,6 +59,7 @@ pub mod cli;
 pub mod clock;
 pub mod control;
 pub mod dispatcher;
+pub mod embed;
 pub mod event;
 pub mod firing;
 pub mod job;
@@ -77,3 +79,14 @@ pub mod suggest;
 pub mod trigger;
 pub mod units;
 pub mod web;
+
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use control::{Backfill, Backfilled, Cancelled, HostStatus, PauseSet, SourceStatus};
+pub use embed::{
+    Error, EventStream, Failure, IntoOutput, Job, JobInfo, RecvError, RunContext, RunHandle,
+    Scheduler, SchedulerBuilder, Trigger,
+};
+pub use event::{Event, Stamped};
+pub use job::{Coalesce, JobId, OnLost, Overlap, RetryPolicy, Scope};
+pub use record::{Kind, RunQuery, RunRecord, Status};
+pub use run::{Cause, Level, Outcome, Output, RunId, SkipReason};
