@@ -73,6 +73,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "firing",
         &["clock", "dispatcher", "job", "run", "scheduler", "store"],
     ),
+    ("guide", &[]),
     ("job", &["suggest", "trigger", "units"]),
     ("log", &["clock", "job", "run"]),
     // `dispatcher` for what an executor is given.

@@ -297,7 +297,7 @@ impl State {
 
     /// Whether a run holds a place, or waits for one.
     pub(super) fn has(&self, run: RunId) -> bool {
-        self.flights.get(&run).is_some()
+        self.flights.contains_key(&run)
     }
 
     /// Whether the job of a run is gone.
