@@ -61,6 +61,14 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "dispatcher",
         &["clock", "event", "job", "run", "state", "store"],
     ),
+    // The host as it is put together, for programs that have one in them.
+    (
+        "embed",
+        &[
+            "app", "clock", "control", "event", "job", "native", "policy", "record", "run",
+            "runtime", "source", "store", "trigger", "units",
+        ],
+    ),
     ("event", &["clock", "job", "record", "run", "trigger"]),
     (
         "firing",
@@ -72,6 +80,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "clock", "event", "policy", "record", "run", "secret", "store", "units", "web",
         ],
     ),
+    ("guide", &[]),
     ("job", &["suggest", "trigger", "units"]),
     ("log", &["clock", "job", "run"]),
     // `dispatcher` for what an executor is given.

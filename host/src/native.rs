@@ -74,19 +74,25 @@ impl Natives {
     /// How the component of a job begins that is a function.
     pub const PREFIX: &'static str = crate::job::NATIVE;
 
-    /// Registers a function, and gives the one that had its name before.
+    /// Registers a function, and gives the one that had its name before. The host learns of it
+    /// when it is [told](Natives::tell), or looks anyway.
     pub fn insert(&self, name: &str, function: Arc<Function>) -> Option<Arc<Function>> {
-        let name: Arc<str> = name.into();
-        let before = self.0.functions.write().insert(name.clone(), function);
-        self.tell(name);
-        before
+        self.0.functions.write().insert(name.into(), function)
+    }
+
+    /// Takes back that a function was registered.
+    pub fn restore(&self, name: &str, before: Option<Arc<Function>>) {
+        match before {
+            Some(before) => drop(self.insert(name, before)),
+            None => drop(self.0.functions.write().remove(name)),
+        }
     }
 
     /// Gives a function up. A run of it that is in flight goes on.
     pub fn remove(&self, name: &str) -> Option<Arc<Function>> {
         let gone = self.0.functions.write().remove(name);
         if gone.is_some() {
-            self.tell(name.into());
+            self.tell(name);
         }
         gone
     }
@@ -117,8 +123,9 @@ impl Natives {
         }
     }
 
-    fn tell(&self, name: Arc<str>) {
-        self.0.news.lock().insert(name);
+    /// Tells the host that a function has come or gone.
+    pub fn tell(&self, name: &str) {
+        self.0.news.lock().insert(name.into());
         self.0.told.notify_one();
     }
 }

@@ -87,9 +87,9 @@ impl DataPlace {
 const ACCEPTED: &str = "accepted";
 
 /// What a host keeps, opened.
-pub(super) struct Opened {
+pub(crate) struct Opened {
     /// Its runs, schedules and states.
-    pub(super) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     /// Its definitions.
     pub(super) definitions: Arc<dyn DefinitionStore>,
     /// What is to be sent to hooks.

@@ -36,6 +36,7 @@ use crate::store::sqlite::OpenError;
 pub use check::{CheckReport, check};
 pub use data::{DataPlace, backup, restore, set_paused, usual_data};
 pub use once::{Identity, RunOnce, run_once};
+pub(crate) use serve::{Assembled, Assembly};
 pub use serve::{LockOptions, ServeOptions, Stop, serve};
 
 /// Why the host, or a single run, could not be started.

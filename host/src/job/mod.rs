@@ -97,6 +97,17 @@ pub fn native_name(component: &str) -> Option<&str> {
     component.strip_prefix(NATIVE)
 }
 
+/// A definition as JSON for programs: one line, without comments and trailing commas.
+///
+/// # Errors
+/// The first place at which it is not JSON.
+pub fn plain_json(source: &Arc<SourceText>) -> Result<String, Box<Diagnostic>> {
+    let document = document::parse(source)?;
+    let mut json = String::with_capacity(source.text().len());
+    document.root.write_json(source.text(), &mut json);
+    Ok(json)
+}
+
 /// One job: what runs, when, with what, inside which limits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {

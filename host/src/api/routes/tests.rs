@@ -69,6 +69,7 @@ fn yes_man() -> Control {
                     was: Was::Running,
                     outcome: None,
                 }))),
+                Command::HasPlace(_, reply) => drop(reply.send(Ok(false))),
                 Command::OwnJob(job, reply) => drop(reply.send(Ok(OwnJob {
                     job,
                     etag: "0a".into(),

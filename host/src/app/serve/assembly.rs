@@ -95,6 +95,14 @@ pub(crate) struct Assembled {
 }
 
 impl Assembly {
+    /// Opens what it keeps.
+    ///
+    /// # Errors
+    /// It cannot be opened, or another host works with it.
+    pub(crate) fn open(&self) -> Result<Opened, AppError> {
+        self.data.open(self.clock.now())
+    }
+
     /// Puts a host together on what it keeps, with what the host before it has left there. It
     /// does what arrives in `commands`, and tells of it in `events`.
     ///

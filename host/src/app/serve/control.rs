@@ -113,6 +113,7 @@ impl Host {
                 let removed = self.remove_job(job, condition).await;
                 let _ = reply.send(removed);
             }
+            Command::HasPlace(run, reply) => drop(reply.send(Ok(self.dispatcher.has(run)))),
             Command::Cancel(run, reply) => {
                 let not_due = self.planner.take(run);
                 let cancelled = cancel(run, not_due, self.dispatcher.clone());
@@ -172,7 +173,7 @@ impl Host {
             return Ok(job.clone());
         }
         let hint = if self.catalog.wants(id) {
-            ": it is defined, but its plugin or a directory that it needs is not there, as the host's log says".to_owned()
+            ": it is defined, but its plugin, its function or a directory that it needs is not there, as the host's log says".to_owned()
         } else {
             let names = self.scheduler.iter().map(|(job, _)| job.id.as_str());
             hint(id.as_str(), names.collect())

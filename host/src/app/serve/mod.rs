@@ -36,7 +36,7 @@ use crate::policy::{Policy, PolicyFile};
 use crate::runtime::compiler::Compiler;
 use crate::source;
 
-pub(crate) use assembly::Assembly;
+pub(crate) use assembly::{Assembled, Assembly};
 pub use stop::Stop;
 
 /// How a host is set up.
