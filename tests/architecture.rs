@@ -16,8 +16,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "dispatcher",
             "event",
             "firing",
+            "hook",
             "job",
             "log",
+            "native",
             "policy",
             "record",
             "run",
@@ -59,15 +61,38 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "dispatcher",
         &["clock", "event", "job", "run", "state", "store"],
     ),
+    // The host as it is put together, for programs that have one in them.
+    (
+        "embed",
+        &[
+            "app", "clock", "control", "event", "job", "native", "policy", "record", "run",
+            "runtime", "source", "store", "trigger", "units",
+        ],
+    ),
     ("event", &["clock", "job", "record", "run", "trigger"]),
     (
         "firing",
         &["clock", "dispatcher", "job", "run", "scheduler", "store"],
     ),
+    (
+        "hook",
+        &[
+            "clock", "event", "policy", "record", "run", "secret", "store", "units", "web",
+        ],
+    ),
+    ("guide", &[]),
     ("job", &["suggest", "trigger", "units"]),
     ("log", &["clock", "job", "run"]),
+    // `dispatcher` for what an executor is given.
+    (
+        "native",
+        &["clock", "dispatcher", "job", "log", "run", "units"],
+    ),
     ("plan", &["clock", "job", "trigger"]),
-    ("policy", &["job", "record", "secret", "suggest", "units"]),
+    (
+        "policy",
+        &["event", "job", "record", "secret", "suggest", "units"],
+    ),
     ("record", &["clock", "job", "run"]),
     ("run", &["clock", "job", "state"]),
     // `dispatcher` for the trait that it implements.
@@ -91,7 +116,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     (
         "source",
         &[
-            "clock", "job", "policy", "secret", "suggest", "trigger", "units",
+            "clock", "job", "policy", "secret", "suggest", "trigger", "units", "web",
         ],
     ),
     ("state", &["job", "units"]),
@@ -99,6 +124,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("suggest", &[]),
     ("trigger", &["suggest", "units"]),
     ("units", &[]),
+    ("web", &["clock", "policy"]),
 ];
 
 /// Crates that only some modules may name.
@@ -107,8 +133,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     // What guests send goes out in one place.
     // What the host offers comes in in one place, and its own verbs ask there.
     ("hyper", &["api", "cli", "runtime"]),
-    ("rustls", &["runtime", "source"]),
-    ("ureq", &["source"]),
+    ("rustls", &["runtime", "source", "web"]),
+    ("ureq", &["source", "web"]),
     ("clap", &["cli"]),
     ("notify", &["app"]),
     ("jsonc_parser", &["job"]),

@@ -21,6 +21,7 @@ mod escape;
 mod foresight;
 mod grants;
 mod history;
+mod hooks;
 mod hostile;
 mod limits;
 mod lock;

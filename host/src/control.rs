@@ -48,6 +48,8 @@ pub enum Command {
     Backfill(Backfill, Reply<Backfilled>),
     /// End a run.
     Cancel(RunId, Reply<Cancelled>),
+    /// Does a run hold a place among those of its job?
+    HasPlace(RunId, Reply<bool>),
     /// How does each source of definitions stand? In the order in which they are read.
     Sources(Reply<Vec<SourceStatus>>),
     /// What is the definition of a job of the host's own?
@@ -500,6 +502,15 @@ impl Control {
     /// [`ControlError`]: nothing starts.
     pub async fn backfill(&self, request: Backfill) -> Result<Backfilled, ControlError> {
         self.ask(|reply| Command::Backfill(request, reply)).await
+    }
+
+    /// Whether a run holds a place among those of its job, or waits for one. For a moment after its
+    /// end it still does.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn has_place(&self, run: RunId) -> Result<bool, ControlError> {
+        self.ask(|reply| Command::HasPlace(run, reply)).await
     }
 
     /// How each source of definitions stands, in the order in which they are read.

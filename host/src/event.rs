@@ -8,6 +8,7 @@
 mod past;
 
 use std::borrow::Cow;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -178,6 +179,17 @@ pub enum Event {
         /// The name of the file.
         name: Arc<str>,
     },
+    /// An event was not sent to somebody who wants to hear of it, and is not tried again.
+    HookFailed {
+        /// The hook, by its name.
+        hook: Arc<str>,
+        /// The id of the delivery; nothing where it is about all that comes.
+        delivery: Option<RunId>,
+        /// How many times it was tried.
+        attempts: u32,
+        /// Why.
+        error: String,
+    },
     /// A run has started.
     RunStarted {
         /// Its attempt.
@@ -248,10 +260,20 @@ pub struct Events {
     listeners: Arc<RwLock<Vec<Listener>>>,
 }
 
-#[derive(Debug)]
 struct Listener {
     sender: mpsc::Sender<Stamped>,
     lost: Arc<AtomicU64>,
+    /// Whether it wants to hear of anything at the moment.
+    listens: Option<Box<Listens>>,
+}
+
+/// Says whether somebody wants to hear of anything at the moment.
+type Listens = dyn Fn() -> bool + Send + Sync;
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Listener").finish_non_exhaustive()
+    }
 }
 
 /// The receiving end of [`Events`].
@@ -269,11 +291,25 @@ impl Events {
 
     /// Starts to listen: every event from now on, in order.
     pub fn subscribe(&self) -> Subscription {
+        self.listen(None)
+    }
+
+    /// Starts to listen: every event from now on, in order, that happens while `listens` says so.
+    /// It is asked for each event, and costs next to nothing.
+    pub fn subscribe_while(
+        &self,
+        listens: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Subscription {
+        self.listen(Some(Box::new(listens)))
+    }
+
+    fn listen(&self, listens: Option<Box<Listens>>) -> Subscription {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let lost = Arc::new(AtomicU64::new(0));
         self.listeners.write().push(Listener {
             sender,
             lost: lost.clone(),
+            listens,
         });
         Subscription { receiver, lost }
     }
@@ -284,13 +320,15 @@ impl Events {
         let Some((last, others)) = listeners.split_last() else {
             return;
         };
-        for listener in others {
+        for listener in others.iter().filter(|it| it.listens()) {
             listener.send(Stamped {
                 at,
                 event: event.clone(),
             });
         }
-        last.send(Stamped { at, event });
+        if last.listens() {
+            last.send(Stamped { at, event });
+        }
     }
 
     /// Ends every subscription, after what has been sent.
@@ -300,6 +338,10 @@ impl Events {
 }
 
 impl Listener {
+    fn listens(&self) -> bool {
+        self.listens.as_ref().is_none_or(|listens| listens())
+    }
+
     fn send(&self, event: Stamped) {
         if let Err(mpsc::error::TrySendError::Full(_)) = self.sender.try_send(event) {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -329,6 +371,34 @@ impl Subscription {
         self.lost.swap(0, Ordering::Relaxed)
     }
 }
+
+/// The names of all events that are told as JSON.
+pub const EVENT_NAMES: &[&str] = &[
+    "host.started",
+    "host.stopped",
+    "clock.jumped",
+    "job.added",
+    "job.updated",
+    "job.removed",
+    "job.rejected",
+    "jobs.reloaded",
+    "removal.held",
+    "config.changed",
+    "config.rejected",
+    "hook.failed",
+    "store.failing",
+    "store.recovered",
+    "plugin.loaded",
+    "plugin.locked",
+    "plugin.rejected",
+    "plugin.removed",
+    "run.started",
+    "run.denied",
+    "run.progress",
+    "run.retrying",
+    "run.finished",
+    "run.skipped",
+];
 
 /// The JSON object of an event, or of a run's record: the keys that programs rely on.
 #[derive(Debug, Default, Serialize)]
@@ -464,6 +534,15 @@ pub struct EventJson<'a> {
     kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hook: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivery: Option<RunId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<u32>,
+    /// That what a run left behind is not there, for its size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated: Option<bool>,
 }
 
 /// An entry of a run's log as JSON.
@@ -494,8 +573,32 @@ fn millis(time: Duration) -> f64 {
 }
 
 impl<'a> EventJson<'a> {
+    /// The job that it is about, if it is about one.
+    pub fn job(&self) -> Option<&'a JobId> {
+        self.job
+    }
+
+    /// The same without what may be large: the output and the log of a run.
+    #[must_use]
+    pub fn without_what_was_left(self) -> EventJson<'a> {
+        EventJson {
+            output: None,
+            log: None,
+            entries: None,
+            params: None,
+            truncated: Some(true),
+            ..self
+        }
+    }
+
     /// The JSON form of an event; nothing for the few that only people see.
     pub fn of(stamped: &'a Stamped) -> Option<EventJson<'a>> {
+        let json = Self::of_event(stamped)?;
+        debug_assert!(EVENT_NAMES.contains(&json.event), "{}", json.event);
+        Some(json)
+    }
+
+    fn of_event(stamped: &'a Stamped) -> Option<EventJson<'a>> {
         let mut json = match &stamped.event {
             Event::HostStarted {
                 jobs,
@@ -561,6 +664,19 @@ impl<'a> EventJson<'a> {
             }
             Event::StoreFailing { error } => EventJson {
                 event: "store.failing",
+                error: Some(error.clone()),
+                ..EventJson::default()
+            },
+            Event::HookFailed {
+                hook,
+                delivery,
+                attempts,
+                error,
+            } => EventJson {
+                event: "hook.failed",
+                hook: Some(hook),
+                delivery: *delivery,
+                attempts: Some(*attempts),
                 error: Some(error.clone()),
                 ..EventJson::default()
             },

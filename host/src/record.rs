@@ -2,6 +2,7 @@
 //! came from. Stores keep them; views read them and nothing else.
 
 mod change;
+mod delivery;
 mod pattern;
 mod summary;
 
@@ -9,12 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use change::{ChangeKind, FieldChange, JobChange, KEPT_CHANGES};
+pub use delivery::{Delivery, DeliveryId};
 pub use pattern::RunPattern;
 pub use summary::{JobStats, JobSummary, LastRun, Tally, is_failure};
 
 use crate::clock::Timestamp;
 use crate::job::{DefinitionDigest, JobId, Scope};
-use crate::run::{Cause, Execution, FinishedRun, Outcome, Run, RunId, SkipReason};
+use crate::run::{Cause, Execution, FinishedRun, Outcome, Output, Run, RunId, SkipReason};
 
 /// A run, or a firing that did not become one, as a store remembers it.
 #[derive(Debug, Clone)]
@@ -123,6 +125,21 @@ impl RunRecord {
             Status::Finished(_) => Some(self.attempts.last()?.end.as_ref()?.at),
             _ => None,
         }
+    }
+
+    /// Whether it has ended, and did its work.
+    pub fn has_succeeded(&self) -> bool {
+        self.status == Status::Finished(Outcome::Succeeded)
+    }
+
+    /// What it left behind, if it has ended and did.
+    pub fn output(&self) -> Option<&Output> {
+        self.execution()?.output.as_ref()
+    }
+
+    /// Why it failed, in a sentence, if it has.
+    pub fn error(&self) -> Option<&str> {
+        self.execution()?.error.as_deref()
     }
 
     /// How its last attempt ended, if it has.

@@ -7,13 +7,16 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::components::Components;
 use super::made::{as_allowed, creators_of, is_to_leave};
-use super::problems::{Chains, missing_dirs, missing_plugin, other_digest, rejected_plugin, taken};
+use super::problems::{
+    Chains, missing_component, missing_dirs, other_digest, rejected_plugin, taken,
+};
 use crate::job::manifest::Entry;
 use crate::job::{Diagnostic, Job, JobId, Manifest, SourceText};
 use crate::policy::{Policy, Refusal};
 use crate::record::FieldChange;
-use crate::runtime::directory::{Availability, Plugins};
+use crate::runtime::directory::Availability;
 use crate::runtime::shape::Digest;
 use crate::source::{Claim, Diff, Snapshot, Wanted};
 
@@ -270,7 +273,7 @@ impl Catalog {
     }
 
     /// Brings one source's jobs up to date with what it wants and which plugins are there.
-    pub(super) fn reconcile(&mut self, source: usize, plugins: &Plugins) -> Reconciled {
+    pub(super) fn reconcile(&mut self, source: usize, components: &Components) -> Reconciled {
         let mut done = Reconciled::default();
         let names: Vec<Arc<str>> = self.sources.iter().map(|it| it.name.clone()).collect();
         // Only worked out where a job comes after another one.
@@ -330,11 +333,13 @@ impl Catalog {
                 }
                 // Its text may have been judged under another ceiling.
                 _ if !self.policy.ceiling_for(&job.id).refusals(&job).is_empty() => continue,
-                _ => match plugins.availability(&job.component) {
-                    Availability::Ready if serves(plugins, &job) => {
+                _ => match components.availability(&job.component) {
+                    Availability::Ready if components.serves(&job) => {
                         missing_dirs(manifest, entry).collect()
                     }
-                    Availability::Ready => other_digest(manifest, entry, &job, plugins)
+                    Availability::Ready => components
+                        .plugins()
+                        .and_then(|plugins| other_digest(manifest, entry, &job, plugins))
                         .into_iter()
                         .collect(),
                     // It comes into service with its plugin.
@@ -343,7 +348,12 @@ impl Catalog {
                         continue;
                     }
                     Availability::Missing => {
-                        vec![missing_plugin(manifest, entry, &job.component, plugins)]
+                        vec![missing_component(
+                            manifest,
+                            entry,
+                            &job.component,
+                            components,
+                        )]
                     }
                     Availability::Rejected(why) => {
                         vec![rejected_plugin(manifest, entry, &job.component, why)]
@@ -392,7 +402,8 @@ impl Catalog {
                 continue;
             }
             let key = format!("#pin {}", job.id);
-            match other_digest(manifest, entry, job, plugins) {
+            let plugins = components.plugins();
+            match plugins.and_then(|it| other_digest(manifest, entry, job, it)) {
                 None => {
                     state.reported.remove(&key);
                 }
@@ -653,12 +664,6 @@ fn above(job: &Job, refusal: &Refusal) -> Diagnostic {
     Diagnostic::of_file(job.origin.file.clone(), refusal.to_string())
         .with_label("the job is out of service")
         .with_job(Some(job.id.clone()))
-}
-
-/// Whether a plugin that is in service is the one that a job wants.
-fn serves(plugins: &Plugins, job: &Job) -> bool {
-    job.sha256
-        .is_none_or(|pin| plugins.pinned(&job.component, pin.into()).is_some())
 }
 
 /// What the definitions of these jobs said, key by key.

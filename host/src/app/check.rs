@@ -5,13 +5,17 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::problems::{Chains, missing_dirs, missing_plugin, other_digest, rejected_plugin, taken};
+use super::problems::{
+    Chains, missing_dirs, missing_function, missing_plugin, other_digest, rejected_plugin, taken,
+};
 use super::warnings::Foresight;
 use super::{AppError, CachePlace, engine_for, loader_for};
 use crate::clock::Clock;
 use crate::job::manifest::Entry;
-use crate::job::{Diagnostic, JobId, Manifest, Severity};
+use crate::job::{Diagnostic, JobId, Manifest, Severity, native_name};
+use crate::native::Natives;
 use crate::policy::{Policy, PolicyFile};
+use crate::runtime::compiler::Compiler;
 use crate::runtime::directory::{Availability, Plugins};
 use crate::source;
 
@@ -134,7 +138,7 @@ impl PluginCheck {
     fn open(path: &Path, cache: &CachePlace, policy: &Policy) -> Result<PluginCheck, AppError> {
         let engine = engine_for(1, u64::MAX)?;
         let cache = cache.open(&engine)?;
-        let opened = Plugins::open(path, loader_for(&engine, cache, policy))
+        let opened = Plugins::open(path, loader_for(&engine, cache, Compiler::child(), policy))
             .and_then(|plugins| plugins.scan_all().map(|names| (plugins, names)));
         Ok(match opened {
             Ok((plugins, names)) => {
@@ -154,6 +158,11 @@ impl PluginCheck {
     /// What is wrong with the plugin of an entry.
     fn problems(&self, manifest: &Manifest, entry: &Entry) -> Option<Diagnostic> {
         let name = entry.component.as_deref()?;
+        if let Some(function) = native_name(name) {
+            let natives = Natives::default();
+            let problem = missing_function(manifest, entry, function, &natives);
+            return Some(problem.with_hint("only a program that has the host in it has functions"));
+        }
         let plugins = match self {
             PluginCheck::Open(plugins) => plugins,
             PluginCheck::Unreadable(why) => {

@@ -9,6 +9,7 @@ use crate::job::Scope;
 use crate::log::LogSink;
 use crate::runtime::accepted::AcceptedCopies;
 use crate::store::definitions::DefinitionStore;
+use crate::store::outbox::Outbox;
 use crate::store::sqlite::{self, OpenError};
 use crate::store::{MemoryLogs, MemoryStore, SqliteStore, Store};
 
@@ -47,7 +48,8 @@ impl DataPlace {
                 let store = Arc::new(MemoryStore::default());
                 Opened {
                     store: store.clone(),
-                    definitions: store,
+                    definitions: store.clone(),
+                    outbox: store,
                     logs: Arc::new(MemoryLogs::default()),
                 }
             }
@@ -56,7 +58,8 @@ impl DataPlace {
                 Opened {
                     store: store.clone(),
                     logs: store.logs(),
-                    definitions: store,
+                    definitions: store.clone(),
+                    outbox: store,
                 }
             }
         })
@@ -84,11 +87,13 @@ impl DataPlace {
 const ACCEPTED: &str = "accepted";
 
 /// What a host keeps, opened.
-pub(super) struct Opened {
+pub(crate) struct Opened {
     /// Its runs, schedules and states.
-    pub(super) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     /// Its definitions.
     pub(super) definitions: Arc<dyn DefinitionStore>,
+    /// What is to be sent to hooks.
+    pub(super) outbox: Arc<dyn Outbox>,
     /// Where the lines of its runs go.
     pub(super) logs: Arc<dyn LogSink>,
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::clock::Timestamp;
 use crate::job::JobId;
 use crate::log::{LogQuery, LogSummary};
+use crate::record::Delivery;
 use crate::record::{
     Detail, JobChange, JobStats, JobSummary, Pause, RunPattern, RunQuery, RunRecord,
 };
@@ -53,6 +54,13 @@ pub trait History {
     /// # Errors
     /// It cannot be read.
     fn changes(&self, job: &JobId) -> Result<Vec<JobChange>, StoreError>;
+
+    /// What is still to be sent to hooks, in the order of the events, and what was given up, the
+    /// newest first.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn deliveries(&self) -> Result<(Vec<Delivery>, Vec<Delivery>), StoreError>;
 
     /// What is paused, the widest first.
     ///
@@ -192,6 +200,10 @@ impl History for Kept {
         self.records.changes(job)
     }
 
+    fn deliveries(&self) -> Result<(Vec<Delivery>, Vec<Delivery>), StoreError> {
+        self.records.deliveries()
+    }
+
     fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
         self.records.pauses()
     }
@@ -229,6 +241,8 @@ pub(crate) mod tests {
         pub(crate) in_service: Vec<(JobId, Option<Timestamp>)>,
         pub(crate) paused: Vec<JobId>,
         pub(crate) changes: Vec<JobChange>,
+        pub(crate) waiting: Vec<Delivery>,
+        pub(crate) given_up: Vec<Delivery>,
         pub(crate) lines: MemoryLogs,
     }
 
@@ -297,6 +311,10 @@ pub(crate) mod tests {
         fn changes(&self, job: &JobId) -> Result<Vec<JobChange>, StoreError> {
             let of_job = self.changes.iter().filter(|change| change.job == *job);
             Ok(of_job.cloned().collect())
+        }
+
+        fn deliveries(&self) -> Result<(Vec<Delivery>, Vec<Delivery>), StoreError> {
+            Ok((self.waiting.clone(), self.given_up.clone()))
         }
 
         fn pauses(&self) -> Result<Vec<Pause>, StoreError> {

@@ -6,6 +6,7 @@
 mod catalog;
 mod chains;
 mod check;
+mod components;
 mod data;
 pub mod history;
 mod in_service;
@@ -22,6 +23,7 @@ mod watch;
 
 use std::path::PathBuf;
 
+use crate::job::Diagnostic;
 use crate::policy::Policy;
 use crate::runtime::cache::{CacheError, CodeCache};
 use crate::runtime::compiler::Compiler;
@@ -35,6 +37,7 @@ use crate::store::sqlite::OpenError;
 pub use check::{CheckReport, check};
 pub use data::{DataPlace, backup, restore, set_paused, usual_data};
 pub use once::{Identity, RunOnce, run_once};
+pub(crate) use serve::{Assembled, Assembly};
 pub use serve::{LockOptions, ServeOptions, Stop, serve};
 
 /// Why the host, or a single run, could not be started.
@@ -99,6 +102,9 @@ pub enum AppError {
     /// What is in it.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A definition that the host is given to begin with.
+    #[error("{}", all_of(.0))]
+    Definition(Vec<Diagnostic>),
     /// There is nowhere to keep a history.
     #[error(
         "there is no home directory to keep the history in; name a directory with --data DIR, or keep nothing with --ephemeral"
@@ -107,6 +113,11 @@ pub enum AppError {
     /// A bug in the host.
     #[error("the host failed (a bug): {0}")]
     Internal(String),
+}
+
+fn all_of(problems: &[Diagnostic]) -> String {
+    let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    all.join("; ")
 }
 
 /// Where compiled code is kept.
@@ -149,9 +160,14 @@ fn engine_for(max_running: usize, max_memory: u64) -> Result<Engine, EngineError
     })
 }
 
-/// A loader that compiles apart from the host, within the operator's limits.
-fn loader_for(engine: &Engine, cache: Option<CodeCache>, policy: &Policy) -> Loader {
-    Loader::new(engine.clone(), cache).with(Compiler::child(), policy.plugins)
+/// A loader that compiles with `compiler`, within the operator's limits.
+fn loader_for(
+    engine: &Engine,
+    cache: Option<CodeCache>,
+    compiler: Compiler,
+    policy: &Policy,
+) -> Loader {
+    Loader::new(engine.clone(), cache).with(compiler, policy.plugins)
 }
 
 /// The threads that guests run on, as they are set up. A thread that is busy looks for new runs

@@ -11,6 +11,7 @@ use crate::job::Job;
 use crate::policy::{Current, Policy};
 use crate::run::{Attempt, Cause, FinishedRun, Run, RunId};
 use crate::runtime::Sandbox;
+use crate::runtime::compiler::Compiler;
 use crate::runtime::guest::Echo;
 use crate::runtime::plugin::{PluginError, read_file};
 use crate::runtime::shape::Digest;
@@ -111,7 +112,7 @@ pub async fn run_once(request: RunOnce, cancel: Cancel) -> Result<FinishedRun, A
     }
     let engine = engine_for(1, u64::MAX)?;
     let cache = cache.open(&engine)?;
-    let loader = loader_for(&engine, cache, &policy);
+    let loader = loader_for(&engine, cache, Compiler::child(), &policy);
     let failed = |error| AppError::Plugin {
         path: plugin.clone(),
         error,

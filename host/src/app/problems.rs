@@ -4,8 +4,10 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use super::components::Components;
 use crate::job::manifest::Entry;
-use crate::job::{Circles, Diagnostic, Job, JobId, Manifest};
+use crate::job::{Circles, Diagnostic, Job, JobId, Manifest, native_name};
+use crate::native::Natives;
 use crate::runtime::directory::Plugins;
 use crate::runtime::shape::Digest;
 use crate::suggest::nearest;
@@ -108,6 +110,39 @@ pub(super) fn other_digest(
                 "if the new file is the right one, write \"sha256\": \"{has}\""
             )),
     )
+}
+
+/// The problem of an entry whose component is not there.
+pub(super) fn missing_component(
+    manifest: &Manifest,
+    entry: &Entry,
+    component: &str,
+    components: &Components,
+) -> Diagnostic {
+    match (native_name(component), components.plugins()) {
+        (Some(name), _) => missing_function(manifest, entry, name, components.natives()),
+        (None, Some(plugins)) => missing_plugin(manifest, entry, component, plugins),
+        (None, None) => manifest
+            .component_problem(entry, format!("no such plugin: {component}"))
+            .with_label("this host has no plugins directory"),
+    }
+}
+
+/// The problem of an entry that is a function that the program does not have, or not yet.
+pub(super) fn missing_function(
+    manifest: &Manifest,
+    entry: &Entry,
+    name: &str,
+    natives: &Natives,
+) -> Diagnostic {
+    let names = natives.names();
+    let problem = manifest
+        .component_problem(entry, format!("no such function: {name}"))
+        .with_label("the program has not registered it");
+    match nearest(name, names.iter().map(|name| &**name)) {
+        Some(near) => problem.with_hint(format!("did you mean \"native:{near}\"?")),
+        None => problem.with_hint("the job runs as soon as it does"),
+    }
 }
 
 /// The problem of an entry whose plugin is not there.

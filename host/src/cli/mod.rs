@@ -16,6 +16,7 @@ mod definitions;
 mod explain;
 mod foreground;
 mod history;
+mod hooks;
 mod inspect;
 mod jobs;
 mod logs;
@@ -186,6 +187,9 @@ enum Verb {
     /// Show how each job stands: when it ran, how that ended, when it is due
     #[command(hide = true)]
     Jobs(jobs::Jobs),
+    /// Show what could not be sent to hooks yet, and what was given up
+    #[command(hide = true)]
+    Hooks(hooks::Hooks),
     /// Show where the running host has its definitions from, and how that stands
     #[command(hide = true)]
     Sources(sources::Sources),
@@ -262,6 +266,7 @@ fn run_with(arguments: Vec<OsString>) -> Exit {
         Verb::Show(verb) => verb.execute(screen),
         Verb::Logs(verb) => verb.execute(screen),
         Verb::Jobs(verb) => verb.execute(screen),
+        Verb::Hooks(verb) => verb.execute(screen),
         Verb::Sources(verb) => verb.execute(screen),
         Verb::Stats(verb) => verb.execute(screen),
         Verb::Rerun(verb) => verb.execute(screen),

@@ -348,6 +348,11 @@ impl<E: Executor> Dispatcher<E> {
         self.inner.slots.state.lock().in_flight()
     }
 
+    /// Whether a run holds a place or waits for one. For a moment after its end it still does.
+    pub fn has(&self, run: RunId) -> bool {
+        self.inner.slots.state.lock().has(run)
+    }
+
     /// How many runs wait for others to end.
     pub fn queued(&self) -> usize {
         self.inner.slots.state.lock().waiting()

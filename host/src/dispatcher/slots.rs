@@ -295,6 +295,11 @@ impl State {
         }
     }
 
+    /// Whether a run holds a place, or waits for one.
+    pub(super) fn has(&self, run: RunId) -> bool {
+        self.flights.contains_key(&run)
+    }
+
     /// Whether the job of a run is gone.
     pub(super) fn is_withdrawn(&self, run: RunId) -> bool {
         self.flights.get(&run).is_some_and(|it| it.withdrawn)

@@ -15,7 +15,7 @@ use super::grants::{self, GrantPlaces};
 use super::keys::JOB;
 use super::limits::PlacedLimits;
 use super::manifest::{Entry, Form, Options};
-use super::{Grants, Job, JobId, Origin, trigger};
+use super::{Grants, Job, JobId, Origin, native_name, trigger};
 use crate::suggest::nearest;
 use crate::trigger::{Dst, Trigger, Zone};
 
@@ -248,6 +248,9 @@ impl<'s> Reader<'s> {
                     draft.has_component = true;
                     needs.component_span = value.span.clone();
                     needs.component = self.component(decoder, value);
+                    if needs.component.as_deref().is_some_and(is_native) {
+                        no_sandbox(decoder, members);
+                    }
                 }
                 "sha256" => {
                     needs.sha256_span = Some(value.span.clone());
@@ -436,6 +439,23 @@ impl<'s> Reader<'s> {
     }
 }
 
+fn is_native(component: &str) -> bool {
+    native_name(component).is_some()
+}
+
+/// Tells of the keys that say something of a sandbox, in a job that is a function of the program.
+fn no_sandbox(decoder: &mut Decoder<'_>, members: &[Member<'_>]) {
+    const SANDBOX: [&str; 4] = ["sha256", "args", "grants", "deterministic"];
+    for member in members.iter().filter(|it| SANDBOX.contains(&&*it.key)) {
+        let message = format!("`{}` beside a component that is a function", member.key);
+        decoder.error(
+            &member.key_span,
+            message,
+            "a function of the program runs in no sandbox: leave it out",
+        );
+    }
+}
+
 fn read_args(decoder: &mut Decoder<'_>, node: &Node<'_>) -> Arc<[String]> {
     let elements = decoder
         .list("`args`", node, r#"["--verbose", "/data"]"#)
@@ -501,6 +521,15 @@ pub(super) fn check_id(id: &str) -> Result<(), (String, String)> {
 /// Checks that a name is one of a file in the plugins directory itself.
 fn check_component(name: &str) -> Result<(), (String, String)> {
     let message = format!("the component {} is not the name of a plugin", quoted(name));
+    if let Some(function) = native_name(name) {
+        return match check_id(function) {
+            Ok(()) => Ok(()),
+            Err(_) => Err((
+                format!("the component {} names no function", quoted(name)),
+                "the name of a function of the program: \"native:cleanup\"".into(),
+            )),
+        };
+    }
     if name.is_empty() {
         return Err((
             "the component is empty".into(),

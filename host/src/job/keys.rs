@@ -142,6 +142,13 @@ pub(super) static DAYS: Keys = Keys {
     known: &["days", "ics"],
 };
 
+/// The keys of a group that stands in a job itself.
+pub(super) static GROUP_HERE: Keys = Keys {
+    of: "a job's own `group`",
+    home: "in the job's `group`",
+    known: &["name", "max_running"],
+};
+
 /// The keys of `limits`.
 pub(super) static LIMITS: Keys = Keys {
     of: "`limits`",

@@ -91,6 +91,25 @@ impl<'de> Deserialize<'de> for JobId {
     }
 }
 
+/// How the component of a job begins that is a function of the program that the host is part of.
+pub const NATIVE: &str = "native:";
+
+/// The name of the function that a component is; nothing if it is a plugin.
+pub fn native_name(component: &str) -> Option<&str> {
+    component.strip_prefix(NATIVE)
+}
+
+/// A definition as JSON for programs: one line, without comments and trailing commas.
+///
+/// # Errors
+/// The first place at which it is not JSON.
+pub fn plain_json(source: &Arc<SourceText>) -> Result<String, Box<Diagnostic>> {
+    let document = document::parse(source)?;
+    let mut json = String::with_capacity(source.text().len());
+    document.root.write_json(source.text(), &mut json);
+    Ok(json)
+}
+
 /// One job: what runs, when, with what, inside which limits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
@@ -98,7 +117,8 @@ pub struct Job {
     pub id: JobId,
     /// What the author says about it, for people.
     pub description: Option<Box<str>>,
-    /// The name of the file in the plugins directory, `hello.wasm`.
+    /// The name of the file in the plugins directory, `hello.wasm`, or that of a function of the
+    /// program that the host is part of, `native:hello`.
     pub component: Arc<str>,
     /// SHA-256 that the file must have; any will do if nothing is said.
     pub sha256: Option<[u8; 32]>,
@@ -152,6 +172,11 @@ impl Job {
             deterministic: false,
             origin: Origin::default(),
         }
+    }
+
+    /// The name of the function that it is; nothing if it is a plugin.
+    pub fn native(&self) -> Option<&str> {
+        native_name(&self.component)
     }
 
     /// The same job with parameters that are given for one run of it, a JSON value.

@@ -1,4 +1,4 @@
-//! The address of definitions that are fetched over HTTP.
+//! The address of what the host itself asks over HTTP, and of whom it tells.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -34,7 +34,7 @@ impl HttpUrl {
             let scheme = text.split_once("://").map(|(scheme, _)| scheme);
             return Err(match scheme {
                 Some(scheme) if is_scheme(scheme) => {
-                    format!("definitions are not fetched over {scheme}: write http:// or https://")
+                    format!("no {scheme} is spoken here: write http:// or https://")
                 }
                 _ => "it is no URL: write one such as \"https://example.com/jobs.json\"".into(),
             });
@@ -62,7 +62,7 @@ impl HttpUrl {
             "http" | "https" => {}
             other => {
                 return Err(format!(
-                    "definitions are not fetched over {other}: write http:// or https://"
+                    "no {other} is spoken here: write http:// or https://"
                 ));
             }
         }

@@ -15,6 +15,7 @@ impl Policy {
             ("[host]", self.host == other.host),
             ("[history]", self.history == other.history),
             ("[[source]]", self.changed_source(other).is_none()),
+            ("[[hook]]", self.same_hooks(other)),
         ];
         let changed = sections.into_iter().filter(|(_, same)| !same);
         changed.map(|(name, _)| name).collect()
@@ -41,6 +42,15 @@ impl Policy {
         }
         let place = own.map(|source| source.place.clone());
         place.or_else(|| Some(Place::File(self.file.clone().or(other.file.clone())?)))
+    }
+
+    fn same_hooks(&self, other: &Policy) -> bool {
+        let (ours, theirs) = (&self.hooks, &other.hooks);
+        ours.len() == theirs.len()
+            && ours
+                .iter()
+                .zip(&**theirs)
+                .all(|(it, other)| it.says_as(other))
     }
 
     fn same_ceiling(&self, other: &Policy) -> bool {

@@ -29,6 +29,7 @@ mod ceiling;
 mod changes;
 mod creator;
 mod find;
+mod hooks;
 mod judge;
 mod pattern;
 mod place;
@@ -51,6 +52,7 @@ pub use address::HttpUrl;
 pub use ceiling::{Ceiling, Item, Refusal};
 pub use creator::{bounded, judge_made};
 pub use find::{Choice, Current, Look, PolicyFile};
+pub use hooks::HookSettings;
 pub use pattern::Pattern;
 pub use place::Place;
 pub use roots::{Confinement, normal as normal_path};
@@ -79,6 +81,8 @@ pub struct Policy {
     pub history: Retention,
     /// Places of definitions, beside those that the command line names.
     pub sources: Arc<[SourceSettings]>,
+    /// Whom the host tells of events.
+    pub hooks: Arc<[HookSettings]>,
     file: Option<Arc<str>>,
     /// Where `host.max_memory` is set.
     max_memory_place: Option<Place>,
@@ -194,6 +198,9 @@ impl Policy {
         }
         if let Some(node) = table.get("source") {
             policy.sources = sources::sources(&mut reader, node, base);
+        }
+        if let Some(node) = table.get("hook") {
+            policy.hooks = hooks::hooks(&mut reader, node);
         }
         if !reader.problems.is_empty() {
             return Err(sorted(reader.problems));

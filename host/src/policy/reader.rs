@@ -29,7 +29,9 @@ pub(super) struct Keys {
 /// The keys of the file.
 pub(super) static FILE: Keys = Keys {
     of: "the configuration file",
-    known: &["ceiling", "secrets", "plugins", "host", "history", "source"],
+    known: &[
+        "ceiling", "secrets", "plugins", "host", "history", "source", "hook",
+    ],
 };
 
 /// The keys of `[ceiling]`.
@@ -137,6 +139,21 @@ pub(super) static SOURCE: Keys = Keys {
     ],
 };
 
+/// The keys of `[[hook]]`.
+pub(super) static HOOK: Keys = Keys {
+    of: "[[hook]]",
+    known: &[
+        "name",
+        "url",
+        "events",
+        "jobs",
+        "failures_only",
+        "secret",
+        "timeout",
+        "attempts",
+    ],
+};
+
 /// What amounts are measured in.
 struct Unit {
     /// What a value looks like, for people.
@@ -224,6 +241,7 @@ impl Reader<'_> {
         let message = format!("unknown key {name:?} in {}", keys.of);
         let home = [
             &FILE, &CEILING, &GRANTS, &SECRETS, &PLUGINS, &HOST, &HISTORY, &JOBS, &STATE, &SOURCE,
+            &HOOK,
         ]
         .into_iter()
         .find(|other| other.known.contains(&name));

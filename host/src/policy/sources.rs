@@ -341,7 +341,7 @@ fn check_database(text: &str) -> Result<(), String> {
 }
 
 /// The name of a secret.
-fn secret(reader: &mut Reader<'_>, table: &DeTable<'_>, key: &str) -> Option<Arc<str>> {
+pub(super) fn secret(reader: &mut Reader<'_>, table: &DeTable<'_>, key: &str) -> Option<Arc<str>> {
     let node = table.get(key)?;
     let name = reader.string(&format!("`{key}`"), node)?;
     if let Err(message) = check_secret_name(name) {

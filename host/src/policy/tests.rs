@@ -86,6 +86,11 @@ fn the_example_is_a_good_file() {
     let sources = sources.replace("\n# ", "\n").replace("\n#\n", "\n\n");
     let whole = policy(&format!("{before}[[source]]{sources}\n\n{after}"));
     assert_eq!(whole.sources.len(), 4);
+    let (before, hook) = text.split_once("# [[hook]]").unwrap();
+    let (hook, after) = hook.split_once("\n\n").unwrap();
+    let hook = hook.replace("\n# ", "\n");
+    let whole = policy(&format!("{before}[[hook]]{hook}\n\n{after}"));
+    assert_eq!(whole.hooks.len(), 1);
 }
 
 #[test]
@@ -717,6 +722,48 @@ channel = "jobs"
     };
     assert_eq!(sql.password.as_deref(), Some("db-password"));
     assert_eq!(sql.channel.as_deref(), Some("jobs"));
+}
+
+#[test]
+fn hooks_are_read_and_their_mistakes_told() {
+    let hooks = policy(
+        "[[hook]]\nname = \"a\"\nurl = \"https://example.com/x?key=1\"\n\
+         [[hook]]\nname = \"b\"\nurl = \"http://127.0.0.1/\"\nevents = [\"run.*\", \"job.rejected\"]\n\
+         jobs = [\"db-*\"]\nfailures_only = true\nsecret = \"hook\"\ntimeout = \"3s\"\nattempts = 2\n",
+    )
+    .hooks;
+    let [usual, other] = &hooks[..] else {
+        panic!("{hooks:?}")
+    };
+    assert!(usual.wants("run.finished", Some(&"any".into())));
+    assert!(!usual.wants("run.started", Some(&"any".into())));
+    assert_eq!((usual.attempts, usual.timeout.as_secs()), (12, 10));
+    assert!(!usual.failures_only && usual.secret.is_none());
+    assert!(other.wants("run.skipped", Some(&"db-1".into())) && other.failures_only);
+    assert!(!other.wants("run.skipped", Some(&"web".into())));
+    assert!(other.wants("job.rejected", None));
+    assert_eq!(other.secret.as_deref(), Some("hook"));
+
+    let problems = parse(
+        "[[hook]]\n[[hook]]\nname = \"a b\"\nurl = \"ftp://x\"\nevents = [\"run.finish\", 3]\njobs = []\n\
+         timeout = \"1h\"\nattempts = 0\nsecret = \"a/b\"\n[[hook]]\nname = \"c\"\nurl = \"https://u:p@x\"\nevent = []\n",
+    )
+    .unwrap_err();
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    quarterjack.toml:1:1: the hook has no name: add name = "on-call": it is what events and errors call it
+    quarterjack.toml:1:1: the hook does not say where events are sent: add url = "https://example.com/hooks/quarterjack"
+    quarterjack.toml:3:8: "a b" is no name of a hook: letters, digits, `-`, `_` and `.`, at most 64 bytes
+    quarterjack.toml:4:7: `url`: no ftp is spoken here: write http:// or https://
+    quarterjack.toml:5:11: there is no event "run.finish": did you mean `run.finished`?
+    quarterjack.toml:5:25: a pattern of `events` is a string, not a number
+    quarterjack.toml:6:8: `jobs` is empty, so that the hook would hear of nothing: leave it out for the usual ones
+    quarterjack.toml:7:11: `timeout` "1h" is above the maximum of every host: at most 1 min
+    quarterjack.toml:8:12: `attempts` 0 is out of range: `attempts` is at least 1
+    quarterjack.toml:9:10: `secret` names a secret, and no secret has such a name: letters, digits, `_`, `-` and `.`, the last not first
+    quarterjack.toml:12:7: `url`: a user or a password in a URL would be told in errors and logs: put a bearer token into a secret, and name it with `token`
+    quarterjack.toml:13:1: unknown key "event" in [[hook]]: did you mean `events`?
+    "#);
 }
 
 #[test]

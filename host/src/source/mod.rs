@@ -17,6 +17,7 @@ mod directory;
 mod disk;
 mod document;
 mod file;
+mod function;
 mod http;
 mod own;
 mod place;
@@ -32,6 +33,7 @@ pub use diff::{Claim, Diff, Update, Wanted};
 pub use directory::DirectorySource;
 pub use disk::directory_of;
 pub use file::FileSource;
+pub use function::FunctionSource;
 pub use http::HttpSource;
 pub use own::OwnSource;
 pub use place::PlaceSource;
@@ -156,10 +158,20 @@ pub fn open(places: &[PathBuf], plugins: &Path, policy: &Arc<Policy>) -> Vec<Arc
         }
         named => named,
     };
+    open_named(places, Some(plugins), policy)
+}
+
+/// Opens the places that a program names, and none besides: those that its configuration names, and
+/// what stands beside the plugins of a directory, come with them.
+pub fn open_named(
+    places: &[PathBuf],
+    plugins: Option<&Path>,
+    policy: &Arc<Policy>,
+) -> Vec<Arc<dyn JobSource>> {
     let mut sources: Vec<_> = places.iter().map(|path| open_one(path, policy)).collect();
     let configured = policy.sources.iter();
     sources.extend(configured.map(|settings| open_configured(settings, policy)));
-    if plugins.is_dir() {
+    if let Some(plugins) = plugins.filter(|path| path.is_dir()) {
         let sidecars = DirectorySource::sidecars(plugins, policy.clone());
         sources.push(Arc::new(sidecars));
     }

@@ -19,9 +19,11 @@ use crate::job::{Job, JobId, OwnDefinition, Scope};
 use crate::record::{
     AttemptRecord, JobChange, KEPT_CHANGES, Pause, Retention, RunQuery, RunRecord, Status,
 };
+use crate::record::{Delivery, DeliveryId};
 use crate::run::{Attempt, FinishedRun, Firing, Outcome, Run, RunId, RunMap};
 use crate::state::{Changes, Snapshot, StateError};
 use crate::store::definitions::{DefinitionStore, Kept, Last, noted};
+use crate::store::outbox::{KEPT_DEAD, Outbox, Sent};
 
 /// How many instants of each job are known to be recorded, the newest: far more than a
 /// scheduler that never goes back needs, little enough for a million jobs.
@@ -70,6 +72,8 @@ struct State {
     /// What each source of definitions said last.
     kept: HashMap<Arc<str>, Kept>,
     changes: HashMap<JobId, VecDeque<JobChange>>,
+    waiting: BTreeMap<DeliveryId, Delivery>,
+    given_up: BTreeMap<DeliveryId, Delivery>,
     /// The host's own definitions.
     own: BTreeMap<JobId, OwnDefinition>,
     totals: Totals,
@@ -552,10 +556,57 @@ impl DefinitionStore for MemoryStore {
     }
 }
 
+impl Outbox for MemoryStore {
+    fn waiting(&self) -> BoxFuture<'_, Result<Vec<Delivery>, StoreError>> {
+        ready(self.state.lock().waiting.values().cloned().collect())
+    }
+
+    fn given_up(&self) -> BoxFuture<'_, Result<Vec<Delivery>, StoreError>> {
+        let state = self.state.lock();
+        ready(state.given_up.values().rev().cloned().collect())
+    }
+
+    fn enqueue(&self, deliveries: Vec<Delivery>) {
+        let deliveries = deliveries.into_iter().map(|it| (it.id, it));
+        self.state.lock().waiting.extend(deliveries);
+    }
+
+    fn settle(&self, id: DeliveryId, sent: Sent) {
+        let state = &mut *self.state.lock();
+        let (attempts, error) = match sent {
+            Sent::Delivered => {
+                state.waiting.remove(&id);
+                return;
+            }
+            Sent::Failed(attempts, error) => {
+                if let Some(delivery) = state.waiting.get_mut(&id) {
+                    delivery.attempts = attempts;
+                    delivery.error = Some(error);
+                }
+                return;
+            }
+            Sent::GivenUp(attempts, error) => (attempts, error),
+        };
+        let Some(mut delivery) = state.waiting.remove(&id) else {
+            return;
+        };
+        delivery.attempts = attempts;
+        delivery.error = Some(error);
+        let hook = delivery.hook.clone();
+        state.given_up.insert(id, delivery);
+        let of_hook = state.given_up.values().filter(|it| it.hook == hook);
+        let too_many = of_hook.clone().count() > KEPT_DEAD as usize;
+        let oldest = of_hook.map(|it| it.id).next();
+        if let Some(oldest) = oldest.filter(|_| too_many) {
+            state.given_up.remove(&oldest);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::conformance::{self, execution, finished, firing, instant, job};
-    use super::super::definitions;
+    use super::super::{definitions, outbox};
     use super::*;
     use crate::run::{Cause, Output};
 
@@ -565,6 +616,7 @@ mod tests {
         definitions::conformance::what_was_said_last_is_kept(&MemoryStore::default()).await;
         definitions::conformance::own_definitions_are_kept(&MemoryStore::default()).await;
         definitions::conformance::changes_are_noted(&MemoryStore::default()).await;
+        outbox::conformance::deliveries_are_kept(&MemoryStore::default()).await;
     }
 
     async fn keep(store: &MemoryStore, second: i64, output: usize) -> Arc<FinishedRun> {

@@ -17,6 +17,7 @@
 pub mod definitions;
 pub mod logs;
 pub mod memory;
+pub mod outbox;
 pub mod sqlite;
 
 #[cfg(test)]

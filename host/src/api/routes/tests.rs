@@ -72,6 +72,7 @@ fn yes_man() -> Control {
                 }))),
                 // Only jobs say that.
                 Command::Made(..) => {}
+                Command::HasPlace(_, reply) => drop(reply.send(Ok(false))),
                 Command::OwnJob(job, reply) => drop(reply.send(Ok(OwnJob {
                     creator: None,
                     job,

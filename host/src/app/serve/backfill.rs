@@ -7,13 +7,13 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use super::host::Host;
+use crate::app::components::Runner;
 use crate::clock::{Clock, Timestamp, format_instant};
 use crate::control::{Backfill, Backfilled, ControlError};
 use crate::dispatcher::Dispatcher;
 use crate::firing::fire;
 use crate::job::{Job, Overlap, Policies};
 use crate::run::{Cause, Firing};
-use crate::runtime::Runtime;
 use crate::scheduler::Due;
 use crate::trigger;
 
@@ -71,7 +71,7 @@ struct MakeUp {
     job: Arc<Job>,
     trigger: trigger::Trigger,
     request: Backfill,
-    dispatcher: Dispatcher<Runtime>,
+    dispatcher: Dispatcher<Runner>,
     clock: Arc<dyn Clock>,
 }
 

@@ -70,7 +70,7 @@ impl Host {
                 self.config.last = policy.clone();
                 self.policy.set(policy.clone());
                 self.secrets.set(policy.secrets.clone());
-                self.plugins.set_settings(policy.plugins);
+                self.components.set_settings(policy.plugins);
                 self.catalog.set_policy(policy);
             }
             ConfigNews::Restored => {

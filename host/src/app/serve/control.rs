@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::host::Host;
+use crate::app::components::Runner;
 use crate::control::{
     Cancelled, Command, ControlError, HostStatus, LiveJob, PauseSet, PausedSince, Reply, Trigger,
     Triggered, Was,
@@ -18,7 +19,6 @@ use crate::firing::fire_one;
 use crate::job::{Job, JobId, Scope};
 use crate::record::{Kind, Status};
 use crate::run::{Cause, Firing, Run, RunId};
-use crate::runtime::Runtime;
 use crate::store::{Store, StoreError};
 use crate::suggest::nearest;
 
@@ -57,7 +57,7 @@ impl Host {
     /// Puts what is paused in force again that was so when the host before this one ended.
     pub(super) async fn restore_pauses(
         store: &dyn Store,
-        dispatcher: &Dispatcher<Runtime>,
+        dispatcher: &Dispatcher<Runner>,
     ) -> Result<(), StoreError> {
         for pause in store.pauses().await? {
             dispatcher.pauses().pause(pause.scope);
@@ -114,6 +114,7 @@ impl Host {
                 let removed = self.remove_job(job, condition).await;
                 let _ = reply.send(removed);
             }
+            Command::HasPlace(run, reply) => drop(reply.send(Ok(self.dispatcher.has(run)))),
             Command::Cancel(run, reply) => {
                 let not_due = self.planner.take(run);
                 let cancelled = cancel(run, not_due, self.dispatcher.clone());
@@ -174,7 +175,7 @@ impl Host {
             return Ok(job.clone());
         }
         let hint = if self.catalog.wants(id) {
-            ": it is defined, but its plugin or a directory that it needs is not there, as the host's log says".to_owned()
+            ": it is defined, but its plugin, its function or a directory that it needs is not there, as the host's log says".to_owned()
         } else {
             let names = self.scheduler.iter().map(|(job, _)| job.id.as_str());
             hint(id.as_str(), names.collect())
@@ -281,7 +282,7 @@ impl Host {
 async fn cancel(
     id: RunId,
     not_due: Option<Arc<Run>>,
-    dispatcher: Dispatcher<Runtime>,
+    dispatcher: Dispatcher<Runner>,
 ) -> Result<Cancelled, ControlError> {
     let store = dispatcher.store().clone();
     if let Some(run) = not_due {

@@ -44,6 +44,9 @@ impl Host {
             self.definitions.put(definition).await?;
             self.own.put(&job, manifest.source.clone(), None);
             self.follow_own().await;
+        } else if self.scheduler.job(&job).is_none() {
+            // What it waits for may have come about.
+            self.reconcile(self.own_number).await;
         }
         let now = manifest.jobs().next();
         let in_service = self.scheduler.job(&job);

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use super::super::catalog::{Catalog, Change};
+use super::super::components::{Components, Runner};
 use super::super::{chains, in_service, recovery};
 use super::config::FollowedConfig;
 use super::readers::Message;
@@ -24,8 +25,7 @@ use crate::job::{Job, JobId};
 use crate::policy::Current;
 use crate::record::{ChangeKind, JobChange};
 use crate::run::SkipReason;
-use crate::runtime::Runtime;
-use crate::runtime::directory::{self, Plugins};
+use crate::runtime::directory;
 use crate::scheduler::{Due, Scheduler};
 use crate::secret::CurrentSettings;
 use crate::source::OwnSource;
@@ -47,7 +47,7 @@ pub(super) struct Host {
     pub(super) refresh: Duration,
     /// Whether a source may remove most of its jobs without being read a second time.
     pub(super) allow_mass_removal: bool,
-    pub(super) plugins: Arc<Plugins>,
+    pub(super) components: Components,
     pub(super) scheduler: Scheduler,
     pub(super) planner: Planner,
     /// How far the schedules had come that the host before this one left, of the jobs that have
@@ -55,7 +55,7 @@ pub(super) struct Host {
     pub(super) left: HashMap<JobId, Schedule>,
     /// Jobs that are to run because the host starts, and are not in service yet.
     pub(super) at_start: HashSet<JobId>,
-    pub(super) dispatcher: Dispatcher<Runtime>,
+    pub(super) dispatcher: Dispatcher<Runner>,
     pub(super) ends: Ends,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
@@ -103,20 +103,25 @@ pub(super) struct Arriving {
     pub(super) commands: mpsc::Receiver<Command>,
 }
 
+impl Arriving {
+    /// Takes no more, and lets go of what waits: whoever told it is told that the host is stopping.
+    pub(super) fn close(&mut self) {
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
+    }
+}
+
 impl Host {
     /// The control loop. Returns when the host is asked to stop.
     pub(super) async fn run(
         &mut self,
         first: Vec<First>,
         unfinished: Vec<Unfinished>,
-        arriving: Arriving,
+        arriving: &mut Arriving,
         ended: &mut UnboundedReceiver<RunEnded>,
         stop: &Stop,
     ) {
-        let Arriving {
-            mut messages,
-            mut commands,
-        } = arriving;
+        let Arriving { messages, commands } = arriving;
         // Nothing is put into service before the plugins of the start are, so that a job does
         // not miss its plugin by a moment; what the sources say meanwhile is kept.
         let mut early: Vec<Message> = Vec::new();
@@ -140,7 +145,7 @@ impl Host {
         self.forget_the_orphans().await;
         self.tell(Event::HostStarted {
             jobs: self.scheduler.len(),
-            plugins: self.plugins.names().len(),
+            plugins: self.components.count(),
             data: self.data.clone(),
         });
         self.forget_the_undefined().await;
@@ -159,6 +164,7 @@ impl Host {
         .await;
         fire(after_the_last, &self.dispatcher, now).await;
 
+        let natives = self.components.natives().clone();
         let mut looked = clock::monotonic();
         let mut watch = ClockWatch::new(Readings::take());
         loop {
@@ -184,6 +190,7 @@ impl Host {
                 },
                 // What is told before the host has started waits until it has.
                 Some(command) = commands.recv() => self.command(command).await,
+                names = natives.changed() => self.components_changed(&names).await,
                 Some(run) = ended.recv() => {
                     let due = self.scheduler.ended(&run.job, run.succeeded, run.at);
                     fire(due, &self.dispatcher, self.clock.now()).await;
@@ -284,16 +291,21 @@ impl Host {
             Message::Plugins(changes, removed) => {
                 let names = changed_names(&changes, &removed);
                 self.tell_plugins(changes, removed);
-                if names.is_empty() {
-                    return;
-                }
-                for source in 0..self.sources.len() {
-                    if self.catalog.concerns(source, &names) {
-                        self.reconcile(source).await;
-                    }
-                }
+                self.components_changed(&names).await;
             }
             Message::FirstPlugins => {}
+        }
+    }
+
+    /// Components of these names have come, changed or gone.
+    async fn components_changed(&mut self, names: &[Arc<str>]) {
+        if names.is_empty() {
+            return;
+        }
+        for source in 0..self.sources.len() {
+            if self.catalog.concerns(source, names) {
+                self.reconcile(source).await;
+            }
         }
     }
 
@@ -317,8 +329,8 @@ impl Host {
 
     async fn reconcile_alone(&mut self, source: usize) -> Changed {
         let mut changed = Changed::default();
-        let done = self.catalog.reconcile(source, &self.plugins);
-        self.plugins.keep(self.catalog.pins());
+        let done = self.catalog.reconcile(source, &self.components);
+        self.components.keep(self.catalog.pins());
         let is_change = done.is_change();
         let counted = done.counted();
         let now = self.clock.now();

@@ -11,6 +11,7 @@
 //! The control loop owns the schedule and never blocks: files are read and compiled on other
 //! threads, and guests run on theirs.
 
+mod assembly;
 mod backfill;
 mod config;
 mod control;
@@ -22,36 +23,21 @@ mod retention;
 mod sources;
 mod stop;
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
-use super::catalog::Catalog;
-use super::data::Opened;
-use super::machine::memory_for_runs;
-use super::watch::Watcher;
-use super::{AppError, CachePlace, DataPlace, Guests, engine_for, loader_for};
+use super::{AppError, CachePlace, DataPlace};
 use crate::api::socket::{self, Socket};
-use crate::clock::{Clock, SystemClock, format_instant, is_unset};
+use crate::clock::{Clock as _, SystemClock, format_instant, is_unset};
 use crate::control::Control;
-use crate::dispatcher::{Dispatcher, Ends, Parts};
 use crate::event::Events;
-use crate::firing::Planner;
-use crate::policy::{Current, Policy, PolicyFile};
-use crate::runtime::directory::Plugins;
-use crate::runtime::lock::LockFile;
-use crate::runtime::{Runtime, Sandbox};
-use crate::scheduler::Scheduler;
-use crate::secret::{CurrentSettings, Providers};
-use crate::source::{self, OwnSource, SourceError, directory_of};
+use crate::native::Natives;
+use crate::policy::{Policy, PolicyFile};
+use crate::runtime::compiler::Compiler;
+use crate::source;
 
-use config::FollowedConfig;
-use host::{Arriving, Host};
-use readers::{SourceReader, follow_files, read_plugins};
-use sources::{First, FollowedSource};
+pub(crate) use assembly::{Assembled, Assembly};
 pub use stop::Stop;
 
 /// How a host is set up.
@@ -110,157 +96,36 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
             format_instant(now)
         );
     }
-    let Opened {
-        store,
-        definitions,
-        logs,
-    } = options.data.open(now)?;
-    let recovered = store.recover().await?;
+    let opened = options.data.open(now)?;
+    let recovered = opened.store.recover().await?;
     let (control, commands) = Control::new();
     // Dropped before the store is: as long as it is there, nobody else listens.
     let listening = listen(&options.data, control.clone())?;
-    let max_memory = options.max_memory.unwrap_or_else(memory_for_runs);
-    let engine = engine_for(options.max_running, max_memory)?;
-    let cache = options.cache.open(&engine)?;
-    let loader = loader_for(&engine, cache, &options.policy);
-    let plugins =
-        Plugins::open(&options.plugins, loader).map_err(|error| AppError::PluginsDirectory {
-            path: options.plugins.clone(),
-            error,
-        })?;
-    let lock = options.lock.map(|lock| {
-        let plugins = options.plugins.clone();
-        LockFile::new(lock.path, lock.strict, plugins, Arc::new(SystemClock))
-    });
-    let beside_lock = lock.as_ref().map(|lock| directory_of(lock.path()));
-    let mut copies = None;
-    if let Some(lock) = &lock {
-        lock.read()?;
-        copies = options.data.accepted_copies()?;
-    }
-    let plugins = Arc::new(plugins.under(lock, copies));
     let policy = Arc::new(options.policy);
-    let mut sources = source::open(&options.jobs, &options.plugins, &policy);
-    let own = Arc::new(OwnSource::new(definitions.own().await?, policy.clone()));
-    let own_number = sources.len();
-    sources.push(own.clone());
-    // Watched before they are read, so that no change falls between the two.
-    let of_sources = sources.iter().flat_map(|source| source.directories());
-    let file_watcher = Watcher::new(
-        of_sources.chain(options.config.directory()),
-        options.refresh,
-    );
-    let plugin_watcher = Watcher::new(
-        beside_lock.into_iter().chain([options.plugins.clone()]),
-        options.refresh,
-    );
-    let kept = definitions.kept().await?;
-    let first = sources
-        .iter()
-        .map(|source| First::of(&**source, kept.get(source.name())))
-        .collect::<Result<Vec<First>, SourceError>>()?;
-    drop(kept);
-
-    let config_file = options.config.name();
-    let guests = Guests::start()?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let threads = guests.handle().metrics().num_workers();
-    let current = Current::new(policy.clone());
-    let secrets = CurrentSettings::new(policy.secrets.clone());
-    let sandbox = Sandbox::new(engine, clock.clone(), threads)
-        .under(current.clone())
-        .with_secrets(Providers::following(secrets.clone()))
-        .with_logs(logs)
-        .with_control(control);
-    let runtime = Runtime::new(sandbox, plugins.clone());
-    let (ends, mut ended) = Ends::new();
-    let dispatcher = Dispatcher::new(
-        runtime,
-        Parts {
-            store: store.clone(),
-            clock: clock.clone(),
-            events: events.clone(),
-            ends: ends.clone(),
-            runtime: guests.handle(),
-            max_running: options.max_running,
-        },
-    );
-
-    Host::restore_pauses(&*store, &dispatcher).await?;
-
-    let (tell, messages) = mpsc::channel(64);
-    let (readers, mut tasks): (Vec<SourceReader>, Vec<_>) = sources
-        .iter()
-        .enumerate()
-        .map(|(number, source)| {
-            SourceReader::start(number, source.clone(), options.refresh, tell.clone())
-        })
-        .unzip();
-    let followed = sources.iter().zip(&readers);
-    let followed = followed.map(|(source, reader)| FollowedSource::new(&**source, reader.clone()));
-    let followed = followed.collect();
-    let names = sources.iter().map(|source| source.name());
-    let catalog = Catalog::new(names, policy.clone());
-    tasks.extend([
-        tokio::spawn(follow_files(
-            sources.into_iter().zip(readers).collect(),
-            options.config,
-            file_watcher,
-            tell.clone(),
-        )),
-        tokio::spawn(read_plugins(plugins.clone(), plugin_watcher, tell)),
-        tokio::spawn(retention::keep(
-            store.clone(),
-            current.clone(),
-            clock.clone(),
-        )),
-    ]);
-
-    let mut host = Host {
-        config: FollowedConfig {
-            // What a flag says is above what the file says, now and later.
-            max_memory: (options.max_memory == policy.host.max_memory)
-                .then_some(policy.host.max_memory),
-            sources: policy.clone(),
-            last: policy.clone(),
-            file: config_file,
-            broken: false,
-            pending: None,
-        },
-        catalog,
-        policy: current,
-        secrets,
-        sources: followed,
+    let assembly = Assembly {
+        sources: source::open(&options.jobs, &options.plugins, &policy),
+        plugins: Some(options.plugins),
+        natives: Natives::default(),
+        threads: None,
+        own: Vec::new(),
         refresh: options.refresh,
         allow_mass_removal: options.allow_mass_removal,
-        plugins,
-        scheduler: Scheduler::new(),
-        planner: Planner::new(store.clone()),
-        left: recovered.schedules,
-        at_start: HashSet::new(),
-        dispatcher,
-        ends,
-        clock,
-        store,
-        own,
-        own_number,
-        definitions,
-        events,
-        data: options.data.directory()?,
-        started_at: SystemClock.now(),
-        answering: tokio::task::JoinSet::new(),
+        policy,
+        config: options.config,
+        max_running: options.max_running,
+        max_memory: options.max_memory,
+        data: options.data,
+        cache: options.cache,
+        compiler: Compiler::child(),
+        lock: options.lock,
+        clock: Arc::new(SystemClock),
     };
-    let arriving = Arriving { messages, commands };
-    host.run(first, recovered.unfinished, arriving, &mut ended, &stop)
-        .await;
-    for task in &tasks {
-        task.abort();
-    }
-    host.plugins.stop();
-    host.come_to_rest(options.grace, &mut ended, &stop).await;
+    let mut host = assembly
+        .assemble(opened, recovered, (control, commands), events)
+        .await?;
+    host.run(options.grace, &stop).await;
     drop(listening);
-    // Not left to whoever lets go of it last: the process may have ended by then.
-    host.store.close().await;
+    host.close().await;
     Ok(())
 }
 

@@ -210,10 +210,15 @@ pub(super) async fn follow_files(
 /// Looks at the plugins directory now, and again whenever it may have changed; loads what is
 /// new, each file on a thread of its own.
 pub(super) async fn read_plugins(
-    plugins: Arc<Plugins>,
+    plugins: Option<Arc<Plugins>>,
     mut watcher: Watcher,
     tell: mpsc::Sender<Message>,
 ) {
+    let Some(plugins) = plugins else {
+        // Nothing is waited for. The host is stopping: nobody wants to know.
+        let _ = tell.send(Message::FirstPlugins).await;
+        return;
+    };
     let mut failed = false;
     // How often to look again before the host starts, for the sake of files being written.
     let mut first_looks = 20;

@@ -284,6 +284,8 @@ fn programs_get_an_object_for_each_line() {
 /// A history that others write while it is read.
 struct Shared(std::sync::Arc<parking_lot::Mutex<MemoryHistory>>);
 
+use crate::record::Delivery;
+
 type Read<T> = Result<T, crate::store::StoreError>;
 
 impl History for Shared {
@@ -293,6 +295,10 @@ impl History for Shared {
 
     fn changes(&self, job: &JobId) -> Read<Vec<crate::record::JobChange>> {
         self.0.lock().changes(job)
+    }
+
+    fn deliveries(&self) -> Read<(Vec<Delivery>, Vec<Delivery>)> {
+        self.0.lock().deliveries()
     }
 
     fn runs(&self, query: RunQuery) -> Read<Vec<RunRecord>> {

@@ -187,6 +187,25 @@ impl Human {
                 let word = paint.paint(Tone::Bad, "FAILING");
                 writeln!(to, "{word}  {error}; nothing starts until it is")
             }
+            Event::HookFailed {
+                hook,
+                attempts,
+                error,
+                ..
+            } => {
+                self.start(at, "hook", to)?;
+                let word = paint.paint(Tone::Bad, "NOT SENT");
+                let tries = match attempts {
+                    0 => String::new(),
+                    attempts => format!(" ({})", plural(*attempts as usize, "attempt")),
+                };
+                writeln!(
+                    to,
+                    "{word}  to {}{tries}: {}",
+                    harmless(hook),
+                    harmless(error)
+                )
+            }
             Event::StoreRecovered => {
                 self.start(at, "store", to)?;
                 writeln!(to, "records runs again; what fell due meanwhile is late")

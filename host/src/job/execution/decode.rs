@@ -1,6 +1,7 @@
 //! The keys of a definition that say its policies.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::{Coalesce, Failure, Failures, Group, OnLost, Overlap, Policies, Retry
 use crate::job::decode::Decoder;
 use crate::job::diagnostic::quoted;
 use crate::job::document::{Member, Node, Value};
-use crate::job::keys::{GROUP, RETRY};
+use crate::job::keys::{GROUP, GROUP_HERE, RETRY};
 use crate::suggest::nearest;
 use crate::units::format_duration_exact;
 
@@ -82,16 +83,7 @@ pub(in crate::job) fn groups(decoder: &mut Decoder<'_>, node: &Node<'_>) -> Grou
         .unwrap_or_default()
     {
         let name = &*member.key;
-        if name.is_empty()
-            || name.trim() != name
-            || name.chars().any(char::is_control)
-            || name.chars().nth(LONGEST_NAME).is_some()
-        {
-            let message = format!("{} is no name for a group", quoted(name));
-            let label =
-                format!("a name has 1 to {LONGEST_NAME} characters, and no spaces around them");
-            decoder.error(&member.key_span, message, label);
-        }
+        check_name(decoder, name, &member.key_span);
         let mut group = Group {
             name: name.into(),
             max_running: None,
@@ -362,6 +354,47 @@ fn priority(decoder: &mut Decoder<'_>, node: &Node<'_>) -> Option<i8> {
     priority
 }
 
+/// A group that stands in the job itself, as a definition without a file has it.
+fn group_here(decoder: &mut Decoder<'_>, node: &Node<'_>) -> Option<Arc<Group>> {
+    let example = r#"{"name": "database", "max_running": 2}"#;
+    let (mut name, mut max_running) = (None, None);
+    for member in decoder.object("`group`", node, example)? {
+        let value = &member.value;
+        match &*member.key {
+            "name" => name = decoder.string("`name`", value).map(|name| (name, value)),
+            "max_running" => {
+                max_running = decoder.small("`max_running`", value, 1, u32::MAX);
+            }
+            _ => {
+                decoder.unknown_key(member, &GROUP_HERE);
+            }
+        }
+    }
+    let Some((name, value)) = name else {
+        let open = node.span.start..node.span.start + 1;
+        decoder.error(&open, "the group has no `name`", format!("write {example}"));
+        return None;
+    };
+    check_name(decoder, name, &value.span);
+    Some(Arc::new(Group {
+        name: name.into(),
+        max_running,
+    }))
+}
+
+/// Says so if something is no name for a group.
+fn check_name(decoder: &mut Decoder<'_>, name: &str, span: &Range<usize>) {
+    if name.is_empty()
+        || name.trim() != name
+        || name.chars().any(char::is_control)
+        || name.chars().nth(LONGEST_NAME).is_some()
+    {
+        let message = format!("{} is no name for a group", quoted(name));
+        let label = format!("a name has 1 to {LONGEST_NAME} characters, and no spaces around them");
+        decoder.error(span, message, label);
+    }
+}
+
 /// The name of one of the file's groups; `null` for none, whatever the defaults say.
 fn group(
     decoder: &mut Decoder<'_>,
@@ -370,6 +403,9 @@ fn group(
 ) -> Option<Option<Arc<Group>>> {
     if matches!(node.value, Value::Null) {
         return Some(None);
+    }
+    if matches!(node.value, Value::Object(_)) {
+        return group_here(decoder, node).map(Some);
     }
     let name = decoder.string("`group`", node)?;
     if let Some(group) = groups.get(name) {

@@ -1,28 +1,25 @@
 //! One look at a URL: asked, its redirects followed, and read within a time and a size.
 
 use std::io::{self, Read as _};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use chrono::DateTime;
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, ETAG, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, LAST_MODIFIED, LOCATION, RETRY_AFTER,
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, LAST_MODIFIED, LOCATION,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+#[cfg(test)]
 use rustls::pki_types::CertificateDer;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Body};
+use ureq::Body;
 
-use crate::clock::{self, Clock as _, SystemClock};
+use crate::clock;
 use crate::policy::HttpUrl;
 use crate::units::{format_duration_exact, format_size};
+pub(super) use crate::web::WebFailure as Failure;
+use crate::web::{self, WebClient, retry_after};
 
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 5;
-
-/// How much the head of an answer may have, in bytes.
-const MAX_HEAD: usize = 64 << 10;
 
 /// What an answer says by which a later one can be told to be the same.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,33 +64,9 @@ pub(super) enum Answer {
     Text(Vec<u8>, Validators),
 }
 
-/// Why there is no answer that could be used.
-#[derive(Debug)]
-pub(super) struct Failure {
-    /// What is wrong. Never the same trouble in other words, so that one that lasts is told once.
-    pub(super) message: String,
-    /// What to do.
-    pub(super) advice: String,
-    /// How long not to ask again, if the server says so.
-    pub(super) retry_after: Option<Duration>,
-}
-
-impl Failure {
-    pub(super) fn new(message: impl Into<String>, advice: impl Into<String>) -> Failure {
-        Failure {
-            message: message.into(),
-            advice: advice.into(),
-            retry_after: None,
-        }
-    }
-}
-
-/// Asks. Keeps whom the system trusts once that has been needed.
+/// Asks.
 #[derive(Debug, Default)]
-pub(super) struct Fetcher {
-    plain: OnceLock<Agent>,
-    secure: OnceLock<Agent>,
-}
+pub(super) struct Fetcher(WebClient);
 
 impl Fetcher {
     /// Fetches what is at a URL. Blocks until then.
@@ -139,72 +112,11 @@ impl Fetcher {
         }
     }
 
-    fn agent(&self, url: &HttpUrl) -> Result<&Agent, Failure> {
-        let kept = match url.is_https() {
-            true => &self.secure,
-            false => &self.plain,
-        };
-        if let Some(agent) = kept.get() {
-            return Ok(agent);
-        }
-        let tls = match url.is_https() {
-            true => Some(tls_config(&trusted()?)),
-            false => None,
-        };
-        Ok(kept.get_or_init(|| agent(tls)))
-    }
-
     /// One that trusts these authorities instead of the system's.
     #[cfg(test)]
     pub(super) fn trusting(authorities: &[CertificateDer<'_>]) -> Fetcher {
-        Fetcher {
-            secure: OnceLock::from(agent(Some(tls_config(authorities)))),
-            ..Fetcher::default()
-        }
+        Fetcher(WebClient::trusting(authorities))
     }
-}
-
-fn agent(tls: Option<TlsConfig>) -> Agent {
-    let config = Agent::config_builder()
-        .accept("application/json")
-        .user_agent(concat!("quarterjack/", env!("CARGO_PKG_VERSION")))
-        .http_status_as_error(false)
-        // Followed here: the token is for one origin alone.
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .max_response_header_size(MAX_HEAD)
-        // It is seldom asked: the server would be the first to close.
-        .max_idle_connections(0);
-    let config = match tls {
-        Some(tls) => config.tls_config(tls),
-        None => config,
-    };
-    config.build().new_agent()
-}
-
-fn tls_config(authorities: &[CertificateDer<'_>]) -> TlsConfig {
-    let authorities = authorities.iter();
-    let authorities = authorities.map(|it| Certificate::from_der(it).to_owned());
-    TlsConfig::builder()
-        .root_certs(RootCerts::from(authorities))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .build()
-}
-
-/// Whom this machine trusts.
-fn trusted() -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let found = rustls_native_certs::load_native_certs();
-    if !found.certs.is_empty() {
-        return Ok(found.certs);
-    }
-    let why = match found.errors.first() {
-        Some(error) => format!(" ({error})"),
-        None => String::new(),
-    };
-    Err(Failure::new(
-        format!("cannot be reached: this host trusts no certificate authority{why}"),
-        "install the system's CA certificates, or name a file of them in SSL_CERT_FILE",
-    ))
 }
 
 /// `A to B to A`, of which some may be left out.
@@ -234,8 +146,8 @@ impl Errand<'_> {
             validators,
             ..
         } = self.question;
-        let agent = self.fetcher.agent(url)?;
-        let mut request = agent.get(url.as_str());
+        let agent = self.fetcher.0.agent(url)?;
+        let mut request = agent.get(url.as_str()).header(ACCEPT, "application/json");
         let headers = [
             (IF_NONE_MATCH, validators.etag.as_ref()),
             (IF_MODIFIED_SINCE, validators.modified.as_ref()),
@@ -336,6 +248,11 @@ impl Errand<'_> {
         Ok(Answer::Text(bytes, Validators::of(headers)))
     }
 
+    /// Says what went wrong on the way.
+    fn failed(&self, url: &HttpUrl, error: &ureq::Error) -> Failure {
+        web::failure(url, error).unwrap_or_else(|| self.too_late())
+    }
+
     fn too_large(&self) -> Failure {
         let most = format_size(self.question.max_bytes);
         Failure::new(
@@ -380,44 +297,11 @@ impl Errand<'_> {
         let status = format!("{} {reason}", status.as_u16());
         Failure::new(format!("is answered with {}", status.trim_end()), advice)
     }
-
-    /// Says what went wrong on the way.
-    fn failed(&self, url: &HttpUrl, error: &ureq::Error) -> Failure {
-        use ureq::Error;
-        let peer = url.host_and_port();
-        match error {
-            Error::Timeout(_) => self.too_late(),
-            Error::HostNotFound => no_address(url, "it has none"),
-            Error::Io(error) => of_io(url, error),
-            Error::Tls(why) => tls(url, why),
-            Error::Rustls(error) => of_tls(url, error),
-            Error::LargeResponseHeader(..) => too_many_headers(),
-            Error::Protocol(error) => match error.to_string() {
-                why if why.contains("too many headers") => too_many_headers(),
-                why => {
-                    let why = why.strip_prefix("http parse fail: ").unwrap_or(&why);
-                    Failure::new(
-                        format!("is answered with something that is not HTTP: {why}"),
-                        format!("is {peer} a web server, and is it http:// or https://?"),
-                    )
-                }
-            },
-            Error::InvalidProxyUrl | Error::ConnectProxyFailed(_) => Failure::new(
-                "cannot be reached through the proxy of this host's environment",
-                "see ALL_PROXY, HTTPS_PROXY and HTTP_PROXY; NO_PROXY names the hosts without one",
-            ),
-            other => Failure::new(format!("cannot be read: {other}"), "is the URL right?"),
-        }
-    }
 }
 
 /// What a server says, cut where it says too much.
 fn short(text: &str) -> String {
     text.trim().chars().take(20).collect()
-}
-
-fn too_many_headers() -> Failure {
-    Failure::new("is answered with too many headers", "is the URL right?")
 }
 
 /// Where a redirect leads.
@@ -448,99 +332,6 @@ fn redirect(url: &HttpUrl, headers: &HeaderMap) -> Result<HttpUrl, Failure> {
     Ok(next)
 }
 
-fn no_address(url: &HttpUrl, why: &str) -> Failure {
-    let host = url.host();
-    Failure::new(
-        format!("cannot be reached: no address of {host} is known: {why}"),
-        "is the name right, and does this machine have a name server?",
-    )
-}
-
-fn of_io(url: &HttpUrl, error: &io::Error) -> Failure {
-    let inner = error.get_ref();
-    if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        return of_tls(url, error);
-    }
-    let peer = url.host_and_port();
-    let why = error.to_string();
-    // What the standard library says; it has no kind of its own.
-    if let Some(("failed to lookup address information", why)) = why.split_once(": ") {
-        return no_address(url, why);
-    }
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => Failure::new(
-            format!("cannot be reached: {peer} refuses the connection"),
-            "is the server running, and is this its port?",
-        ),
-        io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe => Failure::new(
-            format!("is not answered: {peer} closed the connection"),
-            "is it a web server, and is it http:// or https://?",
-        ),
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Failure::new(
-            format!("cannot be reached: there is no way to {peer}"),
-            "does this machine have a network, and may it reach that one?",
-        ),
-        _ => Failure::new(
-            format!("cannot be read: {why}"),
-            format!("is {peer} what it should be?"),
-        ),
-    }
-}
-
-fn of_tls(url: &HttpUrl, error: &rustls::Error) -> Failure {
-    use rustls::CertificateError as Certificate;
-    let wrong = match error {
-        rustls::Error::InvalidCertificate(wrong) => wrong,
-        rustls::Error::InvalidMessage(_) => {
-            return Failure::new(
-                format!(
-                    "cannot be reached: {} does not speak TLS",
-                    url.host_and_port()
-                ),
-                "should it be http:// instead of https://, or another port?",
-            );
-        }
-        other => return tls(url, &other.to_string()),
-    };
-    let host = url.host();
-    let (why, advice) = match wrong {
-        Certificate::UnknownIssuer => (
-            "is of an authority that this machine does not trust",
-            "install the authority's certificate, or name a file with it in SSL_CERT_FILE",
-        ),
-        Certificate::Expired | Certificate::ExpiredContext { .. } => {
-            ("has expired", "that is for whoever runs the server to mend")
-        }
-        Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
-            ("is not valid yet", "is the clock of this machine right?")
-        }
-        Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
-            ("is not for this name", "is the name in the URL right?")
-        }
-        Certificate::Revoked => ("was revoked", "that is for whoever runs the server to mend"),
-        _ => {
-            let advice = "that is for whoever runs the server to mend";
-            let message = format!("cannot be reached: the certificate of {host} is wrong: {wrong}");
-            return Failure::new(message, advice);
-        }
-    };
-    Failure::new(
-        format!("cannot be reached: the certificate of {host} {why}"),
-        advice,
-    )
-}
-
-fn tls(url: &HttpUrl, why: &str) -> Failure {
-    let peer = url.host_and_port();
-    Failure::new(
-        format!("cannot be reached: no TLS connection with {peer}: {why}"),
-        "is it https:// there, and are both sides up to date?",
-    )
-}
-
 /// What a text is that is no JSON, and meant for a browser.
 fn page(headers: &HeaderMap, bytes: &[u8]) -> Option<&'static str> {
     let declared = headers.get(CONTENT_TYPE);
@@ -558,44 +349,9 @@ fn page(headers: &HeaderMap, bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// How long not to ask again: so many seconds, or until an instant, as the server's clock goes.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
-    let asked = text(RETRY_AFTER)?;
-    if let Ok(seconds) = asked.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let instant = |text: &str| DateTime::parse_from_rfc2822(text).ok();
-    let until = instant(asked)?.to_utc();
-    let now = text(DATE).and_then(instant);
-    let now = now.map_or_else(|| SystemClock.now(), |now| now.to_utc());
-    (until - now).to_std().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn asked(retry_after: &str, date: Option<&str>) -> Option<Duration> {
-        let mut headers = HeaderMap::new();
-        headers.insert(RETRY_AFTER, retry_after.parse().unwrap());
-        if let Some(date) = date {
-            headers.insert(DATE, date.parse().unwrap());
-        }
-        super::retry_after(&headers)
-    }
-
-    #[test]
-    fn a_server_may_ask_for_patience_in_two_ways() {
-        let minutes = |count: u64| Some(Duration::from_secs(count * 60));
-        assert_eq!(asked("120", None), minutes(2));
-        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(asked("Sun, 06 Nov 1994 08:59:37 GMT", date), minutes(10));
-        assert_eq!(asked("Sun, 06 Nov 1994 08:39:37 GMT", date), None);
-        for nonsense in ["-5", "soon", "Sun, 06 Nov 1994"] {
-            assert_eq!(asked(nonsense, date), None, "{nonsense}");
-        }
-    }
 
     #[test]
     fn a_page_is_told_from_a_mistyped_content_type() {

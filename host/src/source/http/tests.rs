@@ -503,7 +503,7 @@ fn redirects_are_followed_but_not_for_ever() {
     insta::assert_snapshot!(said.join("\n"), @r#"
     http://HERE/circle: is redirected in a circle: http://HERE/circle to http://HERE/round to http://HERE/circle: that is for whoever runs the server to mend; is the URL right?
     http://HERE/far: is redirected more than 5 times, at last to http://HERE/farxxxxxx: name the URL that it ends at
-    http://HERE/file: is redirected to where it cannot be followed: definitions are not fetched over file: that is for whoever runs the server to mend; is the URL right?
+    http://HERE/file: is redirected to where it cannot be followed: no file is spoken here: that is for whoever runs the server to mend; is the URL right?
     http://HERE/nowhere: is redirected without being told where to: that is for whoever runs the server to mend; is the URL right?
     http://HERE/missing: is answered with 410 Gone, redirected to http://HERE/gone?…: is the URL right?
     "#);

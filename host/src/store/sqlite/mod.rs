@@ -17,6 +17,7 @@ mod definitions;
 mod file;
 mod lines;
 mod logs;
+mod outbox;
 mod prune;
 mod reader;
 mod restore;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use rusqlite::{Connection, params};
 
 use super::file::{self, OpenError};
-use super::{by_hand, definitions, read_error, rows};
+use super::{by_hand, definitions, outbox, read_error, rows};
 use crate::clock::Timestamp;
 use crate::job::{JobId, Scope};
+use crate::record::Delivery;
 use crate::record::{
     Detail, JobChange, JobStats, JobSummary, LastRun, Pause, RunPattern, RunQuery, RunRecord,
     Status, Tally, is_failure,
@@ -160,6 +161,19 @@ impl Reader {
     /// It cannot be read.
     pub fn changes(&self, job: &JobId) -> Result<Vec<JobChange>, StoreError> {
         definitions::read_changes(&self.connection, job).map_err(|error| self.named(&error))
+    }
+
+    /// What is still to be sent to hooks, in the order of the events, and what was given up, the
+    /// newest first.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn deliveries(&self) -> Result<(Vec<Delivery>, Vec<Delivery>), StoreError> {
+        let read = || -> rusqlite::Result<_> {
+            let waiting = outbox::read_waiting(&self.connection)?;
+            Ok((waiting, outbox::read_given_up(&self.connection)?))
+        };
+        read().map_err(|error| self.named(&error))
     }
 
     /// What is paused, the widest first.

@@ -54,6 +54,18 @@ CREATE TABLE changes (
 
 CREATE INDEX changes_of_job ON changes(job, id);
 
+-- Events that are still to be sent to those who are told of them, and those that were given up.
+CREATE TABLE deliveries (
+  id BLOB PRIMARY KEY,
+  hook TEXT NOT NULL,
+  event TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  body TEXT NOT NULL,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  error TEXT,
+  given_up INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
 -- What each source of definitions said last.
 CREATE TABLE sources (
   id INTEGER PRIMARY KEY,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::Counts;
-use super::definitions;
 use super::rows::{self, to_count, to_key, to_nanos, write_end};
 use super::writer::Note;
+use super::{definitions, outbox};
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, StateQuota};
 use crate::record::{AttemptEnd, ChangeKind, Detail, Kind, RunRecord, Status};
@@ -65,6 +65,8 @@ impl Tables<'_> {
                 self.started(attempt)
             }
             Note::Skipped(skip) => self.skipped(skip),
+            Note::Enqueued(deliveries) => outbox::enqueue(self.connection, deliveries),
+            Note::Sent(id, sent) => outbox::settle(self.connection, *id, sent),
             Note::Changed(changes) => {
                 for change in changes {
                     // One that goes is known, or has nothing that could be noted.

@@ -25,9 +25,11 @@ use super::tables::{Caches, Tables};
 use crate::clock::Timestamp;
 use crate::job::{Job, JobId, OwnDefinition, Scope, StateQuota};
 use crate::record::JobChange;
+use crate::record::{Delivery, DeliveryId};
 use crate::run::{Attempt, FinishedRun, Firing, Run, RunId};
 use crate::state::{Changes, Snapshot, StateError};
 use crate::store::definitions::Kept;
+use crate::store::outbox::Sent;
 use crate::store::{FinishError, FireResult, Schedule, Skip, StoreError};
 
 /// How many rows one transaction writes at most, so that the first who wait do not wait for all.
@@ -85,6 +87,8 @@ pub(super) enum Note {
     Started(Attempt, u64),
     Skipped(Skip),
     Changed(Vec<JobChange>),
+    Enqueued(Vec<Delivery>),
+    Sent(DeliveryId, Sent),
 }
 
 impl Command {
@@ -94,6 +98,7 @@ impl Command {
             Command::Fire(firings, ..) => firings.len(),
             Command::Note(Note::Enter(jobs)) => jobs.len(),
             Command::Note(Note::Changed(changes)) => changes.len(),
+            Command::Note(Note::Enqueued(deliveries)) => deliveries.len(),
             Command::Remove(runs, _) => runs.len(),
             Command::Reopen(_, instants, _) => instants.len(),
             _ => 1,
