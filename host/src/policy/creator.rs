@@ -149,6 +149,14 @@ fn bounded_by(ceiling: &Ceiling, creator: &Job, job: &Arc<Job>) -> Result<Arc<Jo
             place: Place::Creator(creator.id.clone()),
         });
     }
+    if let Some(function) = job.native() {
+        refusals.push(Refusal {
+            item: Item::Id,
+            asked: format!("the function {function:?}, which no sandbox is around,"),
+            allowed: "only plugins".to_owned(),
+            place: Place::Creator(creator.id.clone()),
+        });
+    }
     match refusals.is_empty() {
         true => Ok(job),
         false => Err(refusals),

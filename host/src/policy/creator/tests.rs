@@ -234,6 +234,13 @@ fn a_grant_to_schedule_is_handed_on_for_a_narrower_namespace() {
 }
 
 #[test]
+fn functions_of_the_program_are_not_for_jobs_to_run() {
+    let native = json!({"component": "native:format-the-disk"});
+    let said = said(&json!({}), &native);
+    insta::assert_snapshot!(said.join("\n"), @r#"the function "format-the-disk", which no sandbox is around, is more than its creator holds: only plugins (as `sync`)"#);
+}
+
+#[test]
 fn what_is_not_allowed_is_told_at_its_place() {
     let held = creator(&json!({"limits": {"timeout": "10s"}, "grants": {"secrets": ["a", "b"]}}));
     let asked = json!({
