@@ -365,6 +365,7 @@ pub enum Was {
 
 /// Why a host did not do what it was told.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ControlError {
     /// There is no such job in service.
     #[error("no job `{job}` in service on this host{hint}")]

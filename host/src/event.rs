@@ -29,6 +29,7 @@ use crate::trigger::tz_database;
 
 /// Something that happened in the host.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Event {
     /// The host has read its definitions and plugins and starts to fire.
     HostStarted {

@@ -601,6 +601,7 @@ pub struct FinishedRun {
 
 /// Why a firing did not become a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SkipReason {
     /// As many runs of the job are in flight as it allows.
     MaxInstances(u32),

@@ -245,6 +245,7 @@ impl SchedulerBuilder {
             Ok(_) => self.policy,
             Err(problems) => return Err(Error::Config(problems)),
         };
+        let max_memory = policy.host.max_memory;
         let policy = Arc::new(policy);
         let mut sources = source::open_named(&self.places, self.plugins.as_deref(), &policy);
         for source in self.sources {
@@ -274,7 +275,7 @@ impl SchedulerBuilder {
             policy,
             config,
             max_running: self.max_running,
-            max_memory: self.max_memory,
+            max_memory: self.max_memory.or(max_memory),
             data: self.data,
             cache: self.cache,
             compiler: Compiler::InProcess,

@@ -580,7 +580,8 @@ impl Scheduler {
 
     /// Stops the scheduler, and returns when all is recorded: at once, so that runs in flight are
     /// cancelled; or, to `wait` for them, when they have ended or their time of
-    /// [grace](SchedulerBuilder::grace) is over. May be called by several, and again.
+    /// [grace](SchedulerBuilder::grace) is over. May be called by several, and again; a job that
+    /// calls it waits for itself, until that time is over.
     pub async fn shutdown(&self, wait: bool) {
         match wait {
             true => self.inner.stop.request(),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::error::Error;
 use super::scheduler::Inner;
@@ -59,11 +59,18 @@ pub(super) async fn start(
     let stop = inner.stop.clone();
     let weak = Arc::downgrade(inner);
     let events = inner.events.clone();
-    let (closed, ended_too) = (inner.closed.clone(), inner.ended.clone());
-    let closing = weak.clone();
+    let last = Last {
+        closed: inner.closed.clone(),
+        ended: inner.ended.clone(),
+        inner: weak.clone(),
+        events: events.clone(),
+        told: end,
+    };
     std::thread::Builder::new()
         .name("quarterjack".to_owned())
         .spawn(move || {
+            // Also if it panics: nobody is to wait for ever.
+            let _last = last;
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
@@ -75,7 +82,6 @@ pub(super) async fn start(
                     return;
                 }
             };
-            let done = events.clone();
             runtime.block_on(async move {
                 let Ends {
                     commands,
@@ -102,15 +108,6 @@ pub(super) async fn start(
             });
             // What blocks a thread of it does not hold up the end.
             runtime.shutdown_background();
-            done.close();
-            let store = closing.upgrade().and_then(|it| it.store.lock().take());
-            closed.send_replace(true);
-            if let Some(store) = store {
-                let_go(store);
-            }
-            ended_too.send_replace(true);
-            // Nobody waits: the scheduler was shut down before it was let go of.
-            let _ = end.try_send(());
         })
         .map_err(Error::Thread)?;
     let guard = Guard {
@@ -120,6 +117,30 @@ pub(super) async fn start(
     let store = started.await.map_err(|_| Error::Stopped)??;
     *inner.store.lock() = Some(store);
     Ok(guard)
+}
+
+/// Tells of the end of the thread when it is dropped.
+struct Last {
+    closed: watch::Sender<bool>,
+    ended: watch::Sender<bool>,
+    inner: Weak<Inner>,
+    events: Events,
+    told: std_mpsc::SyncSender<()>,
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.events.close();
+        let inner = self.inner.upgrade();
+        let store = inner.and_then(|inner| inner.store.lock().take());
+        self.closed.send_replace(true);
+        if let Some(store) = store {
+            let_go(store);
+        }
+        self.ended.send_replace(true);
+        // Nobody waits: the scheduler was shut down before it was let go of.
+        let _ = self.told.try_send(());
+    }
 }
 
 /// Lets go of a store, and waits until everybody else has: whoever comes next is to find its

@@ -23,8 +23,8 @@ use crate::units::format_duration_exact;
 /// use quarterjack::Trigger;
 ///
 /// let weekdays = Trigger::cron("30 9 * * mon-fri").timezone("Europe/Berlin");
-/// let often = Trigger::interval(Duration::from_secs(90)).jitter(Duration::from_secs(5));
-/// let either = Trigger::any([weekdays, often]);
+/// let often = Trigger::interval(Duration::from_secs(90));
+/// let either = Trigger::any([weekdays, often]).jitter(Duration::from_secs(5));
 /// # either.check().unwrap();
 ///
 /// let next = Trigger::cron("0 0 29 2 *").next_after("2026-01-01T00:00:00Z".parse().unwrap());
