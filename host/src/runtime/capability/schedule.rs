@@ -54,7 +54,7 @@ impl Desk {
     }
 
     /// The jobs of this one, to change one of them.
-    fn to_change(&mut self, id: &str) -> Result<(MadeJobs, JobId), Error> {
+    fn changing(&mut self, id: &str) -> Result<(MadeJobs, JobId), Error> {
         let made = self.made(id)?;
         let prefix = self.grants().schedule.as_ref().map(|it| it.prefix.clone());
         if let Some(prefix) = prefix.filter(|prefix| !id.starts_with(&**prefix)) {
@@ -92,7 +92,7 @@ impl Desk {
     }
 
     async fn put_job(&mut self, id: String, text: String) -> Result<Change, Error> {
-        let (made, job) = self.to_change(&id)?;
+        let (made, job) = self.changing(&id)?;
         if self.holds_a_secret(&text) {
             let what = format!("a secret in the definition of {id:?}: secrets are kept nowhere");
             return Err(self.forbid(what));
@@ -106,7 +106,7 @@ impl Desk {
     }
 
     async fn remove_job(&mut self, id: String) -> Result<(), Error> {
-        let (made, job) = self.to_change(&id)?;
+        let (made, job) = self.changing(&id)?;
         made.remove(job).await.map_err(|error| self.told(error))
     }
 
@@ -124,7 +124,7 @@ impl Desk {
     }
 
     async fn trigger_job(&mut self, id: String, params: Option<String>) -> Result<String, Error> {
-        let (made, job) = self.to_change(&id)?;
+        let (made, job) = self.changing(&id)?;
         if let Some(params) = &params {
             if params.len() > MOST_PARAMS {
                 return Err(Error::Quota(format!(
