@@ -26,7 +26,7 @@ fn job(id: &str, keys: &Value) -> Arc<Job> {
     entry
         .result
         .as_ref()
-        .unwrap_or_else(|it| problems(it))
+        .unwrap_or_else(problems)
         .clone()
 }
 
