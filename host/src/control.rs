@@ -44,6 +44,8 @@ pub enum Command {
     Backfill(Backfill, Reply<Backfilled>),
     /// End a run.
     Cancel(RunId, Reply<Cancelled>),
+    /// When is a job due next, so many times?
+    Next(JobId, usize, Reply<NextInstants>),
     /// What is the definition of a job of the host's own?
     OwnJob(JobId, Reply<OwnJob>),
     /// Take a definition in.
@@ -216,6 +218,15 @@ pub struct LiveJob {
     pub in_flight: usize,
     /// How many of its runs wait until one of those has ended.
     pub waiting: usize,
+}
+
+/// When a job is due next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextInstants {
+    /// The job.
+    pub job: JobId,
+    /// The instants, the earliest first, in RFC 3339.
+    pub next: Vec<String>,
 }
 
 /// That a job runs.
@@ -438,6 +449,15 @@ impl Control {
     /// [`ControlError`]: nothing starts.
     pub async fn backfill(&self, request: Backfill) -> Result<Backfilled, ControlError> {
         self.ask(|reply| Command::Backfill(request, reply)).await
+    }
+
+    /// When a job is due next, so many times at most: a pause or a job that is not enabled changes
+    /// nothing of it.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn next(&self, job: JobId, count: usize) -> Result<NextInstants, ControlError> {
+        self.ask(|reply| Command::Next(job, count, reply)).await
     }
 
     /// The definition of a job among the host's own.
