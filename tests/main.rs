@@ -7,6 +7,7 @@
 // Clippy lets tests unwrap only inside of `#[test]` functions; this crate is nothing but tests.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod api;
 mod architecture;
 mod bombs;
 mod cache;

@@ -131,6 +131,7 @@ impl Host {
         std::fs::write(plugins.join("typed.wasm"), wat::parse_file(GUEST).unwrap()).unwrap();
         let jobs = write_jobs(dir.path(), triggers);
         let options = ServeOptions {
+            listen: None,
             jobs: vec![jobs],
             plugins,
             refresh: Duration::from_secs(5),

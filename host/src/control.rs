@@ -52,6 +52,8 @@ pub enum Command {
     HasPlace(RunId, Reply<bool>),
     /// How does each source of definitions stand? In the order in which they are read.
     Sources(Reply<Vec<SourceStatus>>),
+    /// When is a job due next, so many times?
+    Next(JobId, usize, Reply<NextInstants>),
     /// What is the definition of a job of the host's own?
     OwnJob(JobId, Reply<OwnJob>),
     /// Take a definition in.
@@ -280,6 +282,15 @@ pub struct LiveJob {
     pub in_flight: usize,
     /// How many of its runs wait until one of those has ended.
     pub waiting: usize,
+}
+
+/// When a job is due next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextInstants {
+    /// The job.
+    pub job: JobId,
+    /// The instants, the earliest first, in RFC 3339.
+    pub next: Vec<String>,
 }
 
 /// That a job runs.
@@ -520,6 +531,15 @@ impl Control {
     /// [`ControlError`].
     pub async fn sources(&self) -> Result<Vec<SourceStatus>, ControlError> {
         self.ask(Command::Sources).await
+    }
+
+    /// When a job is due next, so many times at most: a pause or a job that is not enabled changes
+    /// nothing of it.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn next(&self, job: JobId, count: usize) -> Result<NextInstants, ControlError> {
+        self.ask(|reply| Command::Next(job, count, reply)).await
     }
 
     /// The definition of a job among the host's own.

@@ -1,21 +1,90 @@
 //! What a running host offers to other programs: HTTP/1.1 with JSON.
 //!
 //! ```text
-//! connection ──transport──▶ method, path, body ──routes──▶ Control ──▶ the host
-//!      ◀──────────────────── JSON, or a problem ◀──────────────┘
+//! socket ─┐                                ┌▶ Control ──▶ the host
+//!         ├─▶ conversation ──▶ routes ─────┤
+//! tcp ────┘        ◀── JSON, or a problem  └▶ store, logs, events
 //! ```
 //!
-//! What a request does knows nothing of how it came. For now it comes over a [`socket`] in the
-//! host's data directory, which its owner alone may use. Everything is bounded: the size of a
-//! request, the time that it may take, how many there are at once. A mistake of the client's is
-//! answered with a status of 4xx and a [`problem`] that says what would be right.
+//! What a request does knows nothing of how it came: over a [`socket`] in the host's data directory,
+//! which its owner alone may use, or over [`tcp`], for those whose tokens give them the
+//! [role](access::Role) that the route needs. Everything is bounded: the size of a request, the time
+//! that it may take, how many there are at once. A mistake of the client's is answered with a status
+//! of 4xx and a [`problem`] that says what would be right.
 
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use crate::control::Control;
+use crate::event::Events;
+use crate::run::RunId;
+use crate::store::{LogStore, Store};
+
+pub mod access;
+mod conversation;
+mod feed;
+mod health;
+mod idempotency;
+mod jobs;
+mod openapi;
 pub mod problem;
 mod routes;
+mod runs;
 pub mod socket;
+mod stream;
+pub mod tcp;
 
 /// Where all paths begin.
 pub const BASE: &str = "/api/v1";
+
+/// What requests are answered from.
+pub struct Api {
+    control: Control,
+    store: Arc<dyn Store>,
+    logs: Arc<dyn LogStore>,
+    feed: feed::Feed,
+    /// Places for those who follow.
+    followers: Arc<Semaphore>,
+    /// What was asked with a key.
+    keys: idempotency::Keys,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_struct("Api").finish_non_exhaustive()
+    }
+}
+
+impl Api {
+    /// What is to be asked of a host: the host itself, what it keeps, and what happens in it. The
+    /// id is one of its own, by which its events are told from those of the host before it.
+    pub fn new(
+        control: Control,
+        store: Arc<dyn Store>,
+        logs: Arc<dyn LogStore>,
+        events: Events,
+        host: RunId,
+    ) -> Arc<Api> {
+        Arc::new(Api {
+            control,
+            store,
+            logs,
+            feed: feed::Feed::new(events, host.to_string()),
+            followers: Arc::new(Semaphore::new(stream::FOLLOWERS)),
+            keys: idempotency::Keys::default(),
+        })
+    }
+
+    /// One that keeps nothing.
+    #[cfg(test)]
+    fn of(control: Control) -> Arc<Api> {
+        let store = Arc::new(crate::store::MemoryStore::default());
+        let logs = Arc::new(crate::store::MemoryLogs::default());
+        let id = RunId::new(crate::clock::Timestamp::UNIX_EPOCH);
+        Api::new(control, store, logs, Events::new(), id)
+    }
+}
 
 /// Writes one segment of a path: all but letters, digits and `-._~` as `%XX`.
 pub fn encode_segment(text: &str) -> String {
@@ -30,6 +99,7 @@ pub fn encode_segment(text: &str) -> String {
     encoded
 }
 
+#[cfg(test)]
 /// Reads one segment of a path; nothing if that is not text.
 fn decode_segment(segment: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(segment.len());

@@ -3,32 +3,20 @@
 //! Only its owner may connect to it. It speaks HTTP/1.1, one request a connection: nobody keeps a
 //! place that others need, whether out of malice or by standing still.
 
-use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_MATCH, IF_NONE_MATCH, SERVER,
-};
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 
-use super::problem::Problem;
-use super::routes::{self, Answer, Asked};
-use crate::control::Control;
-use crate::units::format_size;
+use super::Api;
+use super::access::Role;
+use super::conversation::{BOUNDS, Bounds, Caller, converse};
+use super::routes::router;
 
 /// The name of the socket in a data directory.
 const FILE: &str = "control.sock";
@@ -39,31 +27,8 @@ const NURSERY: &str = ".control";
 /// How many bytes the path of a socket may have. The system's 108, less one for its end.
 const LONGEST_PATH: usize = 107;
 
-/// How many bytes the body of a request may have.
-const BODY: usize = 1 << 20;
-
-/// How many bytes its head may have.
-const HEAD: usize = 64 << 10;
-
 /// How long to wait where the system hands over no connection.
 const AGAIN: Duration = Duration::from_millis(200);
-
-/// How long a client may take, and how many there may be.
-#[derive(Debug, Clone, Copy)]
-struct Bounds {
-    /// How many requests there are at once at most; more wait for the system to hand them over.
-    connections: usize,
-    /// How long the head and the body of a request may each take to arrive.
-    arrival: Duration,
-    /// How long a request may take with all that belongs to it, until its answer has been read.
-    longest: Duration,
-}
-
-const BOUNDS: Bounds = Bounds {
-    connections: 64,
-    arrival: Duration::from_secs(10),
-    longest: Duration::from_secs(120),
-};
 
 /// Who answers.
 pub const SERVER_NAME: &str = concat!("quarterjack/", env!("CARGO_PKG_VERSION"));
@@ -156,11 +121,12 @@ impl Drop for Socket {
 }
 
 /// Answers whoever connects. Never returns.
-pub async fn serve(listener: UnixListener, control: Control) {
-    serve_within(BOUNDS, listener, control).await;
+pub async fn serve(listener: UnixListener, api: Arc<Api>) {
+    serve_within(BOUNDS, listener, api).await;
 }
 
-async fn serve_within(bounds: Bounds, listener: UnixListener, control: Control) {
+async fn serve_within(bounds: Bounds, listener: UnixListener, api: Arc<Api>) {
+    let router = router(api);
     let places = Arc::new(Semaphore::new(bounds.connections));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else {
@@ -168,10 +134,9 @@ async fn serve_within(bounds: Bounds, listener: UnixListener, control: Control) 
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let control = control.clone();
+                let router = router.clone();
                 tokio::spawn(async move {
-                    // Whoever takes longer has lost interest.
-                    let _ = timeout(bounds.longest, converse(bounds, stream, control)).await;
+                    converse(bounds, stream, router, |_| Ok(owner())).await;
                     drop(place);
                 });
             }
@@ -183,89 +148,22 @@ async fn serve_within(bounds: Bounds, listener: UnixListener, control: Control) 
     }
 }
 
-/// Answers one request.
-async fn converse(bounds: Bounds, stream: UnixStream, control: Control) {
-    let service = service_fn(|request| {
-        let control = control.clone();
-        async move { Ok::<_, Infallible>(respond(bounds, &control, request).await) }
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(bounds.arrival)
-        .keep_alive(false)
-        .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection to the control socket ended early");
+/// Whoever may open the socket owns the data directory, and with it all that the host keeps.
+pub(super) fn owner() -> Caller {
+    Caller {
+        name: String::new(),
+        role: Some(Role::Admin),
     }
-}
-
-async fn respond(
-    bounds: Bounds,
-    control: &Control,
-    request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
-    let (head, body) = request.into_parts();
-    let answer = match timeout(bounds.arrival, Limited::new(body, BODY).collect()).await {
-        Ok(Ok(body)) => {
-            let body = body.to_bytes();
-            let header = |name| head.headers.get(name).and_then(|it| it.to_str().ok());
-            let asked = Asked {
-                method: &head.method,
-                path: head.uri.path(),
-                if_match: header(IF_MATCH),
-                if_none_match: header(IF_NONE_MATCH),
-                body: &body,
-            };
-            routes::answer(control, asked).await
-        }
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "urn:quarterjack:too-large",
-            "The request is too large",
-            format!("the body has more than {}", format_size(BODY as u64)),
-        )
-        .into(),
-        Ok(Err(error)) => Problem::bad_request(format!("the body cannot be read: {error}")).into(),
-        Err(_) => Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "urn:quarterjack:too-slow",
-            "The request is too slow",
-            format!(
-                "the body did not come within {} s",
-                bounds.arrival.as_secs()
-            ),
-        )
-        .into(),
-    };
-    to_response(answer)
-}
-
-fn to_response(answer: Answer) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
-    *response.status_mut() = answer.status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(answer.media_type));
-    headers.insert(SERVER, HeaderValue::from_static(SERVER_NAME));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let allow = answer.allow.map(|allow| (ALLOW, allow));
-    let etag = answer.etag.map(|etag| (ETAG, format!("\"{etag}\"")));
-    for (name, value) in allow.into_iter().chain(etag) {
-        // Methods and digits: that can always be sent.
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(name, value);
-        }
-    }
-    response
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+    use super::super::routes::BODY;
     use super::*;
-    use crate::control::Command;
+    use crate::control::{Command, Control};
+    use tokio::net::UnixStream;
 
     fn mode(path: &Path) -> u32 {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -317,7 +215,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (_socket, listener) = Socket::bind(dir.path()).unwrap();
         let (control, mut commands) = Control::new();
-        tokio::spawn(serve(listener, control));
+        tokio::spawn(serve(listener, Api::of(control)));
         tokio::spawn(async move {
             while let Some(Command::Jobs(reply)) = commands.recv().await {
                 let _ = reply.send(Ok(Vec::new()));
@@ -364,7 +262,7 @@ mod tests {
             arrival: Duration::from_millis(20),
             longest: Duration::from_secs(20),
         };
-        tokio::spawn(serve_within(bounds, listener, control));
+        tokio::spawn(serve_within(bounds, listener, Api::of(control)));
         tokio::spawn(async move {
             while let Some(Command::Jobs(reply)) = commands.recv().await {
                 let _ = reply.send(Ok(Vec::new()));

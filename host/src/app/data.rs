@@ -6,12 +6,11 @@ use std::sync::Arc;
 use super::AppError;
 use crate::clock::Timestamp;
 use crate::job::Scope;
-use crate::log::LogSink;
 use crate::runtime::accepted::AcceptedCopies;
 use crate::store::definitions::DefinitionStore;
 use crate::store::outbox::Outbox;
 use crate::store::sqlite::{self, OpenError};
-use crate::store::{MemoryLogs, MemoryStore, SqliteStore, Store};
+use crate::store::{LogStore, MemoryLogs, MemoryStore, SqliteStore, Store};
 
 /// Where a host keeps its history, its schedules and the states of its jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -95,7 +94,7 @@ pub(crate) struct Opened {
     /// What is to be sent to hooks.
     pub(super) outbox: Arc<dyn Outbox>,
     /// Where the lines of its runs go.
-    pub(super) logs: Arc<dyn LogSink>,
+    pub(super) logs: Arc<dyn LogStore>,
 }
 
 /// Copies the history of a data directory and the lines of its runs to a file, whether or not a host

@@ -53,6 +53,9 @@ pub enum AppError {
     /// The lock file.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The address that requests were to come to.
+    #[error(transparent)]
+    Listen(#[from] crate::api::tcp::ListenError),
     /// The plugins directory.
     #[error(
         "cannot open the plugins directory {path}: {error}; make it with `mkdir`, or name another with --plugins"

@@ -35,6 +35,7 @@ mod signals;
 mod sources;
 mod stats;
 mod subject;
+mod token;
 mod trigger;
 
 use std::ffi::OsString;
@@ -214,6 +215,9 @@ enum Verb {
     /// Run a job for the instants of some time past that have no run
     #[command(hide = true)]
     Backfill(backfill::Backfill),
+    /// Make, list and take back tokens for the HTTP API
+    #[command(hide = true)]
+    Token(token::Token),
     /// Copy the history to a file, while a host runs or not
     #[command(hide = true)]
     Backup(backup::Backup),
@@ -275,6 +279,7 @@ fn run_with(arguments: Vec<OsString>) -> Exit {
         Verb::Pause(verb) => verb.execute(),
         Verb::Resume(verb) => verb.execute(),
         Verb::Backfill(verb) => verb.execute(screen),
+        Verb::Token(verb) => verb.execute(screen),
         Verb::Backup(verb) => verb.execute(),
         Verb::Restore(verb) => verb.execute(),
         Verb::Check(verb) => verb.execute(screen),

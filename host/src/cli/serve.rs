@@ -1,6 +1,7 @@
 //! `quarterjack serve`: the jobs of job files, on time, until somebody stops it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -63,6 +64,15 @@ pub(super) struct Serve {
     /// Take no plugin that is not in the lock file as it is
     #[arg(long, requires = "lock")]
     locked: bool,
+    /// Answer requests over HTTP, too, at an address such as 127.0.0.1:7171 [default: none]
+    #[arg(
+        long,
+        value_name = "ADDR:PORT",
+        env = "QUARTERJACK_LISTEN",
+        hide_env_values = true,
+        value_parser = address
+    )]
+    listen: Option<SocketAddr>,
     /// Print one JSON object a line for each event, and nothing else
     #[arg(long)]
     json: bool,
@@ -104,6 +114,7 @@ impl Serve {
                 path,
                 strict: self.locked,
             }),
+            listen: self.listen,
         };
         let served = block_on(app::serve(options, events.clone(), stop));
         // Whatever has been told is printed before anything is said about the end.
@@ -163,6 +174,16 @@ impl Serve {
             })
             .map_err(|error| Refusal::failure(format_args!("cannot start: {error}")))
     }
+}
+
+/// Reads an address with its port. Names are not looked up: what a name stands for may change.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let text = text
+        .strip_prefix("localhost:")
+        .map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().map_err(|_| {
+        "write an address and a port, such as 127.0.0.1:7171, [::1]:7171 or 0.0.0.0:7171".to_owned()
+    })
 }
 
 /// Stops the host on signals; the result is the exit code once it is to end at once.

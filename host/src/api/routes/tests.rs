@@ -1,12 +1,16 @@
+use http::Request;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use proptest::prelude::*;
-use serde_json::Value;
 
+use super::super::socket::owner;
 use super::*;
 use crate::clock::parse_instant;
 use crate::control::{
-    Backfilled, Cancelled, Command, HostStatus, JobPut, JobRemoved, LiveJob, OwnJob, PauseSet,
-    Triggered, Was,
+    Backfilled, Cancelled, Command, Control, ControlError, HostStatus, JobPut, JobRemoved, LiveJob,
+    NextInstants, OwnJob, PauseSet, Put, SourceStatus, Trigger, Triggered, Was,
 };
+use crate::job::Scope;
 
 const RUN: &str = "01M844Q4EPR3D9T6B4RX2VC5EH";
 
@@ -73,6 +77,10 @@ fn yes_man() -> Control {
                 // Only jobs say that.
                 Command::Made(..) => {}
                 Command::HasPlace(_, reply) => drop(reply.send(Ok(false))),
+                Command::Next(job, count, reply) => drop(reply.send(Ok(NextInstants {
+                    job,
+                    next: vec!["2026-01-01T00:00:00Z".to_owned(); count],
+                }))),
                 Command::OwnJob(job, reply) => drop(reply.send(Ok(OwnJob {
                     creator: None,
                     job,
@@ -121,32 +129,33 @@ fn trigger(request: Trigger) -> Result<Triggered, ControlError> {
     })
 }
 
-fn asked<'a>(method: &'a Method, path: &'a str, body: &'a str) -> Asked<'a> {
-    Asked {
-        method,
-        path,
-        if_match: None,
-        if_none_match: None,
-        body: body.as_bytes(),
-    }
+async fn as_who(caller: Caller, request: http::request::Builder, body: &str) -> Response<Body> {
+    let request = request.extension(caller).body(body.to_owned()).unwrap();
+    let router = router(Api::of(yes_man()));
+    TowerToHyperService::new(router)
+        .call(request)
+        .await
+        .unwrap()
+}
+
+async fn told(response: Response<Body>) -> String {
+    let header = |name| Some(response.headers().get(name)?.to_str().unwrap().to_owned());
+    let allow = header(ALLOW).map(|it| format!(" ({it})"));
+    let etag = header(ETAG).map(|it| format!(" #{}", it.trim_matches('"')));
+    let noted = etag.or(allow).unwrap_or_default();
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    format!("{status}{noted} {}\n", String::from_utf8_lossy(&body))
 }
 
 async fn ask(method: &str, path: &str, body: &str) -> String {
-    let method = Method::from_bytes(method.as_bytes()).unwrap();
-    let answer = answer(&yes_man(), asked(&method, path, body)).await;
-    let allow = answer
-        .allow
-        .map(|it| format!(" ({it})"))
-        .unwrap_or_default();
-    let etag = answer.etag.map(|it| format!(" #{it}"));
-    let allow = etag.unwrap_or(allow);
-    let body = String::from_utf8(answer.body).unwrap();
-    format!("{}{allow} {body}\n", answer.status.as_u16())
+    let request = Request::builder().method(method).uri(path);
+    told(as_who(owner(), request, body).await).await
 }
 
 #[tokio::test]
 async fn every_path_does_its_work() {
-    let mut told = String::new();
+    let mut said = String::new();
     for (method, path, body) in [
         ("GET", "/api/v1/status", ""),
         ("GET", "/api/v1/jobs", ""),
@@ -166,10 +175,10 @@ async fn every_path_does_its_work() {
             r#"{"from":"2026-01-01T00:00:00Z","to":"2026-01-02T00:00:00+01:00"}"#,
         ),
     ] {
-        told.push_str(&ask(method, path, body).await);
+        said.push_str(&ask(method, path, body).await);
     }
-    told.push_str(&ask("POST", &format!("/api/v1/runs/{RUN}/cancel"), "").await);
-    insta::assert_snapshot!(told, @r#"
+    said.push_str(&ask("POST", &format!("/api/v1/runs/{RUN}/cancel"), "").await);
+    insta::assert_snapshot!(said, @r#"
     200 {"version":"1.2.3","pid":7,"started_at":"2026-01-01T00:00:00Z","jobs":1,"in_flight":2,"waiting":3,"recording":true,"paused":[]}
     200 {"jobs":[{"job":"a","enabled":true,"next_at":"2026-01-01T00:00:00Z","paused_by":{"job":"a"},"in_flight":0,"waiting":0}]}
     200 {"sources":[{"source":"jobs.json","jobs":1,"wrong":0,"read_at":"2026-01-01T00:00:00Z"}]}
@@ -189,7 +198,7 @@ async fn every_path_does_its_work() {
 
 #[tokio::test]
 async fn mistakes_are_told_with_what_would_be_right() {
-    let mut told = String::new();
+    let mut said = String::new();
     for (method, path, body) in [
         ("GET", "/", ""),
         ("GET", "/api/v1", ""),
@@ -220,9 +229,9 @@ async fn mistakes_are_told_with_what_would_be_right() {
         ),
         ("POST", "/api/v1/runs/C5EH/cancel", ""),
     ] {
-        told.push_str(&ask(method, path, body).await);
+        said.push_str(&ask(method, path, body).await);
     }
-    insta::assert_snapshot!(told, @r#"
+    insta::assert_snapshot!(said, @r#"
     404 {"type":"urn:quarterjack:no-such-path","title":"No such path","status":404,"detail":"there is nothing at /"}
     404 {"type":"urn:quarterjack:no-such-path","title":"No such path","status":404,"detail":"there is nothing at /api/v1"}
     404 {"type":"urn:quarterjack:no-such-path","title":"No such path","status":404,"detail":"there is nothing at /api/v2/status"}
@@ -246,20 +255,25 @@ async fn mistakes_are_told_with_what_would_be_right() {
 async fn a_host_that_is_gone_is_said_to_be_stopping() {
     let (control, commands) = Control::new();
     drop(commands);
-    let answer = answer(&control, asked(&Method::GET, "/api/v1/status", "")).await;
-    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-    let problem: Value = serde_json::from_slice(&answer.body).unwrap();
-    assert_eq!(problem["detail"], "the host is stopping");
+    let request = Request::builder().uri("/api/v1/status").extension(owner());
+    let request = request.body(String::new()).unwrap();
+    let service = TowerToHyperService::new(router(Api::of(control)));
+    let said = told(service.call(request).await.unwrap()).await;
+    assert!(said.starts_with("503 "), "{said}");
+    assert!(
+        said.contains("\"detail\":\"the host is stopping\""),
+        "{said}"
+    );
 }
 
 proptest! {
     #[test]
     fn no_request_is_the_hosts_mistake(
-        method in "GET|POST|PUT|X",
-        path in r"/api/v1(/(jobs|runs|groups|status|pause|[a-z%./]{0,5})){0,4}",
+        method in "GET|POST|PUT|PATCH|DELETE|X",
+        path in r"/api/v1(/(jobs|runs|groups|status|sources|events|logs|next|rerun|trigger|pause|[a-z%./?=&]{0,5})){0,4}",
         body in r#"[{}\[\]":,a-z0-9 ]{0,30}"#,
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let status = runtime.block_on(ask(&method, &path, &body));
         let status: u16 = status[..3].parse().unwrap();
         prop_assert!(status < 500, "{status} {method} {path} {body}");
@@ -268,7 +282,7 @@ proptest! {
 
 #[tokio::test]
 async fn a_definition_is_changed_on_the_condition_that_a_header_says() {
-    let mut told = String::new();
+    let mut said = String::new();
     for (if_match, if_none_match) in [
         (None, Some("*")),
         (Some("\"0a\""), None),
@@ -277,26 +291,110 @@ async fn a_definition_is_changed_on_the_condition_that_a_header_says() {
         (Some("\"0a\""), Some("*")),
     ] {
         for method in [Method::PUT, Method::DELETE] {
-            let asked = Asked {
-                if_match,
-                if_none_match,
-                ..asked(&method, "/api/v1/jobs/a", "")
-            };
-            let answer = answer(&yes_man(), asked).await;
-            let body = String::from_utf8(answer.body).unwrap();
-            told.push_str(&format!("{} {body}\n", answer.status.as_u16()));
+            let mut request = Request::builder().method(method).uri("/api/v1/jobs/a");
+            if let Some(tag) = if_match {
+                request = request.header(IF_MATCH, tag);
+            }
+            if let Some(tag) = if_none_match {
+                request = request.header(IF_NONE_MATCH, tag);
+            }
+            said.push_str(&told(as_who(owner(), request, "").await).await);
         }
     }
-    insta::assert_snapshot!(told, @r#"
-    201 {"job":"a","was":"created","etag":"","in_service":true}
+    insta::assert_snapshot!(said, @r#"
+    201 # {"job":"a","was":"created","etag":"","in_service":true}
     412 {"type":"urn:quarterjack:changed","title":"The definition is another one","status":412,"detail":"the definition of `a` is not there; nothing was changed"}
-    200 {"job":"a","was":"updated","etag":"0a","in_service":true}
+    200 #0a {"job":"a","was":"updated","etag":"0a","in_service":true}
     412 {"type":"urn:quarterjack:changed","title":"The definition is another one","status":412,"detail":"the definition of `a` is not there; nothing was changed"}
-    200 {"job":"a","was":"updated","etag":"","in_service":true}
+    200 # {"job":"a","was":"updated","etag":"","in_service":true}
     200 {"job":"a"}
     400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"say either `If-Match` with the tag of one text or `If-None-Match: *`"}
     400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"say either `If-Match` with the tag of one text or `If-None-Match: *`"}
     400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"say either `If-Match` with the tag of one text or `If-None-Match: *`"}
     400 {"type":"urn:quarterjack:bad-request","title":"The request is not as it should be","status":400,"detail":"say either `If-Match` with the tag of one text or `If-None-Match: *`"}
     "#);
+}
+
+#[tokio::test]
+async fn each_route_is_for_those_who_may() {
+    let roles = [
+        None,
+        Some(Role::Read),
+        Some(Role::Operate),
+        Some(Role::Admin),
+    ];
+    let mut refused = 0;
+    for route in all() {
+        let path = route.path.replace("{run}", RUN);
+        let path = path.replace("{job}", "a").replace("{group}", "g");
+        for role in roles {
+            let name = if role.is_some() { "ci" } else { "" };
+            let caller = Caller {
+                name: name.to_owned(),
+                role,
+            };
+            let request = Request::builder()
+                .method(route.method.clone())
+                .uri(path.as_str());
+            let response = as_who(caller, request, "").await;
+            let status = response.status().as_u16();
+            let is_refused = matches!(status, 401 | 403);
+            assert_eq!(is_refused, role < route.role, "{status} {role:?} {route:?}");
+            if is_refused {
+                refused += 1;
+                assert_eq!(status, if role.is_some() { 403 } else { 401 });
+                let said = told(response).await;
+                let needed = route.role.unwrap().as_str();
+                assert!(said.contains(&format!("the role {needed}")), "{said}");
+            } else {
+                // What it is about may not be there, but the route is.
+                assert!(status < 500 && status != 405, "{status} {route:?}");
+            }
+        }
+    }
+    // Reads for one, operations for two, changes for three.
+    let needed = |role| all().iter().filter(|it| it.role == Some(role)).count();
+    let expected = needed(Role::Read) + 2 * needed(Role::Operate) + 3 * needed(Role::Admin);
+    assert_eq!(refused, expected);
+}
+
+#[tokio::test]
+async fn a_key_starts_a_job_once() {
+    let service = TowerToHyperService::new(router(Api::of(yes_man())));
+    let ask = |path: &'static str, body: &'static str| {
+        let request = Request::post(path).extension(owner());
+        let request = request.header("Idempotency-Key", "k").body(body.to_owned());
+        service.call(request.unwrap())
+    };
+    let first = told(ask("/api/v1/jobs/a/trigger", "{}").await.unwrap()).await;
+    assert!(first.starts_with("200 "), "{first}");
+    let again = told(ask("/api/v1/jobs/a/trigger", "{}").await.unwrap()).await;
+    assert_eq!(first, again);
+    for (path, body) in [
+        ("/api/v1/jobs/a/trigger", r#"{"params":1}"#),
+        ("/api/v1/jobs/b/trigger", "{}"),
+    ] {
+        let other = told(ask(path, body).await.unwrap()).await;
+        assert!(other.starts_with("422 "), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn the_document_tells_of_every_route() {
+    let said = ask("GET", "/api/v1/openapi.json", "").await;
+    let document: serde_json::Value = serde_json::from_str(&said[4..]).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    let mut names = std::collections::BTreeSet::new();
+    for route in all() {
+        let method = route.method.as_str().to_lowercase();
+        let operation = &document["paths"][route.path][&method];
+        assert_eq!(operation["operationId"], route.name);
+        assert!(names.insert(route.name), "{} twice", route.name);
+        let is_known = route.path.starts_with(crate::api::BASE) || route.role.is_none();
+        assert!(is_known, "{}", route.path);
+        assert!(route.names().count() <= 1, "{}", route.path);
+    }
+    let paths = document["paths"].as_object().unwrap().values();
+    let operations: usize = paths.map(|it| it.as_object().unwrap().len()).sum();
+    assert_eq!(operations, all().len());
 }

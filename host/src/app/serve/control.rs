@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use super::host::Host;
 use crate::app::components::Runner;
+use crate::clock::format_instant;
 use crate::control::{
-    Cancelled, Command, ControlError, HostStatus, LiveJob, PauseSet, PausedSince, Reply, Trigger,
-    Triggered, Was,
+    Cancelled, Command, ControlError, HostStatus, LiveJob, NextInstants, PauseSet, PausedSince,
+    Reply, Trigger, Triggered, Was,
 };
 use crate::dispatcher::Dispatcher;
 use crate::firing::fire_one;
@@ -102,6 +103,22 @@ impl Host {
             }
             Command::Backfill(request, reply) => match self.backfill(request) {
                 Ok(backfill) => self.answer_later(reply, backfill),
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            Command::Next(job, count, reply) => match self.in_service(&job) {
+                Ok(found) => {
+                    let trigger = self.scheduler.trigger_of(&job).unwrap_or(&found.trigger);
+                    let (trigger, now) = (trigger.clone(), self.clock.now());
+                    self.answer_later(reply, async move {
+                        // Years of a trigger take their time.
+                        let look = tokio::task::spawn_blocking(move || {
+                            let due = trigger.due_after(now).take(count);
+                            due.map(format_instant).collect()
+                        });
+                        let next = look.await.map_err(|_| ControlError::Stopping)?;
+                        Ok(NextInstants { job, next })
+                    });
+                }
                 Err(error) => drop(reply.send(Err(error))),
             },
             Command::OwnJob(job, reply) => drop(reply.send(self.own_job(&job))),

@@ -23,17 +23,20 @@ mod retention;
 mod sources;
 mod stop;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{AppError, CachePlace, DataPlace};
 use crate::api::socket::{self, Socket};
+use crate::api::{Api, tcp};
 use crate::clock::{Clock as _, SystemClock, format_instant, is_unset};
 use crate::control::Control;
 use crate::event::Events;
 use crate::native::Natives;
 use crate::policy::{Policy, PolicyFile};
+use crate::run::RunId;
 use crate::runtime::compiler::Compiler;
 use crate::source;
 
@@ -69,6 +72,8 @@ pub struct ServeOptions {
     pub cache: CachePlace,
     /// The lock file that plugins are held to, if any.
     pub lock: Option<LockOptions>,
+    /// Where to listen for requests, besides the socket in the data directory.
+    pub listen: Option<SocketAddr>,
 }
 
 /// How plugins are held to a lock file.
@@ -100,7 +105,14 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
     let recovered = opened.store.recover().await?;
     let (control, commands) = Control::new();
     // Dropped before the store is: as long as it is there, nobody else listens.
-    let listening = listen(&options.data, control.clone())?;
+    let api = Api::new(
+        control.clone(),
+        opened.store.clone(),
+        opened.logs.clone(),
+        events.clone(),
+        RunId::new(now),
+    );
+    let listening = listen(&options, api).await?;
     let policy = Arc::new(options.policy);
     let assembly = Assembly {
         sources: source::open(&options.jobs, &options.plugins, &policy),
@@ -130,33 +142,45 @@ pub async fn serve(options: ServeOptions, events: Events, stop: Stop) -> Result<
 }
 
 /// That the host listens to what it is told, until it is dropped.
+#[derive(Default)]
 struct Listening {
-    task: tokio::task::JoinHandle<()>,
-    _socket: Socket,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    _socket: Option<Socket>,
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.task.abort();
+        for task in &self.tasks {
+            task.abort();
+        }
     }
 }
 
-/// Listens on the socket of the data directory, which is held by this process. A host that cannot
-/// does its work all the same.
-fn listen(data: &DataPlace, control: Control) -> Result<Option<Listening>, AppError> {
-    let Some(directory) = data.directory()? else {
-        return Ok(None);
-    };
-    Ok(match Socket::bind(&directory) {
-        Ok((socket, listener)) => Some(Listening {
-            task: tokio::spawn(socket::serve(listener, control)),
-            _socket: socket,
-        }),
-        Err(error) => {
-            tracing::warn!(%error, "nobody can tell this host what to do (trigger, cancel, pause, backfill)");
-            None
+/// Listens on the socket of the data directory, which is held by this process, and where else it is
+/// to. A host that cannot do the first does its work all the same.
+async fn listen(options: &ServeOptions, api: Arc<Api>) -> Result<Listening, AppError> {
+    let mut listening = Listening::default();
+    let directory = options.data.directory()?;
+    if let Some(directory) = &directory {
+        match Socket::bind(directory) {
+            Ok((socket, listener)) => {
+                let serve = socket::serve(listener, api.clone());
+                listening.tasks.push(tokio::spawn(serve));
+                listening._socket = Some(socket);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "nobody can tell this host what to do (trigger, cancel, pause, backfill)");
+            }
         }
-    })
+    }
+    if let Some(address) = options.listen {
+        let listener = tcp::Listener::bind(address, directory.as_deref()).await?;
+        if let Ok(address) = listener.address() {
+            tracing::info!("listening on http://{address}");
+        }
+        listening.tasks.push(tokio::spawn(listener.serve(api)));
+    }
+    Ok(listening)
 }
 
 /// Lets the process have as many files open as the system allows it: each running job may hold

@@ -23,11 +23,7 @@ fn job(id: &str, keys: &Value) -> Arc<Job> {
     let manifest = manifest(id, keys);
     let entry = &manifest.entries[0];
     let problems = |problems: &Vec<Diagnostic>| panic!("{problems:?} of {keys}");
-    entry
-        .result
-        .as_ref()
-        .unwrap_or_else(problems)
-        .clone()
+    entry.result.as_ref().unwrap_or_else(problems).clone()
 }
 
 /// A creator with these keys, and a grant to schedule beside those that it has.
