@@ -125,6 +125,21 @@ fn who_has_no_token_may_look_and_who_has_one_may_do_what_it_says() {
     let text: Value = serde_json::from_str(now["text"].as_str().unwrap()).unwrap();
     assert_eq!(text["enabled"], false);
     assert_eq!(text["trigger"], "@daily");
+    // Who it was is remembered.
+    assert_eq!(admin.ask("DELETE /api/v1/jobs/mine", "", "").0, 200);
+    let history = project.run(&["jobs", "history", "mine", "--json"]).exits(0);
+    let changes = history.stdout.lines().map(|line| {
+        let change: Value = serde_json::from_str(line).unwrap();
+        format!("{} by {}", change["change"], change["by"])
+    });
+    let changes: Vec<String> = changes.collect();
+    let by = "by \"a\"";
+    assert_eq!(changes.len(), 3, "{changes:?}");
+    assert!(
+        changes.iter().all(|change| change.ends_with(by)),
+        "{changes:?}"
+    );
+    assert_eq!(admin.ask(put, "", definition).0, 201);
     let (status, next) = reader.get("/api/v1/jobs/mine/next?count=3");
     assert_eq!(status, 200);
     assert_eq!(next["next"].as_array().unwrap().len(), 3, "{next}");
@@ -167,6 +182,7 @@ fn a_run_is_started_once_followed_and_found_again() {
     assert_eq!(runs["runs"][0]["run"], run);
     let (status, record) = asker.get(&format!("/api/v1/runs/{run}"));
     assert_eq!((status, &record["outcome"]), (200, &json!("succeeded")));
+    assert_eq!(record["cause"], "api");
     let path = format!("GET /api/v1/runs/{run}/logs");
     let mut lines = asker.send(&path, "accept: text/event-stream\r\n", "");
     let mut said = String::new();

@@ -59,7 +59,7 @@ pub enum Command {
     /// Take a definition in.
     PutJob(PutJob, Reply<JobPut>),
     /// Give a definition of the host's own up.
-    RemoveJob(JobId, Condition, Reply<JobRemoved>),
+    RemoveJob(JobId, Condition, Option<Arc<str>>, Reply<JobRemoved>),
     /// What a job wants of those that it makes.
     Made(JobId, Made),
 }
@@ -73,6 +73,8 @@ pub struct PutJob {
     pub text: String,
     /// What has to hold for it.
     pub condition: Condition,
+    /// Who asks: the name of a program's token. Nothing where that is whoever runs the host.
+    pub by: Option<Arc<str>>,
 }
 
 /// What has to hold of a definition for it to be changed, so that nobody undoes unseen what
@@ -199,6 +201,8 @@ pub struct Trigger {
     pub job: JobId,
     /// Its parameters for this run, as JSON text; those of its definition where nothing is said.
     pub params: Option<Arc<str>>,
+    /// Who asks: the name of a program's token. Nothing where that is whoever runs the host.
+    pub by: Option<Arc<str>>,
 }
 
 /// Instants that are to be made up for.
@@ -567,8 +571,9 @@ impl Control {
         &self,
         job: JobId,
         condition: Condition,
+        by: Option<Arc<str>>,
     ) -> Result<JobRemoved, ControlError> {
-        let remove = |reply| Command::RemoveJob(job, condition, reply);
+        let remove = |reply| Command::RemoveJob(job, condition, by, reply);
         self.ask(remove).await
     }
 

@@ -73,6 +73,7 @@ async fn put_text(call: &Call, text: String, condition: Condition) -> Result<Ans
         job: call.job(),
         text,
         condition,
+        by: call.by.clone(),
     };
     let put = call.api.control.put_job(request).await?;
     let status = match put.was {
@@ -133,7 +134,9 @@ fn merge(target: &mut Value, patch: Value) {
 pub(super) async fn remove(call: Call) -> Result<Answer, Problem> {
     read::<NoBody>(&call.body)?;
     let condition = call.condition()?;
-    let removed = call.api.control.remove_job(call.job(), condition).await?;
+    let control = &call.api.control;
+    let removed = control.remove_job(call.job(), condition, call.by.clone());
+    let removed = removed.await?;
     Ok(Answer::ok(&removed))
 }
 
@@ -149,6 +152,7 @@ pub(super) async fn trigger(call: Call) -> Result<Answer, Problem> {
     let request = Trigger {
         job: call.job(),
         params: body.params.map(|params| Arc::from(params.get())),
+        by: call.by.clone(),
     };
     Ok(Answer::ok(&call.api.control.trigger(request).await?))
 }

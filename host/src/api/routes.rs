@@ -238,6 +238,9 @@ async fn answer(
     let body = collect(body, bounds).await?;
     let call = Call {
         api: api.clone(),
+        by: Some(name.as_str())
+            .filter(|name| !name.is_empty())
+            .map(Arc::from),
         param: param.unwrap_or_default(),
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: head.headers,
@@ -437,6 +440,8 @@ pub(super) struct NoBody {}
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) api: Arc<Api>,
+    /// The name of the token that was shown; nothing for the owner of the host.
+    pub(super) by: Option<Arc<str>>,
     param: String,
     query: String,
     headers: HeaderMap,

@@ -120,6 +120,7 @@ pub(super) async fn rerun(call: Call) -> Result<Answer, Problem> {
     let request = Trigger {
         job: record.job,
         params: record.params,
+        by: call.by.clone(),
     };
     Ok(Answer::ok(&call.api.control.trigger(request).await?))
 }

@@ -155,7 +155,11 @@ impl MadeJobs {
     /// # Errors
     /// [`MadeError`]: nothing starts.
     pub async fn trigger(&self, job: JobId, params: Option<Arc<str>>) -> Result<RunId, MadeError> {
-        let request = Trigger { job, params };
+        let request = Trigger {
+            job,
+            params,
+            by: None,
+        };
         self.ask(|reply| Made::Trigger(request, reply)).await
     }
 

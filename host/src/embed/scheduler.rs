@@ -408,7 +408,9 @@ impl Scheduler {
     pub async fn remove_job(&self, id: impl AsRef<str>) -> Result<(), Error> {
         let id = JobId::new(id.as_ref());
         let own = self.own(&id).await?;
-        let removed = self.control().remove_job(id.clone(), Condition::Always);
+        let removed = self
+            .control()
+            .remove_job(id.clone(), Condition::Always, None);
         removed.await?;
         // One that has the name of its job is only that job's.
         if component_of(&own).as_deref().and_then(native_name) == Some(id.as_str()) {
@@ -516,6 +518,7 @@ impl Scheduler {
         let request = crate::control::Trigger {
             job: JobId::new(id),
             params,
+            by: None,
         };
         let triggered = self.control().trigger(request).await?;
         Ok(RunHandle {
@@ -634,6 +637,7 @@ impl Scheduler {
             job: id.clone(),
             text,
             condition,
+            by: None,
         });
         let put = put.await?;
         if put.in_service

@@ -101,7 +101,7 @@ fn yes_man() -> Control {
                     waits_for: None,
                     next_at: None,
                 }))),
-                Command::RemoveJob(job, condition, reply) => {
+                Command::RemoveJob(job, condition, _, reply) => {
                     let error = ControlError::Changed { job, etag: None };
                     drop(reply.send(match condition {
                         Condition::Always => Ok(JobRemoved { job: "a".into() }),

@@ -264,6 +264,7 @@ impl Assembly {
             definitions,
             events,
             data: self.data.directory()?,
+            on_behalf_of: None,
             answering: tokio::task::JoinSet::new(),
         };
         Ok(Assembled {

@@ -90,7 +90,11 @@ impl Host {
             }
             Command::Trigger(request, reply) => match self.in_service(&request.job) {
                 Ok(job) => {
-                    let triggered = self.trigger(job, request, Cause::Manual);
+                    let cause = match request.by {
+                        Some(_) => Cause::Api,
+                        None => Cause::Manual,
+                    };
+                    let triggered = self.trigger(job, request, cause);
                     self.answer_later(reply, triggered);
                 }
                 // Whoever asked may not wait any more, here and below.
@@ -123,12 +127,16 @@ impl Host {
             },
             Command::OwnJob(job, reply) => drop(reply.send(self.own_job(&job))),
             Command::PutJob(request, reply) => {
+                self.on_behalf_of = request.by.clone();
                 let put = self.put_job(request).await;
+                self.on_behalf_of = None;
                 let _ = reply.send(put);
             }
             Command::Made(creator, asked) => self.made(creator, asked).await,
-            Command::RemoveJob(job, condition, reply) => {
+            Command::RemoveJob(job, condition, by, reply) => {
+                self.on_behalf_of = by;
                 let removed = self.remove_job(job, condition).await;
+                self.on_behalf_of = None;
                 let _ = reply.send(removed);
             }
             Command::HasPlace(run, reply) => drop(reply.send(Ok(self.dispatcher.has(run)))),

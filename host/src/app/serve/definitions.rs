@@ -15,6 +15,7 @@ impl Host {
             job,
             text,
             condition,
+            by: _,
         } = request;
         let before = self.own.get(&job).map(|before| before.text().to_owned());
         meets(&job, before.as_deref(), &condition)?;

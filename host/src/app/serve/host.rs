@@ -69,6 +69,8 @@ pub(super) struct Host {
     pub(super) data: Option<PathBuf>,
     /// When it began to fire.
     pub(super) started_at: Timestamp,
+    /// Who has asked for what is being carried out, if that was a program.
+    pub(super) on_behalf_of: Option<Arc<str>>,
     /// Commands that are being carried out.
     pub(super) answering: JoinSet<()>,
 }
@@ -405,7 +407,10 @@ impl Host {
                 at,
                 change,
                 origin: job.origin.to_string(),
-                by: job.origin.creator.as_ref().map(ToString::to_string),
+                by: match &self.on_behalf_of {
+                    Some(who) => Some(who.to_string()),
+                    None => job.origin.creator.as_ref().map(ToString::to_string),
+                },
                 version: job.version,
                 definition: job.origin.definition,
                 fields,
