@@ -1,7 +1,7 @@
 //! Ends of runs after which another job was to come, when the host ended in between.
 //!
-//! A follower's newest run tells up to which end it has followed; what ended after that, and is
-//! what the follower waits for, is made up for.
+//! The newest end that a follower's runs are named after tells how far it has followed; what ended
+//! after that, and is what the follower waits for, is made up for.
 
 use std::sync::Arc;
 
@@ -64,7 +64,10 @@ async fn ends(
     };
     let own = newest(store, &follower.id).await?;
     let own = own.iter().filter(|record| record.cause == Cause::Upstream);
-    let followed = Followed::by(own.map(|record| record.scheduled_at));
+    let mut names: Vec<Timestamp> = own.map(|record| record.scheduled_at).collect();
+    // Runs of one moment, or of a clock that was set back, are in no order by their ids.
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    let followed = Followed::by(names.into_iter());
     let mut ends = Vec::new();
     for after in follower.trigger.upstreams() {
         for record in newest(store, &JobId::from(&*after.job)).await? {
@@ -226,6 +229,17 @@ mod tests {
             };
             record(&store, follow).await;
         }
+        // Both ends are followed, whichever of the two runs has the newer id.
+        let store = MemoryStore::default();
+        for second in [10, 20] {
+            let run = record(&store, firing(&jobs[0], Cause::Schedule, second)).await;
+            let end = finished(&run, second + 1, execution(Outcome::Succeeded));
+            store.finished(end, None).await.unwrap();
+        }
+        let followed = [21, 11].map(|second| firing(&jobs[1], Cause::Upstream, second));
+        store.fire(followed.into(), instant(30)).await.unwrap();
+        let due = unfollowed(&mut start(5), &store, instant(60)).await;
+        assert_eq!(told(&due.unwrap()), []);
         // What ended before the follower was in service is nothing to it.
         let store = MemoryStore::default();
         let run = record(&store, firing(&jobs[0], Cause::Schedule, 10)).await;
