@@ -23,19 +23,22 @@ impl Drop for Dropped {
     }
 }
 
-/// A job that never ends, and what tells that its future is dropped.
-fn endless(id: &str) -> (Job, oneshot::Receiver<()>) {
-    let (tell, told) = oneshot::channel();
-    let tell = Arc::new(parking_lot::Mutex::new(Some(tell)));
+/// A job that never ends, what tells that its future has begun, and what tells that it is dropped.
+fn endless(id: &str) -> (Job, oneshot::Receiver<()>, oneshot::Receiver<()>) {
+    let (begin, begun) = oneshot::channel();
+    let (drop, dropped) = oneshot::channel();
+    let tell = Arc::new(parking_lot::Mutex::new(Some((begin, drop))));
     let job = Job::native(id, move |_| {
-        let guard = Dropped(tell.lock().take());
+        let (begin, drop) = tell.lock().take().unzip();
+        let guard = Dropped(drop);
         async move {
             let _guard = guard;
+            begin.unwrap().send(()).unwrap();
             std::future::pending::<()>().await;
             Ok(())
         }
     });
-    (job, told)
+    (job, begun, dropped)
 }
 
 #[tokio::test]
@@ -123,11 +126,10 @@ async fn a_panic_fails_its_run_and_nothing_else() {
 #[tokio::test]
 async fn a_function_is_dropped_when_its_time_is_up() {
     let (scheduler, clock) = start().await;
-    let mut events = scheduler.subscribe();
-    let (job, dropped) = endless("endless");
+    let (job, begun, dropped) = endless("endless");
     scheduler.add_job(job.timeout(seconds(90))).await.unwrap();
     let run = scheduler.trigger("endless").await.unwrap();
-    started(&mut events).await;
+    begun.await.unwrap();
     let mut outcome = std::pin::pin!(run.outcome());
     let record = loop {
         tokio::select! {
@@ -142,19 +144,15 @@ async fn a_function_is_dropped_when_its_time_is_up() {
     dropped.await.unwrap();
 }
 
-/// Waits for the next start of a run.
-async fn started(events: &mut EventStream) {
-    while !matches!(events.recv().await.unwrap().event, Event::RunStarted { .. }) {}
-}
-
 #[tokio::test]
 async fn a_run_is_cancelled_and_may_end_by_itself() {
     let (scheduler, _) = start().await;
     let mut events = scheduler.subscribe();
-    let (job, dropped) = endless("deaf");
+    let (job, begun, dropped) = endless("deaf");
     scheduler.add_job(job).await.unwrap();
     let run = scheduler.trigger("deaf").await.unwrap();
-    started(&mut events).await;
+    // A function that is not called yet is not dropped either.
+    begun.await.unwrap();
     assert_eq!(run.cancel().await.unwrap().was, Was::Running);
     let record = run.outcome().await.unwrap();
     assert_eq!(record.error(), Some("cancelled on request"));
